@@ -1,0 +1,72 @@
+//! What work items consume and produce.
+
+use crate::history::{EventId, EventKind, HistoryEvent};
+use crate::id::{InstanceId, MessageId};
+use crate::ledger::Ledger;
+use crate::payload::Payload;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A message of the task queue: one call of a stateless task (an activity).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskMessage {
+    /// Its identity.
+    pub id: MessageId,
+    /// The instance that waits for the response.
+    pub caller: InstanceId,
+    /// The caller's decision that the response answers.
+    pub event_id: EventId,
+    /// The registered name of the activity.
+    pub name: Arc<str>,
+    /// The activity's input.
+    pub input: Payload,
+    /// How the caller's time was spent up to here.
+    pub ledger: Ledger,
+}
+
+impl TaskMessage {
+    /// The response to this call.
+    pub fn response(
+        &self,
+        id: MessageId,
+        result: crate::application::ApplicationResult,
+        ledger: Ledger,
+    ) -> InstanceMessage {
+        let task_scheduled_id = self.event_id;
+        let kind = match result {
+            Ok(result) => EventKind::TaskCompleted { task_scheduled_id, result },
+            Err(error) => EventKind::TaskFailed { task_scheduled_id, error },
+        };
+        let event = HistoryEvent { timestamp: ledger.at(), kind };
+        InstanceMessage { id, target: self.caller.clone(), event, ledger }
+    }
+}
+
+/// A message of an instance's queue: an event that its next step consumes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceMessage {
+    /// Its identity.
+    pub id: MessageId,
+    /// The instance whose queue it is in.
+    pub target: InstanceId,
+    /// The event that the step adds to the history.
+    pub event: HistoryEvent,
+    /// How the orchestration's time was spent up to here.
+    pub ledger: Ledger,
+}
+
+impl InstanceMessage {
+    /// Whether this message brings its target into being.
+    pub fn starts_instance(&self) -> bool {
+        matches!(self.event.kind, EventKind::ExecutionStarted { .. })
+    }
+}
+
+/// The ledger a step starts with: that of the message which arrived last.
+///
+/// # Panics
+/// If `messages` is empty: a step consumes at least one message.
+pub fn critical_ledger(messages: &[InstanceMessage]) -> Ledger {
+    let (first, rest) = messages.split_first().expect("invariant: a step consumes a message");
+    *rest.iter().fold(&first.ledger, |latest, message| latest.later(&message.ledger))
+}
