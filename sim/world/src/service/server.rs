@@ -1,0 +1,340 @@
+//! The server side of a service: calls in flight, as a device of the kernel.
+
+use super::{Account, Busy, RequestOptions, StorageError};
+use crate::distribution::Latency;
+use crate::kernel::{Completion, Device, DeviceId, Kernel, Kind, NodeId, Resolver};
+use crate::meter::{Meter, OperationKind};
+use crate::network::Network;
+use crate::seed::{SeedTree, Stream};
+use rustc_hash::FxHashMap;
+use sim_model::time::Timestamp;
+use slab::Slab;
+use std::cell::{OnceCell, RefCell};
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+/// A request's turn.
+#[derive(Clone, Copy)]
+pub(crate) struct Admitted {
+    /// When it is taken up.
+    pub start: Timestamp,
+    /// Time that moving its bytes adds to the server latency.
+    pub transfer: Duration,
+}
+
+/// What a particular service does with its requests.
+pub(crate) trait Backend: 'static {
+    /// A request, as it is kept in flight.
+    type Request: 'static;
+    /// An answer.
+    type Response: 'static;
+
+    /// The request's index into the operations given to [`Server::new`].
+    fn operation(request: &Self::Request) -> usize;
+    /// Bytes of its body.
+    fn request_bytes(request: &Self::Request) -> u64;
+    /// Bytes of the answer's body.
+    fn response_bytes(response: &Self::Response) -> u64;
+    /// Digest of what it addresses and carries.
+    fn digest(request: &Self::Request) -> u64;
+    /// The request's turn, if its account lets it in at `at`.
+    fn admit(&mut self, at: Timestamp, request: &Self::Request) -> Result<Admitted, Busy>;
+    /// Applies it.
+    fn apply(
+        &mut self,
+        now: Timestamp,
+        request: &Self::Request,
+    ) -> Result<Self::Response, StorageError>;
+}
+
+/// What all services of a world need.
+#[derive(Clone)]
+pub(crate) struct Site {
+    pub kernel: Kernel,
+    pub network: Network,
+    pub meter: Meter,
+    pub seeds: SeedTree,
+    /// HTTP envelope of a request, in bytes.
+    pub request_envelope: u64,
+    /// HTTP envelope of a response, in bytes.
+    pub response_envelope: u64,
+    /// Defaults of the client library.
+    pub options: RequestOptions,
+}
+
+/// How an attempt ended, as the client sees it.
+pub(super) enum Outcome<R> {
+    /// An answer, with the instants of its way.
+    Answered {
+        result: Result<R, StorageError>,
+        arrived: Timestamp,
+        started: Timestamp,
+        departed: Timestamp,
+    },
+    /// Refused because of a limit.
+    Busy,
+    /// No answer before the deadline.
+    TimedOut,
+}
+
+/// One kind of operation.
+struct Operation {
+    meter: OperationKind,
+    trail: Kind,
+    latency: Latency,
+    stream: RefCell<Stream>,
+}
+
+/// A call in flight. It lives until its response has reached the client's machine, or until the
+/// service is done with it if the client has given up.
+struct Call<B: Backend> {
+    request: Rc<B::Request>,
+    client: NodeId,
+    deadline: Timestamp,
+    /// Taken when the client has its answer or its timeout.
+    resolver: Option<Resolver<Outcome<B::Response>>>,
+    /// Absent until it is applied, and if it is refused.
+    result: Option<Result<B::Response, StorageError>>,
+    arrived: Timestamp,
+    started: Timestamp,
+    departed: Timestamp,
+    refused: bool,
+}
+
+/// The steps of a call; the low bits of an event's token.
+mod step {
+    pub const ARRIVE: u64 = 0;
+    pub const APPLY: u64 = 1;
+    pub const END: u64 = 2;
+    pub const RETURN: u64 = 3;
+    pub const TIME_OUT: u64 = 4;
+    /// The client gave up and the service is done.
+    pub const FORGET: u64 = 5;
+    pub const BITS: u32 = 3;
+}
+
+/// A service of the world.
+pub(crate) struct Server<B: Backend> {
+    pub(super) site: Site,
+    pub(super) name: &'static str,
+    pub(super) client_cpu: Duration,
+    node: NodeId,
+    device: OnceCell<DeviceId>,
+    account: Option<Rc<Account>>,
+    operations: Vec<Operation>,
+    throttled: OperationKind,
+    backend: RefCell<B>,
+    calls: RefCell<Slab<Call<B>>>,
+    pub(super) retry_streams: RefCell<FxHashMap<NodeId, Stream>>,
+}
+
+impl<B: Backend> Server<B> {
+    /// A service `name` on its own node with the given operations.
+    pub fn new(
+        site: &Site,
+        name: &'static str,
+        node: NodeId,
+        account: Option<Rc<Account>>,
+        client_cpu: Duration,
+        operations: &[(&'static str, &Latency)],
+        backend: B,
+    ) -> Rc<Self> {
+        let operations = operations
+            .iter()
+            .map(|(kind, latency)| Operation {
+                meter: site.meter.kind(name, kind),
+                trail: site.kernel.kind(kind),
+                latency: (*latency).clone(),
+                stream: RefCell::new(site.seeds.stream(&format!("service {name} {kind}"))),
+            })
+            .collect();
+        let server = Rc::new(Server {
+            site: site.clone(),
+            name,
+            client_cpu,
+            node,
+            device: OnceCell::new(),
+            account,
+            operations,
+            throttled: site.meter.kind(name, "throttled"),
+            backend: RefCell::new(backend),
+            calls: RefCell::default(),
+            retry_streams: RefCell::default(),
+        });
+        let weak: Weak<dyn Device> = Rc::downgrade(&server) as Weak<dyn Device>;
+        let id = site.kernel.register(name, weak);
+        server.device.set(id).expect("invariant: registered once");
+        server
+    }
+
+    /// The service's state, for what is no request (names, subscriptions).
+    pub fn backend(&self) -> std::cell::RefMut<'_, B> {
+        self.backend.borrow_mut()
+    }
+
+    /// The client library's defaults.
+    pub fn default_options(&self) -> RequestOptions {
+        self.site.options
+    }
+
+    fn device(&self) -> DeviceId {
+        *self.device.get().expect("invariant: registered in new")
+    }
+
+    fn schedule(&self, at: Timestamp, key: usize, step: u64) {
+        self.site.kernel.schedule(at, self.device(), (key as u64) << step::BITS | step);
+    }
+
+    /// Sends one attempt; the completion is its outcome at the client.
+    pub(super) fn send(
+        &self,
+        client: NodeId,
+        timeout: Duration,
+        request: Rc<B::Request>,
+    ) -> Completion<Outcome<B::Response>> {
+        let (resolver, completion) = self.site.kernel.completion();
+        let deadline = self.site.kernel.now() + timeout;
+        let bytes = self.site.request_envelope + B::request_bytes(&request);
+        let arrival = self.site.network.arrival(client, self.node, bytes);
+        let call = Call {
+            request,
+            client,
+            deadline,
+            resolver: Some(resolver),
+            result: None,
+            arrived: arrival,
+            started: arrival,
+            departed: arrival,
+            refused: false,
+        };
+        let key = self.calls.borrow_mut().insert(call);
+        self.schedule(arrival, key, step::ARRIVE);
+        if arrival > deadline {
+            self.schedule(deadline, key, step::TIME_OUT);
+        }
+        completion
+    }
+
+    /// The request has arrived: it gets its turn, or is refused.
+    fn arrive(&self, key: usize) {
+        let now = self.site.kernel.now();
+        let calls = &mut *self.calls.borrow_mut();
+        let call = &mut calls[key];
+        debug_assert_eq!(call.arrived, now, "requests arrive when the network said");
+        let at = match &self.account {
+            Some(account) => account.admit(now),
+            None => Ok(now),
+        };
+        let admitted = at.and_then(|at| self.backend.borrow_mut().admit(at, &call.request));
+        let Ok(Admitted { start, transfer }) = admitted else {
+            call.refused = true;
+            self.site.meter.count(self.throttled, now, 0, 0);
+            self.respond(key, call);
+            return;
+        };
+        debug_assert!(start >= now, "no turn lies in the past");
+        let operation = &self.operations[B::operation(&call.request)];
+        let latency = operation.latency.sample(&mut operation.stream.borrow_mut()) + transfer;
+        call.started = start;
+        call.departed = start + latency;
+        if call.deadline < call.departed && call.deadline >= now && call.resolver.is_some() {
+            self.schedule(call.deadline, key, step::TIME_OUT);
+        }
+        self.schedule(start + latency / 2, key, step::APPLY);
+    }
+
+    /// The request is half-way through its latency, and takes effect.
+    fn take_effect(&self, key: usize) {
+        let calls = &mut *self.calls.borrow_mut();
+        let call = &mut calls[key];
+        self.apply(call);
+        self.schedule(call.departed, key, step::END);
+    }
+
+    /// The request has been served.
+    fn end(&self, key: usize) {
+        let calls = &mut *self.calls.borrow_mut();
+        let call = &mut calls[key];
+        debug_assert!(call.result.is_some(), "a request is served after it has taken effect");
+        self.respond(key, call);
+    }
+
+    fn apply(&self, call: &mut Call<B>) {
+        let kernel = &self.site.kernel;
+        debug_assert!(call.result.is_none(), "a request is applied once");
+        let operation = &self.operations[B::operation(&call.request)];
+        kernel.record(self.device(), operation.trail, B::digest(&call.request));
+        call.result = Some(self.backend.borrow_mut().apply(kernel.now(), &call.request));
+    }
+
+    /// Counts the attempt and sends the response back.
+    fn respond(&self, key: usize, call: &mut Call<B>) {
+        let site = &self.site;
+        let now = site.kernel.now();
+        call.departed = now;
+        let bytes_in = site.request_envelope + B::request_bytes(&call.request);
+        let body = match &call.result {
+            Some(Ok(response)) => B::response_bytes(response),
+            _ => 0,
+        };
+        let bytes_out = site.response_envelope + body;
+        let operation = &self.operations[B::operation(&call.request)];
+        site.meter.count(operation.meter, now, bytes_in, bytes_out);
+        let back = site.network.arrival(self.node, call.client, bytes_out);
+        let next = match call.resolver {
+            None => (back, step::FORGET),
+            Some(_) if back > call.deadline => (call.deadline.max(now), step::TIME_OUT),
+            Some(_) => (back, step::RETURN),
+        };
+        self.schedule(next.0, key, next.1);
+    }
+
+    /// The response has reached the client's machine.
+    fn deliver(&self, key: usize) {
+        let call = self.calls.borrow_mut().remove(key);
+        let resolver = call.resolver.expect("invariant: returns only to a waiting client");
+        let outcome = match call.result {
+            Some(result) => Outcome::Answered {
+                result,
+                arrived: call.arrived,
+                started: call.started,
+                departed: call.departed,
+            },
+            None => Outcome::Busy,
+        };
+        resolver.resolve(outcome);
+    }
+
+    /// The client has waited long enough. The call goes on if the service is not done with it.
+    fn time_out(&self, key: usize) {
+        let resolver = {
+            let calls = &mut *self.calls.borrow_mut();
+            let call = &mut calls[key];
+            let resolver = call.resolver.take();
+            let done =
+                call.refused || (call.result.is_some() && call.departed <= self.site.kernel.now());
+            if done {
+                calls.remove(key);
+            }
+            resolver
+        };
+        if let Some(resolver) = resolver {
+            resolver.resolve(Outcome::TimedOut);
+        }
+    }
+}
+
+impl<B: Backend> Device for Server<B> {
+    fn fire(&self, token: u64) {
+        let key = (token >> step::BITS) as usize;
+        match token & ((1 << step::BITS) - 1) {
+            step::ARRIVE => self.arrive(key),
+            step::APPLY => self.take_effect(key),
+            step::END => self.end(key),
+            step::RETURN => self.deliver(key),
+            step::TIME_OUT => self.time_out(key),
+            step::FORGET => drop(self.calls.borrow_mut().remove(key)),
+            other => unreachable!("no step {other} of a call"),
+        }
+    }
+}
