@@ -1,0 +1,225 @@
+//! What the partitions of one host share: slots that execute work items, and senders.
+//!
+//! The host has one queue of steps and one of activities, and a fixed number of slots for each
+//! (100 by default). Slots only move data: they load a cursor, let the functions runtime execute,
+//! and submit the outcome to the partition the work item came from.
+
+use crate::event::{BatchProcessed, ClientEvent, PartitionEvent};
+use crate::partition::{ActivityWork, StepWork};
+use crate::runner::PartitionRunner;
+use crate::settings::Config;
+use crate::transport::{EventSender, Letter, TransportCounts};
+use sim_model::application::Application;
+use sim_model::engine::Observer;
+use sim_model::id::{MessageId, Producer};
+use sim_model::ledger::Category;
+use sim_model::message::critical_ledger;
+use sim_world::blob::BlobContainer;
+use sim_world::event_log::EventLog;
+use sim_world::functions::FunctionsHost;
+use sim_world::host::Host;
+use sim_world::kernel::{Kernel, Receiver, Resolver, Sender};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+/// A queue of work items, each with the partition it came from.
+type Work<T> = (Sender<(u32, T)>, Receiver<(u32, T)>);
+
+/// The services that all hosts of a hub share.
+#[derive(Clone)]
+pub(crate) struct Services {
+    pub partition_log: EventLog,
+    pub client_log: EventLog,
+    pub blobs: BlobContainer,
+}
+
+/// The engine's process on one host.
+pub(crate) struct HostProcess {
+    pub index: u32,
+    pub kernel: Kernel,
+    pub functions: FunctionsHost,
+    pub application: Rc<Application>,
+    pub observer: Observer,
+    pub config: Config,
+    pub services: Services,
+    /// Core time to handle one event.
+    pub event_work: Duration,
+    pub counts: Rc<TransportCounts>,
+    steps: Work<StepWork>,
+    activities: Work<ActivityWork>,
+    /// The partitions that run here. They own the process, not the other way round.
+    runners: RefCell<BTreeMap<u32, Weak<PartitionRunner>>>,
+    to_partitions: Vec<Sender<Letter<PartitionEvent>>>,
+    to_clients: Vec<Sender<Letter<ClientEvent>>>,
+    /// Requests of this host's client that wait for an answer.
+    pub requests: RefCell<BTreeMap<u64, Resolver<ClientEvent>>>,
+    pub next_request: Cell<u64>,
+}
+
+/// What a process is made of.
+pub(crate) struct ProcessParts {
+    pub index: u32,
+    pub kernel: Kernel,
+    pub functions: FunctionsHost,
+    pub application: Rc<Application>,
+    pub observer: Observer,
+    pub config: Config,
+    pub services: Services,
+    pub event_work: Duration,
+    pub partitions: u32,
+    pub hosts: u32,
+}
+
+impl HostProcess {
+    /// Starts a process: its senders and slots run on the host from now on.
+    pub(crate) fn start(parts: ProcessParts) -> Rc<HostProcess> {
+        let counts = Rc::new(TransportCounts::default());
+        let sender = |log: &EventLog, kind: &str, destination: u32| EventSender {
+            kernel: parts.kernel.clone(),
+            host: parts.functions.host().clone(),
+            log: log.clone(),
+            destination,
+            blobs: parts.services.blobs.clone(),
+            name: format!("host{}-{kind}{destination}", parts.index),
+            config: parts.config.clone(),
+            counts: counts.clone(),
+        };
+        let to_partitions = (0..parts.partitions)
+            .map(|partition| spawn_sender(sender(&parts.services.partition_log, "p", partition)))
+            .collect();
+        let to_clients = (0..parts.hosts)
+            .map(|client| spawn_sender(sender(&parts.services.client_log, "c", client)))
+            .collect();
+        let process = Rc::new(HostProcess {
+            index: parts.index,
+            steps: parts.kernel.channel(),
+            activities: parts.kernel.channel(),
+            runners: RefCell::default(),
+            kernel: parts.kernel,
+            functions: parts.functions,
+            application: parts.application,
+            observer: parts.observer,
+            config: parts.config,
+            services: parts.services,
+            event_work: parts.event_work,
+            counts,
+            to_partitions,
+            to_clients,
+            requests: RefCell::default(),
+            next_request: Cell::new(0),
+        });
+        process.spawn_slots();
+        process
+    }
+
+    pub(crate) fn host(&self) -> &Host {
+        self.functions.host()
+    }
+
+    pub(crate) fn send_to_partition(&self, partition: u32, letter: Letter<PartitionEvent>) {
+        self.to_partitions[partition as usize].send(letter);
+    }
+
+    pub(crate) fn send_to_client(&self, client: u32, letter: Letter<ClientEvent>) {
+        self.to_clients[client as usize].send(letter);
+    }
+
+    /// Lets work items of this partition find it.
+    pub(crate) fn add_runner(&self, partition: u32, runner: &Rc<PartitionRunner>) {
+        self.runners.borrow_mut().insert(partition, Rc::downgrade(runner));
+    }
+
+    fn runner(&self, partition: u32) -> Option<Rc<PartitionRunner>> {
+        self.runners.borrow().get(&partition).and_then(Weak::upgrade)
+    }
+
+    pub(crate) fn enqueue_step(&self, partition: u32, work: StepWork) {
+        self.steps.0.send((partition, work));
+    }
+
+    pub(crate) fn enqueue_activity(&self, partition: u32, work: ActivityWork) {
+        self.activities.0.send((partition, work));
+    }
+
+    /// Whether the queue of activities is below the limit from which partitions hold them back.
+    pub(crate) fn has_room_for_activities(&self) -> bool {
+        self.activities.0.len() < self.config.activity_queue_limit
+    }
+
+    fn spawn_slots(self: &Rc<Self>) {
+        for _ in 0..self.config.max_orchestrations {
+            let (process, work) = (self.clone(), self.steps.1.clone());
+            self.host().spawn(async move {
+                loop {
+                    let (partition, work) = work.recv().await;
+                    if let Some(runner) = process.runner(partition) {
+                        process.step(&runner, work).await;
+                    }
+                }
+            });
+        }
+        for _ in 0..self.config.max_activities {
+            let (process, work) = (self.clone(), self.activities.1.clone());
+            self.host().spawn(async move {
+                loop {
+                    let (partition, work) = work.recv().await;
+                    if let Some(runner) = process.runner(partition) {
+                        process.activity(&runner, work).await;
+                    }
+                }
+            });
+        }
+    }
+
+    async fn step(&self, runner: &PartitionRunner, work: StepWork) {
+        let (mut cursor, replayed) = runner.cursor(&work.instance);
+        let graph = self.observer.graph();
+        let consumed = work.messages.iter().map(|message| message.id);
+        let item =
+            graph.fetch_step(&work.instance, cursor.last_step(), consumed, self.kernel.now());
+        let mut ledger = critical_ledger(&work.messages);
+        let batch_length = work.messages.len() as u32;
+        let outcome =
+            self.functions.step(&mut cursor, replayed, item, &mut ledger, work.messages).await;
+        graph.executed(item, outcome.produced());
+        if self.config.cursor_cache && !outcome.status.is_final() {
+            runner.keep_cursor(work.instance.clone(), cursor);
+        }
+        runner.submit(PartitionEvent::BatchProcessed(Box::new(BatchProcessed {
+            instance: work.instance,
+            session: work.session,
+            batch_start: work.batch_start,
+            batch_length,
+            work_item: item,
+            timestamp: self.kernel.now(),
+            new_events: outcome.new_events,
+            status: outcome.status,
+            activities: outcome.tasks,
+            messages: outcome.messages,
+            ledger,
+            persisted: false,
+        })));
+    }
+
+    async fn activity(&self, runner: &PartitionRunner, work: ActivityWork) {
+        let graph = self.observer.graph();
+        let work_item = graph.fetch_task(work.message.id, self.kernel.now());
+        let mut ledger = work.message.ledger;
+        let result = self.functions.task(&self.application, &mut ledger, &work.message).await;
+        graph.executed(work_item, 1);
+        ledger.charge(Category::Queueing, self.kernel.now());
+        let id = MessageId { producer: Producer::WorkItem(work_item), index: 0 };
+        let response = work.message.response(id, result, ledger);
+        let activity = work.id;
+        runner.submit(PartitionEvent::ActivityCompleted { activity, work_item, response });
+    }
+}
+
+fn spawn_sender<E: crate::transport::Transported>(sender: EventSender) -> Sender<Letter<E>> {
+    let (letters, outgoing) = sender.kernel.channel();
+    let host = sender.host.clone();
+    host.spawn(sender.run(outgoing));
+    letters
+}

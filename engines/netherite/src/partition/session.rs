@@ -1,0 +1,59 @@
+//! Sessions: the unprocessed messages of an instance and the batch taken from them.
+
+use sim_model::message::InstanceMessage;
+use std::collections::VecDeque;
+
+/// The messages of one instance that no committed step has consumed.
+pub(crate) struct Session {
+    pub id: u64,
+    /// How many messages were consumed before the first one buffered.
+    batch_start: u64,
+    /// How many messages the step in progress was given; 0 if there is none.
+    in_progress: usize,
+    messages: VecDeque<InstanceMessage>,
+}
+
+/// A batch taken for a step.
+pub(crate) struct Batch {
+    pub start: u64,
+    pub messages: Vec<InstanceMessage>,
+}
+
+impl Session {
+    pub(crate) fn new(id: u64) -> Session {
+        Session { id, batch_start: 0, in_progress: 0, messages: VecDeque::new() }
+    }
+
+    /// Buffers a message; a batch to execute if no step is in progress.
+    pub(crate) fn push(&mut self, message: InstanceMessage) -> Option<Batch> {
+        self.messages.push_back(message);
+        self.take_batch()
+    }
+
+    /// Removes what a finished step consumed; the next batch if messages are left.
+    ///
+    /// # Panics
+    /// If the step does not continue where the last one ended.
+    pub(crate) fn consume(&mut self, start: u64, length: usize) -> Option<Batch> {
+        assert_eq!(start, self.batch_start, "steps of a session consume it in order");
+        assert_eq!(length, self.in_progress, "a step consumes the batch it was given");
+        self.messages.drain(..length);
+        self.batch_start += length as u64;
+        self.in_progress = 0;
+        self.take_batch()
+    }
+
+    /// The messages nobody will consume.
+    pub(crate) fn into_rest(self) -> impl Iterator<Item = InstanceMessage> {
+        self.messages.into_iter()
+    }
+
+    fn take_batch(&mut self) -> Option<Batch> {
+        if self.in_progress > 0 || self.messages.is_empty() {
+            return None;
+        }
+        self.in_progress = self.messages.len();
+        let messages = self.messages.iter().cloned().collect();
+        Some(Batch { start: self.batch_start, messages })
+    }
+}
