@@ -1,0 +1,95 @@
+//! How often each mechanism of the engine came into play.
+
+use std::cell::Cell;
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)+) => {
+        /// The counters of a task hub.
+        #[derive(Default)]
+        pub(crate) struct Counters {
+            $($(#[$doc])* pub $name: Counter,)+
+        }
+
+        impl Counters {
+            /// All counters by name.
+            pub fn all(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.get()),)+]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Gets from control queues, empty ones included.
+    control_queue_gets,
+    /// Gets from control queues that found nothing.
+    control_queue_empty_polls,
+    /// Messages taken from control queues, each as often as it was handed out.
+    control_messages_taken,
+    /// Gets from the work-item queue, empty ones included.
+    work_item_gets,
+    /// Gets from the work-item queue that found nothing.
+    work_item_empty_polls,
+    /// Messages taken from the work-item queue, each as often as it was handed out.
+    work_items_taken,
+    /// Polling delays that ended early because this worker itself put a message.
+    local_wake_ups,
+    /// Seconds for which control-queue loops rested because the buffer was full.
+    buffer_full_seconds,
+    /// Reads of the Instances table for clients that ask for a status.
+    status_reads,
+    /// Reads of the Instances table that check a start message.
+    dedupe_reads,
+    /// Start messages put back because their row was missing.
+    start_abandons,
+    /// Start messages dropped because their row shows another execution, or none for too long.
+    start_discards,
+    /// Histories read ahead.
+    prefetches,
+    /// Histories read, ahead or at dispatch.
+    history_reads,
+    /// Histories read again because a session of this worker had changed them meanwhile.
+    stale_prefetches,
+    /// Answers put back because the history that was read lacks what they answer.
+    out_of_order_abandons,
+    /// Messages that a step consumed although the history had them already.
+    duplicates,
+    /// Messages dropped because their instance has ended or never was.
+    discards,
+    /// Transactions that wrote history.
+    history_transactions,
+    /// Steps given up because another worker wrote the history.
+    split_brains,
+    /// Steps and activities given up because a storage operation failed.
+    failed_work_items,
+    /// Large messages and rows written to blobs.
+    large_writes,
+    /// Large messages and rows read from blobs.
+    large_reads,
+    /// Visibility timeouts of running activities that were renewed.
+    renewals,
+    /// Deletes and put-backs that failed: the message will be handed out again.
+    failed_operations,
+    /// Messages that were consumed after another worker had been given them.
+    lost_locks,
+    /// Messages left in their queue because they do not decode.
+    undecodable_messages,
+    /// Steps that found the suspended code of their orchestration in memory.
+    extended_session_hits,
+}
+
+/// One counter.
+#[derive(Default)]
+pub(crate) struct Counter(Cell<u64>);
+
+impl Counter {
+    /// Counts once more.
+    pub fn count(&self) {
+        self.0.set(self.0.get() + 1);
+    }
+
+    /// The count.
+    pub fn get(&self) -> u64 {
+        self.0.get()
+    }
+}

@@ -1,0 +1,240 @@
+//! The dispatchers: one session at a time in each orchestration slot.
+//!
+//! A session begins with a ready batch. It reads the history if that was not read ahead, puts back
+//! answers that are out of order, drops what has no target, and runs one step of what is left (see
+//! [`crate::step`]). Without extended sessions it ends there; with them it keeps the suspended code
+//! and the slot until no message has come for a while.
+//!
+//! **Old histories.** A batch that arrived while an earlier step was being committed may have been
+//! given a history without that step. The out-of-order rule is applied to the history as it was
+//! read ahead. If messages are left and this worker knows that its own earlier session has changed
+//! the history since, it is read once more before the step \[infer\]: otherwise every step of a
+//! fan-in would run on an old state and be refused by the ETag.
+
+use crate::control;
+use crate::rules::{self, Admission, Facts};
+use crate::sessions::Batch;
+use crate::step::{self, Committed};
+use crate::worker::{Loaded, Received, Worker};
+use futures_util::future::join;
+use sim_model::id::{InstanceId, MessageId};
+use sim_model::ledger::{Category, Ledger};
+use sim_model::orchestration::{Cursor, RuntimeStatus};
+use sim_world::kernel::Receiver;
+use std::rc::Rc;
+
+/// What a session knows of its instance.
+pub(crate) struct Session {
+    pub instance: InstanceId,
+    pub facts: Facts,
+    /// The execution, if the instance was started.
+    pub execution: Option<MessageId>,
+    /// The version of the history, if there is one.
+    pub version: Option<u64>,
+    /// The instance's code, suspended after its history.
+    pub cursor: Cursor,
+    /// Events that were replayed to get there and not charged yet.
+    pub replayed: usize,
+}
+
+/// The messages that a step consumes.
+#[derive(Default)]
+struct Sorted {
+    run: Vec<Received>,
+    /// Those of `run`, by index, that the history has already.
+    duplicates: Vec<usize>,
+}
+
+/// Runs sessions in one slot, for ever.
+pub(crate) async fn dispatch(worker: Rc<Worker>, slot: usize, ready: Receiver<InstanceId>) {
+    loop {
+        let instance = ready.recv().await;
+        let version = session(&worker, slot, &instance).await;
+        let left = worker.sessions.borrow_mut().take_inbox(&instance);
+        let next = worker.sessions.borrow_mut().close(&instance, version);
+        if next {
+            worker.ready.send(instance);
+        }
+        left.into_iter().for_each(|received| worker.pass_on(received));
+    }
+}
+
+/// Runs one session; returns the version of the history that it left, if it wrote it.
+async fn session(worker: &Worker, slot: usize, instance: &InstanceId) -> Option<u64> {
+    let batch = worker.sessions.borrow_mut().open(instance, slot);
+    let (mut session, mut sorted, loaded) = prepare(worker, instance, batch).await?;
+    let mut ledger = ledger_of(&sorted.run);
+    ledger.charge_request(&loaded.timing, loaded.at, Category::Queueing);
+    let mut written = None;
+    loop {
+        let outcome = step::run(worker, &mut session, sorted.run, &sorted.duplicates, ledger).await;
+        let Some(Committed { ended }) = outcome else { return written };
+        written = session.version;
+        if ended || !worker.shared.parameters.extended_sessions {
+            return written;
+        }
+        let Some(next) = next_messages(worker, &mut session, slot).await else { return written };
+        worker.shared.counters.extended_session_hits.count();
+        ledger = ledger_of(&next.run);
+        sorted = next;
+    }
+}
+
+/// Gets everything ready for a step: the history, the messages that may run on it, and the
+/// suspended code. `None` if no message is left.
+async fn prepare(
+    worker: &Worker,
+    instance: &InstanceId,
+    batch: Batch<Received, Loaded>,
+) -> Option<(Session, Sorted, Loaded)> {
+    let mut loaded = match batch.history {
+        Some(loaded) => loaded,
+        None => load_or_abandon(worker, instance, &batch.messages).await?,
+    };
+    let stale = batch.expected.is_some() && batch.expected != loaded.history.version;
+    let (mut facts, mut sorted) = sort_out(worker, &mut loaded, batch.messages).await;
+    if stale && !sorted.run.is_empty() {
+        worker.shared.counters.stale_prefetches.count();
+        loaded = load_or_abandon(worker, instance, &sorted.run).await?;
+        (facts, sorted) = sort_out(worker, &mut loaded, sorted.run).await;
+    }
+    if !sorted.run.is_empty() {
+        let session = begin(worker, instance, facts, &loaded);
+        return Some((session, sorted, loaded));
+    }
+    if facts.ended() {
+        repair(worker, instance, facts, &loaded).await;
+    }
+    None
+}
+
+/// Reads the history; if that fails, the messages are put back.
+async fn load_or_abandon(
+    worker: &Worker,
+    instance: &InstanceId,
+    messages: &[Received],
+) -> Option<Loaded> {
+    match control::load(worker, instance).await {
+        Ok(loaded) => Some(loaded),
+        Err(_) => {
+            worker.abandon(messages).await;
+            None
+        }
+    }
+}
+
+/// Decides on the messages by the history, and carries out what is to be done without a step.
+async fn sort_out(
+    worker: &Worker,
+    loaded: &mut Loaded,
+    messages: Vec<Received>,
+) -> (Facts, Sorted) {
+    let mut facts = Facts::of(&loaded.history.events);
+    let starts = rules::started_execution(messages.iter().map(|received| &received.message));
+    if let Some(execution) = starts {
+        let restarts = facts.ended() && loaded.history.execution != Some(execution);
+        if restarts || loaded.history.execution.is_none() {
+            loaded.history.restart(execution);
+            facts = Facts::default();
+        }
+    }
+    let sorted = sort(worker, &mut facts, messages).await;
+    (facts, sorted)
+}
+
+/// The next messages of an extended session; `None` if none came for too long.
+async fn next_messages(worker: &Worker, session: &mut Session, slot: usize) -> Option<Sorted> {
+    loop {
+        let arrived = worker.sessions.borrow_mut().take_inbox(&session.instance);
+        if !arrived.is_empty() {
+            let sorted = sort(worker, &mut session.facts, arrived).await;
+            if !sorted.run.is_empty() {
+                return Some(sorted);
+            }
+        } else if !wait(worker, slot).await {
+            return None;
+        }
+    }
+}
+
+/// Waits for messages to an extended session; false if none came for too long.
+async fn wait(worker: &Worker, slot: usize) -> bool {
+    let idle = worker.shared.parameters.extended_session_idle;
+    let signal = worker.slot_signals[slot].notified();
+    worker.shared.kernel().timeout(idle, signal).await.is_some()
+}
+
+/// The ledger of the message that arrived last.
+fn ledger_of(messages: &[Received]) -> Ledger {
+    let (first, rest) = messages.split_first().expect("invariant: a step has a message");
+    *rest.iter().fold(&first.message.ledger, |latest, next| latest.later(&next.message.ledger))
+}
+
+/// Sorts messages by what the history says of them; puts back and drops those that do not run.
+async fn sort(worker: &Worker, facts: &mut Facts, messages: Vec<Received>) -> Sorted {
+    let shared = &worker.shared;
+    let mut sorted = Sorted::default();
+    let (mut abandon, mut discard) = (Vec::new(), Vec::new());
+    for received in messages {
+        let event = &received.message.event.kind;
+        let deliveries = received.delivery.dequeue_count;
+        match rules::admit(facts, event, deliveries, shared.parameters.out_of_order_rule) {
+            Admission::Run => sorted.run.push(received),
+            Admission::Duplicate => {
+                sorted.duplicates.push(sorted.run.len());
+                sorted.run.push(received);
+            }
+            Admission::Abandon => {
+                shared.counters.out_of_order_abandons.count();
+                abandon.push(received);
+            }
+            Admission::Discard => {
+                shared.counters.discards.count();
+                shared.observer.graph().discarded(received.message.id);
+                discard.push(received);
+            }
+        }
+    }
+    if !abandon.is_empty() || !discard.is_empty() {
+        join(worker.abandon(&abandon), worker.delete(&discard)).await;
+    }
+    sorted
+}
+
+/// Runs the instance's code again through its history.
+fn begin(worker: &Worker, instance: &InstanceId, facts: Facts, loaded: &Loaded) -> Session {
+    let application = worker.shared.application.clone();
+    let history = &loaded.history;
+    let cursor = Cursor::replay(application, instance.clone(), &history.events);
+    if let Some(step) = cursor.last_step() {
+        // A history that was read is final, whether its write was acknowledged or not.
+        worker.shared.record_committed(step);
+    }
+    Session {
+        instance: instance.clone(),
+        facts,
+        execution: history.execution,
+        version: history.version,
+        replayed: history.events.len(),
+        cursor,
+    }
+}
+
+/// Messages found an instance that has ended: its last step may have been cut off after the history
+/// was written. The Instances row is written if it does not show the end, and the end is reported
+/// unless it was.
+async fn repair(worker: &Worker, instance: &InstanceId, facts: Facts, loaded: &Loaded) {
+    let session = begin(worker, instance, facts, loaded);
+    let last = loaded.history.events.last().map(|event| event.timestamp);
+    let (Some(at), Some(execution)) = (last, session.execution) else { return };
+    let Ok(row) = worker.store.read_instance(instance).await else { return };
+    let status: RuntimeStatus = session.cursor.status().clone();
+    let shows_end = row.value.is_some_and(|(row, _)| {
+        // The row of a later execution is none of this one's business.
+        row.execution != execution || row.status.is_final()
+    });
+    if !shows_end && step::write_instance(worker, &session, execution, at, &status).await.is_err() {
+        return;
+    }
+    step::report(worker, &session, execution, at, status, Ledger::new(at));
+}

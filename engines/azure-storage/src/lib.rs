@@ -1,0 +1,200 @@
+//! The engine `azure-storage`: per-operation table storage.
+//!
+//! **What it models.** The original storage provider of Durable Functions. Messages to instances
+//! go through *control queues*, one for each partition, each dequeued by one worker; activities go
+//! through *one* work-item queue on which all workers compete. The state of an instance is its
+//! history in a table, read and replayed for every step; a second table has one row of status for
+//! each instance. Every step and activity is a fixed sequence of single storage operations, and
+//! only the transaction that writes the history is atomic. A chain of `n` activities costs
+//! `8n + 8` operations, besides polling.
+//!
+//! **Assumptions.** No compression of large content; one task hub; clients run on workers' hosts.
+//!
+//! **Recovery.** A worker's memory is lost with its host; a restarted host begins again from
+//! storage. Messages that it held become visible after their visibility timeout (5 minutes), which
+//! dominates the recovery of what was in flight.
+//!
+//! **Limits of this version.** Control queues are assigned to workers statically (`ownership`): no
+//! leases, so the queues of a host that is down wait for it. The visibility timeout of control
+//! messages is not renewed (`renewal` does it for activities).
+//!
+//! **Source.** Azure/durabletask main@5217032, `src/DurableTask.AzureStorage`; each module names
+//! its files.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `backoff`, `rules`, `sessions`, `history`, `ownership` | decisions: plain state machines |
+//! | `settings`, `wire`, `counters` | what can be set, what is stored, what is counted |
+//! | `store`, `shared`, `transit` | storage operations of a host; what a task hub shares |
+//! | `worker`, `control`, `dispatch`, `step`, `activity`, `renewal`, `client` | the tasks |
+//!
+//! Units: instants are virtual nanoseconds, sizes are bytes.
+#![forbid(unsafe_code)]
+
+mod activity;
+mod backoff;
+mod client;
+mod control;
+mod counters;
+mod dispatch;
+mod history;
+mod ownership;
+mod renewal;
+mod rules;
+mod sessions;
+mod settings;
+mod shared;
+mod step;
+mod store;
+mod transit;
+mod wire;
+mod worker;
+
+use futures_util::future::LocalBoxFuture;
+use settings::{PARTITIONS_MAX, Parameters, SETTINGS};
+use shared::Shared;
+use sim_model::engine::{
+    Client, ClientError, Delivery, DeployError, Deployment, Engine, Guarantees, InstanceState,
+    StartRequest, TaskHub,
+};
+use sim_model::id::InstanceId;
+use sim_model::settings::{Setting, Settings};
+use sim_world::world::World;
+use std::cell::RefCell;
+use std::rc::Rc;
+use worker::Worker;
+
+/// The name of the engine.
+const NAME: &str = "azure-storage";
+
+/// The engine: per-operation table storage.
+///
+/// ```
+/// use engine_azure_storage::AzureStorage;
+/// use sim_model::engine::Engine;
+/// use sim_model::settings::Settings;
+/// let settings = Settings::defaults(AzureStorage.settings());
+/// assert_eq!(AzureStorage.name(), "azure-storage");
+/// assert!(AzureStorage.guarantees(&settings).durable);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AzureStorage;
+
+impl Engine<World> for AzureStorage {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn summary(&self) -> &'static str {
+        "per-operation table storage: control queues, one work-item queue, history tables"
+    }
+
+    fn guarantees(&self, _settings: &Settings) -> Guarantees {
+        Guarantees {
+            steps: Delivery::ExactlyOnce,
+            tasks: Delivery::AtLeastOnce,
+            causally_consistent_commit: false,
+            fifo_between_instances: false,
+            durable: true,
+        }
+    }
+
+    fn settings(&self) -> &'static [Setting] {
+        SETTINGS
+    }
+
+    fn deploy(
+        &self,
+        world: &World,
+        deployment: Deployment,
+    ) -> Result<Rc<dyn TaskHub>, DeployError> {
+        let unsupported = |problem| DeployError::Unsupported { engine: NAME, problem };
+        let parameters = Parameters::new(&deployment.settings).map_err(unsupported)?;
+        let partitions = world.deployment().partitions;
+        if partitions > PARTITIONS_MAX {
+            return Err(unsupported(format!(
+                "{partitions} partitions: a task hub has 1 to {PARTITIONS_MAX} control queues"
+            )));
+        }
+        let shared = Shared::new(world, deployment.application, parameters, deployment.observer);
+        let workers = (0..world.hosts().len()).map(|host| Place::new(&shared, host)).collect();
+        Ok(Rc::new(AzureTaskHub(Rc::new(Inner { shared, workers: RefCell::new(workers) }))))
+    }
+}
+
+/// The worker on a host, and whether it has been started.
+struct Place {
+    worker: Rc<Worker>,
+    started: bool,
+}
+
+impl Place {
+    fn new(shared: &Rc<Shared>, host: usize) -> Place {
+        Place { worker: Worker::new(shared, host), started: false }
+    }
+}
+
+struct Inner {
+    shared: Rc<Shared>,
+    workers: RefCell<Vec<Place>>,
+}
+
+impl Inner {
+    /// The worker on `host` as it is now: a restarted host has a new one.
+    fn worker(&self, host: usize) -> Rc<Worker> {
+        self.workers.borrow()[host].worker.clone()
+    }
+}
+
+struct AzureTaskHub(Rc<Inner>);
+
+impl TaskHub for AzureTaskHub {
+    fn start_host(&self, host: usize) {
+        let worker = {
+            let place = &mut self.0.workers.borrow_mut()[host];
+            if place.started {
+                *place = Place::new(&self.0.shared, host);
+            }
+            place.started = true;
+            place.worker.clone()
+        };
+        worker.start();
+    }
+
+    fn client(&self, host: usize) -> Rc<dyn Client> {
+        assert!(host < self.0.workers.borrow().len(), "there is no host {host}");
+        Rc::new(AzureClient { hub: self.0.clone(), host })
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.0.shared.counters.all()
+    }
+}
+
+struct AzureClient {
+    hub: Rc<Inner>,
+    host: usize,
+}
+
+impl Client for AzureClient {
+    fn start(&self, request: StartRequest) -> LocalBoxFuture<'static, Result<(), ClientError>> {
+        let worker = self.hub.worker(self.host);
+        Box::pin(async move { client::start(&worker, request).await })
+    }
+
+    fn status(
+        &self,
+        instance: InstanceId,
+    ) -> LocalBoxFuture<'static, Result<Option<InstanceState>, ClientError>> {
+        let worker = self.hub.worker(self.host);
+        Box::pin(async move { client::status(&worker, &instance).await })
+    }
+
+    fn wait(
+        &self,
+        instance: InstanceId,
+    ) -> LocalBoxFuture<'static, Result<InstanceState, ClientError>> {
+        let worker = self.hub.worker(self.host);
+        Box::pin(async move { client::wait(&worker, &instance).await })
+    }
+}

@@ -1,0 +1,252 @@
+//! What can be set on the engine, with the defaults of the published implementation.
+//!
+//! Sources: `settings` stands for Azure/durabletask main@5217032,
+//! `src/DurableTask.AzureStorage/AzureStorageOrchestrationServiceSettings.cs`; `functions host` for
+//! the overrides of the Durable Functions extension on premium plans (learn.microsoft.com,
+//! host.json reference). The number of control queues is the world's number of partitions.
+
+use sim_model::settings::{Purpose, Setting, SettingKind, Settings};
+use std::time::Duration;
+
+/// Most control queues of a task hub.
+/// Source: `settings`, PartitionCount.
+pub(crate) const PARTITIONS_MAX: u32 = 16;
+
+const fn count(key: &'static str, default: &'static str, max: u64, help: &'static str) -> Setting {
+    let kind = SettingKind::Count { min: 1, max };
+    Setting { key, kind, default, purpose: Purpose::Parameter, help }
+}
+
+const fn span(key: &'static str, default: &'static str, help: &'static str) -> Setting {
+    let kind = SettingKind::Span { max: Duration::from_secs(3600) };
+    Setting { key, kind, default, purpose: Purpose::Parameter, help }
+}
+
+const fn flag(
+    key: &'static str,
+    default: &'static str,
+    purpose: Purpose,
+    help: &'static str,
+) -> Setting {
+    Setting { key, kind: SettingKind::Flag, default, purpose, help }
+}
+
+/// The declared settings.
+pub(crate) const SETTINGS: &[Setting] = &[
+    count(
+        "control_queue_batch_size",
+        "32",
+        32,
+        "messages of one get from a control queue (settings: ControlQueueBatchSize, the service's \
+         maximum)",
+    ),
+    count(
+        "control_queue_buffer_threshold",
+        "256",
+        1_000_000,
+        "messages in a worker's memory at which it stops dequeuing for 1 s (functions host: 256 on \
+         dedicated and premium plans)",
+    ),
+    span(
+        "control_queue_visibility_timeout",
+        "5m",
+        "how long a control message is hidden once it was handed out (settings: \
+         ControlQueueVisibilityTimeout)",
+    ),
+    span(
+        "work_item_queue_visibility_timeout",
+        "5m",
+        "how long a work item is hidden once it was handed out; renewed while it runs (settings: \
+         WorkItemQueueVisibilityTimeout)",
+    ),
+    span(
+        "min_polling_interval",
+        "50ms",
+        "first delay after an empty poll (BackoffPollingHelper.cs)",
+    ),
+    span(
+        "max_polling_interval",
+        "30s",
+        "longest delay after an empty poll (settings: MaxQueuePollingInterval)",
+    ),
+    span(
+        "status_polling_interval",
+        "2s",
+        "delay between two reads of a client that waits for an orchestration \
+         (AzureStorageOrchestrationService.cs: WaitForOrchestrationAsync)",
+    ),
+    span(
+        "fetch_error_delay",
+        "10s",
+        "pause of a dequeue loop after a failed get (AzureStorageOrchestrationService.cs)",
+    ),
+    count(
+        "orchestrations_per_core",
+        "10",
+        10_000,
+        "orchestration steps side by side, for each core of the host (functions host: 10 x cores)",
+    ),
+    count(
+        "activities_per_core",
+        "10",
+        10_000,
+        "activities side by side, for each core of the host (functions host: 10 x cores)",
+    ),
+    count(
+        "storage_operations_per_core",
+        "25",
+        10_000,
+        "storage operations of a worker side by side, for each core of the host (settings: \
+         MaxStorageOperationConcurrency)",
+    ),
+    span(
+        "extended_session_idle_timeout",
+        "30s",
+        "how long an extended session waits for messages (settings: ExtendedSessionIdleTimeout)",
+    ),
+    flag(
+        "extended_sessions",
+        "false",
+        Purpose::Performance,
+        "keep the suspended code of an orchestration, and its dispatch slot, between steps \
+         (settings: ExtendedSessionsEnabled, off by default)",
+    ),
+    flag(
+        "prefetch",
+        "true",
+        Purpose::Performance,
+        "read the history when the first message of a step arrives, and not when the step is \
+         dispatched (OrchestrationSessionManager.cs)",
+    ),
+    flag(
+        "local_wake_up",
+        "true",
+        Purpose::Performance,
+        "a message that a worker puts into a queue ends that worker's own polling delay there \
+         (BackoffPollingHelper.cs)",
+    ),
+    flag(
+        "history_etag",
+        "true",
+        Purpose::Safety,
+        "a history is written only if nobody else wrote it since it was read \
+         (AzureTableTrackingStore.cs: sentinel row)",
+    ),
+    flag(
+        "out_of_order_rule",
+        "true",
+        Purpose::Safety,
+        "an answer whose TaskScheduled is not in the history that was read is put back \
+         (OrchestrationSession.cs: IsOutOfOrderMessage)",
+    ),
+    flag(
+        "dedupe_read",
+        "true",
+        Purpose::Safety,
+        "a start message runs only if the Instances row shows its execution \
+         (OrchestrationSessionManager.cs: DedupeExecutionStartedMessagesAsync)",
+    ),
+];
+
+/// The settings of a deployment, read once.
+#[derive(Clone, Debug)]
+pub(crate) struct Parameters {
+    pub control_queue_batch: usize,
+    pub control_queue_buffer: usize,
+    pub control_queue_visibility: Duration,
+    pub work_item_visibility: Duration,
+    pub min_polling_interval: Duration,
+    pub max_polling_interval: Duration,
+    pub status_polling_interval: Duration,
+    pub fetch_error_delay: Duration,
+    pub orchestrations_per_core: usize,
+    pub activities_per_core: usize,
+    pub storage_operations_per_core: usize,
+    pub extended_session_idle: Duration,
+    pub extended_sessions: bool,
+    pub prefetch: bool,
+    pub local_wake_up: bool,
+    pub history_etag: bool,
+    pub out_of_order_rule: bool,
+    pub dedupe_read: bool,
+}
+
+impl Parameters {
+    /// Reads a complete set of settings.
+    ///
+    /// # Errors
+    /// Settings that contradict each other, in words.
+    pub fn new(settings: &Settings) -> Result<Parameters, String> {
+        let count = |key| settings.count(key) as usize;
+        let parameters = Parameters {
+            control_queue_batch: count("control_queue_batch_size"),
+            control_queue_buffer: count("control_queue_buffer_threshold"),
+            control_queue_visibility: settings.span("control_queue_visibility_timeout"),
+            work_item_visibility: settings.span("work_item_queue_visibility_timeout"),
+            min_polling_interval: settings.span("min_polling_interval"),
+            max_polling_interval: settings.span("max_polling_interval"),
+            status_polling_interval: settings.span("status_polling_interval"),
+            fetch_error_delay: settings.span("fetch_error_delay"),
+            orchestrations_per_core: count("orchestrations_per_core"),
+            activities_per_core: count("activities_per_core"),
+            storage_operations_per_core: count("storage_operations_per_core"),
+            extended_session_idle: settings.span("extended_session_idle_timeout"),
+            extended_sessions: settings.flag("extended_sessions"),
+            prefetch: settings.flag("prefetch"),
+            local_wake_up: settings.flag("local_wake_up"),
+            history_etag: settings.flag("history_etag"),
+            out_of_order_rule: settings.flag("out_of_order_rule"),
+            dedupe_read: settings.flag("dedupe_read"),
+        };
+        parameters.check()?;
+        Ok(parameters)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let least = Duration::from_millis(1);
+        for (key, span) in [
+            ("min_polling_interval", self.min_polling_interval),
+            ("status_polling_interval", self.status_polling_interval),
+            ("fetch_error_delay", self.fetch_error_delay),
+        ] {
+            if span < least {
+                return Err(format!("setting {key} must be at least 1ms: a loop must not spin"));
+            }
+        }
+        if self.min_polling_interval > self.max_polling_interval {
+            return Err("min_polling_interval is longer than max_polling_interval".to_string());
+        }
+        for (key, span) in [
+            ("control_queue_visibility_timeout", self.control_queue_visibility),
+            ("work_item_queue_visibility_timeout", self.work_item_visibility),
+        ] {
+            if span < Duration::from_secs(1) {
+                return Err(format!("setting {key} must be at least 1s, the service's least"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_those_of_the_published_engine() {
+        let parameters = Parameters::new(&Settings::defaults(SETTINGS)).expect("they agree");
+        assert_eq!(parameters.control_queue_batch, 32);
+        assert_eq!(parameters.control_queue_visibility, Duration::from_secs(300));
+        assert!(parameters.prefetch && !parameters.extended_sessions);
+    }
+
+    #[test]
+    fn contradictions_are_named() {
+        let mut settings = Settings::defaults(SETTINGS);
+        settings.set("min_polling_interval", "40s").expect("a span");
+        let problem = Parameters::new(&settings).expect_err("longer than the longest");
+        assert!(problem.contains("max_polling_interval"), "{problem}");
+        settings.set("min_polling_interval", "0ms").expect("a span");
+        assert!(Parameters::new(&settings).expect_err("spins").contains("spin"));
+    }
+}

@@ -1,0 +1,107 @@
+//! What all workers and clients of a task hub share: its stores, settings and records.
+
+use crate::counters::Counters;
+use crate::history::RowKeys;
+use crate::ownership::Ownership;
+use crate::settings::Parameters;
+use crate::transit::Transit;
+use rustc_hash::FxHashSet;
+use sim_model::application::Application;
+use sim_model::engine::{Completion, Observer};
+use sim_model::graph::Progress;
+use sim_model::id::{MessageId, WorkItemId};
+use sim_model::time::Timestamp;
+use sim_world::blob::BlobContainer;
+use sim_world::kernel::Kernel;
+use sim_world::queue::Queue;
+use sim_world::table::Table;
+use sim_world::world::World;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// The name of the task hub: a prefix of the names of its stores.
+const HUB: &str = "taskhub";
+
+/// What a task hub is made of.
+pub(crate) struct Shared {
+    pub world: World,
+    pub application: Rc<Application>,
+    pub parameters: Parameters,
+    pub observer: Observer,
+    pub ownership: Ownership,
+    /// `{hub}-control-NN`.
+    pub control_queues: Vec<Queue>,
+    /// `{hub}-workitems`.
+    pub work_items: Queue,
+    /// `{hub}History`.
+    pub history: Table,
+    /// `{hub}Instances`.
+    pub instances: Table,
+    /// `{hub}-largemessages`.
+    pub large: BlobContainer,
+    pub row_keys: RowKeys,
+    pub counters: Counters,
+    pub transit: Transit,
+    /// Executions whose end was reported: an end that is found again is not reported again.
+    reported: RefCell<FxHashSet<MessageId>>,
+}
+
+impl Shared {
+    /// Creates the stores of a task hub.
+    pub fn new(
+        world: &World,
+        application: Rc<Application>,
+        parameters: Parameters,
+        observer: Observer,
+    ) -> Rc<Shared> {
+        let storage = world.storage();
+        let deployment = world.deployment();
+        let control_queues = (0..deployment.partitions)
+            .map(|partition| storage.queue(&format!("{HUB}-control-{partition:02}")))
+            .collect();
+        Rc::new(Shared {
+            world: world.clone(),
+            application,
+            parameters,
+            observer,
+            ownership: Ownership::new(deployment.partitions, deployment.hosts),
+            control_queues,
+            work_items: storage.queue(&format!("{HUB}-workitems")),
+            history: storage.table(&format!("{HUB}History")),
+            instances: storage.table(&format!("{HUB}Instances")),
+            large: storage.container(&format!("{HUB}-largemessages")),
+            row_keys: RowKeys::default(),
+            counters: Counters::default(),
+            transit: Transit::default(),
+            reported: RefCell::default(),
+        })
+    }
+
+    /// The kernel.
+    pub fn kernel(&self) -> &Kernel {
+        self.world.kernel()
+    }
+
+    /// The present.
+    pub fn now(&self) -> Timestamp {
+        self.world.kernel().now()
+    }
+
+    /// Records that the effects of a work item are final, unless that is known already: they may
+    /// be found in storage before, or without, the acknowledgement of the write.
+    pub fn record_committed(&self, item: WorkItemId) {
+        let graph = self.observer.graph();
+        let executed = graph.graph().item(item).progress == Progress::Executed;
+        if executed {
+            graph.committed(item);
+        }
+    }
+
+    /// Reports the end of an execution, once.
+    pub fn report(&self, execution: MessageId, completion: Completion) {
+        let first = self.reported.borrow_mut().insert(execution);
+        if first {
+            self.observer.completed(completion);
+        }
+    }
+}
