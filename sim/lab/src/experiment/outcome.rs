@@ -1,0 +1,109 @@
+//! What an experiment leaves: a figure, a comparison, and its runs.
+
+use super::runs::{RunRow, runs_csv};
+use super::{Experiment, MARKER, csv_of};
+use crate::figure::{Figure, FigureError};
+use crate::measure;
+use std::collections::BTreeMap;
+
+/// What a compared number counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A latency.
+    Milliseconds,
+    /// A part of all orchestrations, from 0 to 1.
+    Fraction,
+    /// Orchestrations a second.
+    PerSecond,
+}
+
+impl Unit {
+    /// Digits after the point that are worth showing to a person.
+    pub const fn digits(self) -> usize {
+        match self {
+            Unit::Milliseconds | Unit::PerSecond => 1,
+            Unit::Fraction => 4,
+        }
+    }
+}
+
+/// One comparison.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The panel.
+    pub panel: String,
+    /// The series.
+    pub series: String,
+    /// What is compared, with its unit: `p50 ms`, `above 2s`, `4 hosts, per s`.
+    pub metric: String,
+    /// The same unit, for whoever formats the numbers.
+    pub unit: Unit,
+    /// What the simulation gives.
+    pub simulated: Option<f64>,
+    /// What was measured.
+    pub measured: Option<f64>,
+}
+
+impl Row {
+    /// Simulated by measured.
+    pub fn ratio(&self) -> Option<f64> {
+        let measured = self.measured.filter(|measured| *measured > 0.0)?;
+        Some(measure::round(self.simulated? / measured, 3))
+    }
+}
+
+/// What an experiment leaves.
+#[derive(Clone, Debug)]
+pub struct ExperimentOutcome {
+    /// The experiment.
+    pub experiment: Experiment,
+    /// The figure.
+    pub figure: Figure,
+    /// The comparison.
+    pub rows: Vec<Row>,
+    /// What the comparison comes to, in a sentence, if the experiment draws one.
+    pub conclusion: Option<String>,
+    /// The runs, in the order of the experiment.
+    pub runs: Vec<RunRow>,
+}
+
+impl ExperimentOutcome {
+    /// The comparison as CSV.
+    pub fn table_csv(&self) -> Vec<u8> {
+        let text = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
+        csv_of(
+            ["panel", "series", "metric", "simulated", "measured", "ratio"],
+            self.rows.iter().map(|row| {
+                let numbers = [row.simulated, row.measured, row.ratio()].map(text);
+                let [simulated, measured, ratio] = numbers;
+                let (panel, series) = (row.panel.clone(), row.series.clone());
+                [panel, series, row.metric.clone(), simulated, measured, ratio]
+            }),
+        )
+    }
+
+    /// The runs as CSV.
+    pub fn runs_csv(&self) -> Vec<u8> {
+        runs_csv(&self.runs)
+    }
+
+    /// The runs in which a check failed.
+    pub fn failed(&self) -> impl Iterator<Item = &RunRow> {
+        self.runs.iter().filter(|run| !run.failed_checks.is_empty())
+    }
+
+    /// All files of the experiment's results: the experiment itself, figure, table and runs.
+    ///
+    /// # Errors
+    /// If the figure cannot be drawn.
+    pub fn files(&self) -> Result<BTreeMap<String, Vec<u8>>, FigureError> {
+        let name = self.experiment.name();
+        Ok(BTreeMap::from([
+            (MARKER.to_owned(), self.experiment.to_toml().into_bytes()),
+            ("table.csv".to_owned(), self.table_csv()),
+            ("runs.csv".to_owned(), self.runs_csv()),
+            (format!("{name}.svg"), self.figure.to_svg()?.into_bytes()),
+            (format!("{name}.png"), self.figure.to_png()?),
+        ]))
+    }
+}

@@ -1,0 +1,35 @@
+//! The lab: workloads, load, measurement, checks, results, experiments.
+//!
+//! A run is a [`spec::RunSpec`]: an engine, a workload, a load, hosts, a profile and a seed. It is
+//! checked before anything happens ([`spec::RunSpec::check`]), carried out in a world of its own
+//! ([`run::run`]), and written down ([`results::write`]) so that it can be repeated and compared
+//! ([`diverge`]). An engine is known here through the [`registry`] alone.
+//!
+//! ```no_run
+//! use sim_lab::{progress::Progress, run, spec::RunSpec};
+//! let spec = RunSpec { seed: 7, ..RunSpec::default() };
+//! let outcome = run::run(&spec.check()?, &Progress::default())?;
+//! assert!(outcome.summary.passed());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod checks;
+pub mod diverge;
+pub mod experiment;
+pub mod figure;
+pub mod load;
+pub mod measure;
+pub mod progress;
+pub mod published;
+mod recorder;
+pub mod registry;
+pub mod results;
+pub mod run;
+pub mod span;
+pub mod spec;
+pub mod suggest;
+pub mod summary;
+pub mod workload;
+
+pub use recorder::{Outcome, Record};

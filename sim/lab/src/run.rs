@@ -1,0 +1,312 @@
+//! One run: a checked specification in, an outcome out.
+//!
+//! A run has a kernel, a world, a task hub and a load of its own, and happens on a fresh thread,
+//! so that any number can go on side by side without touching each other. Its phases: hosts start
+//! up for the load's `settle` time; the load runs; the run goes on until everything that was
+//! started has ended and everyone who waits was answered, or until the bound of virtual time; then
+//! it is given [`DRAIN`] to come to rest (engines delete messages and confirm deliveries after the
+//! last orchestration has ended), and it is judged.
+
+use crate::checks;
+use crate::load;
+use crate::measure;
+use crate::progress::Progress;
+use crate::recorder::{Record, Recorder, Recording};
+use crate::registry;
+use crate::spec::CheckedSpec;
+use crate::summary::{OrchestrationCounts, Summary};
+use crate::workload::{Naming, Orchestrations};
+use sim_model::engine::{DeployError, Deployment, Guarantees, Observer, TaskHub};
+use sim_model::graph::GraphRecorder;
+use sim_model::time::Timestamp;
+use sim_world::cost::{self, Cost, Rented};
+use sim_world::kernel::{self, EventTrail, Kernel, KernelError, KernelOptions};
+use sim_world::meter::{OperationCount, OperationSeries};
+use sim_world::seed::SeedTree;
+use sim_world::service::is_operation;
+use sim_world::world::{self, World, WorldError};
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::Duration;
+use thiserror::Error;
+
+/// Virtual time after the last orchestration has ended.
+pub const DRAIN: Duration = Duration::from_secs(1);
+/// How much longer than its load a run may take, in virtual time.
+pub const BOUND_DEFAULT: Duration = Duration::from_secs(3600);
+/// Events between two marks of the event trail.
+pub const MARK_INTERVAL: u64 = 4096;
+
+/// What a run depends on besides its specification: nothing of it reaches the results of a run
+/// that ends in time.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// How much longer than its load the run may take, in virtual time.
+    pub bound: Duration,
+    /// Events, by their index, to keep in full in the trail.
+    pub window: Option<Range<u64>>,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        RunOptions { bound: BOUND_DEFAULT, window: None }
+    }
+}
+
+/// A run that could not be carried out.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum RunError {
+    /// The engine cannot run like this.
+    #[error(transparent)]
+    Deploy(#[from] DeployError),
+    /// The world cannot be built.
+    #[error(transparent)]
+    World(#[from] WorldError),
+    /// Virtual time came to an end.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+}
+
+/// Everything a run leaves.
+#[derive(Clone, Debug)]
+pub struct RunOutcome {
+    /// The summary.
+    pub summary: Summary,
+    /// Every orchestration, by index.
+    pub records: Vec<Record>,
+    /// The names of their instances.
+    pub naming: Naming,
+    /// Counts of all kinds of operations, and of counters and messages, sorted by name.
+    pub operations: Vec<OperationCount>,
+    /// Price of one operation of each kind in [`RunOutcome::operations`], in US dollars.
+    pub prices_usd: Vec<f64>,
+    /// Operations by second.
+    pub operation_series: Vec<OperationSeries>,
+    /// Orchestrations started by second.
+    pub started_per_second: Vec<u32>,
+    /// Orchestrations ended by second.
+    pub ended_per_second: Vec<u32>,
+    /// Money.
+    pub cost: Cost,
+    /// The engine's own counters.
+    pub counters: Vec<(&'static str, u64)>,
+    /// 32 hexadecimal digits over all results, whatever their order: equal for all engines if the
+    /// workload does not depend on timing.
+    pub results_digest: String,
+    /// Whether that is so.
+    pub timing_independent: bool,
+    /// Where each core's time went: core time used by each host.
+    pub cpu_used: Vec<Duration>,
+    /// The event trail.
+    pub trail: EventTrail,
+}
+
+/// Carries out a run.
+///
+/// # Errors
+/// If the engine or the world refuses the specification. A run whose orchestrations do not end is
+/// not an error here: the check `completion` fails.
+pub fn run(spec: &CheckedSpec, progress: &Progress) -> Result<RunOutcome, RunError> {
+    run_with(spec, progress, &RunOptions::default())
+}
+
+/// [`run`], with options.
+///
+/// # Errors
+/// As for [`run`].
+pub fn run_with(
+    spec: &CheckedSpec,
+    progress: &Progress,
+    options: &RunOptions,
+) -> Result<RunOutcome, RunError> {
+    progress.expect(spec.spec().load.expected().unwrap_or(0));
+    let outcome = kernel::on_fresh_thread(|| simulate(spec, progress, options));
+    progress.complete_run();
+    outcome
+}
+
+fn simulate(
+    spec: &CheckedSpec,
+    progress: &Progress,
+    options: &RunOptions,
+) -> Result<RunOutcome, RunError> {
+    let kernel_options = KernelOptions {
+        mark_interval: MARK_INTERVAL,
+        window: options.window.clone(),
+        ..KernelOptions::with_seed(spec.spec().seed)
+    };
+    let (spec, progress, bound) = (spec.clone(), progress.clone(), options.bound);
+    let main = |kernel: Kernel| async move {
+        let stage = Stage::set(&kernel, &spec, &progress)?;
+        stage.play(&spec, bound).await;
+        Ok::<_, RunError>(stage.judge(&spec))
+    };
+    let (outcome, trail) = kernel::simulate(kernel_options, main)?;
+    Ok(outcome?.seal(trail))
+}
+
+/// A run on its way.
+struct Stage {
+    world: World,
+    hub: Rc<dyn TaskHub>,
+    graph: GraphRecorder,
+    guarantees: Guarantees,
+    orchestrations: Orchestrations,
+    recorder: Recorder,
+}
+
+impl Stage {
+    /// Builds the world and deploys the application.
+    fn set(kernel: &Kernel, spec: &CheckedSpec, progress: &Progress) -> Result<Stage, RunError> {
+        let asked = spec.spec();
+        let deployment = world::Deployment {
+            plan: asked.plan.clone(),
+            hosts: asked.hosts,
+            partitions: asked.partitions,
+        };
+        let world = World::new(kernel, asked.seed, Rc::new(spec.profile()), &deployment)?;
+        let key = SeedTree::new(asked.seed).stream("workload names").below(u64::MAX);
+        let workload = (spec.workload().build)(spec.parameters());
+        let orchestrations = Orchestrations::new(workload, Naming::new(key));
+        let clients_wait = asked.load.clients_wait();
+        let recorder = Recorder::new(kernel, &orchestrations, progress, clients_wait);
+        let graph = GraphRecorder::default();
+        let listener = recorder.clone();
+        let observer = Observer::new(graph.clone(), move |completion| listener.ended(&completion));
+        let engine = registry::engine(&asked.engine)
+            .unwrap_or_else(|unknown| unreachable!("the specification was checked: {unknown}"));
+        let deployment = Deployment {
+            application: Rc::new(orchestrations.application()),
+            settings: spec.settings().clone(),
+            observer,
+        };
+        let hub = engine.deploy(&world, deployment)?;
+        let guarantees = engine.guarantees(spec.settings());
+        Ok(Stage { world, hub, graph, guarantees, orchestrations, recorder })
+    }
+
+    /// Runs the load to its end, or to the bound.
+    async fn play(&self, spec: &CheckedSpec, bound: Duration) {
+        let load = &spec.spec().load;
+        let kernel = self.world.kernel();
+        for host in 0..self.world.hosts().len() {
+            self.hub.start_host(host);
+        }
+        kernel.sleep(load.settle()).await;
+        load::generate(&self.world, &self.hub, load, &self.orchestrations, &self.recorder);
+        let over = kernel.timeout(load.duration() + bound, self.recorder.over()).await;
+        if over.is_some() {
+            kernel.sleep(DRAIN).await;
+        }
+    }
+
+    /// Judges the run; the trail is added when the kernel has ended.
+    fn judge(&self, spec: &CheckedSpec) -> Judged {
+        let recording = self.recorder.take();
+        let now = self.world.kernel().now();
+        let naming = self.orchestrations.naming();
+        let operations = self.world.meter().snapshot();
+        let cost = self.cost(&operations, now);
+        let checks = checks::all(&self.graph.graph(), &self.guarantees, &recording, naming);
+        let summary = summarize(spec, &recording, &operations, now, &cost, checks);
+        let prices = &self.world.profile().prices;
+        let price = |counted: &OperationCount| {
+            cost::operation_price(prices, &counted.service, &counted.kind)
+        };
+        let outcome = RunOutcome {
+            summary,
+            naming,
+            prices_usd: operations.iter().map(price).collect(),
+            operation_series: self.world.meter().series(),
+            operations,
+            cost,
+            counters: self.hub.counters(),
+            results_digest: format!("{:032x}", recording.results),
+            timing_independent: self.orchestrations.workload().timing_independent(),
+            cpu_used: self.world.hosts().iter().map(|host| host.cpu_used()).collect(),
+            trail: EventTrail {
+                digest: 0,
+                events: 0,
+                mark_interval: MARK_INTERVAL,
+                marks: Vec::new(),
+                window: Vec::new(),
+            },
+            records: recording.records,
+            started_per_second: recording.started_per_second,
+            ended_per_second: recording.ended_per_second,
+        };
+        Judged { outcome, completions: recording.completions }
+    }
+
+    fn cost(&self, operations: &[OperationCount], now: Timestamp) -> Cost {
+        let elapsed = now.since(Timestamp::ZERO);
+        let uses_events = operations.iter().any(|counted| counted.service == "eventlog");
+        let units = if uses_events { self.world.throughput_units() } else { 0 };
+        let hosts = self.world.deployment().hosts;
+        let rented = Rented { host_time: elapsed * hosts, throughput_unit_time: elapsed * units };
+        cost::cost(&self.world.profile().prices, self.world.plan(), operations, &rented)
+    }
+}
+
+/// An outcome that waits for the trail of its kernel.
+struct Judged {
+    outcome: RunOutcome,
+    completions: blake3::Hasher,
+}
+
+impl Judged {
+    fn seal(mut self, trail: EventTrail) -> RunOutcome {
+        let mut digest = blake3::Hasher::new();
+        digest.update(&trail.digest.to_le_bytes());
+        digest.update(&trail.events.to_le_bytes());
+        digest.update(self.completions.finalize().as_bytes());
+        self.outcome.summary.digest = digest.finalize().to_hex()[..32].to_owned();
+        self.outcome.trail = trail;
+        self.outcome
+    }
+}
+
+fn summarize(
+    spec: &CheckedSpec,
+    recording: &Recording,
+    operations: &[OperationCount],
+    now: Timestamp,
+    cost: &Cost,
+    checks: Vec<checks::Check>,
+) -> Summary {
+    let asked = spec.spec();
+    let records = &recording.records;
+    let name = |counted: &OperationCount| format!("{}.{}", counted.service, counted.kind);
+    let real = |counted: &&OperationCount| is_operation(&counted.service, &counted.kind);
+    let total: u64 = operations.iter().filter(real).map(|counted| counted.count).sum();
+    let carried = operations.iter().filter(|counted| counted.bytes_in + counted.bytes_out > 0);
+    let client_latency = || measure::client_latencies(records).percentiles();
+    Summary {
+        engine: asked.engine.clone(),
+        workload: asked.workload.to_string(),
+        seed: asked.seed,
+        digest: String::new(),
+        orchestrations: OrchestrationCounts {
+            started: recording.started(),
+            completed: recording.completed,
+            failed: recording.failed,
+        },
+        virtual_seconds: measure::round(now.as_secs_f64(), 6),
+        throughput_per_s: measure::throughput_per_s(records),
+        latency_ms: measure::engine_latencies(records).percentiles(),
+        client_latency_ms: asked.load.clients_wait().then(client_latency),
+        operations: operations
+            .iter()
+            .filter(real)
+            .map(|counted| (name(counted), counted.count))
+            .collect(),
+        operations_per_orchestration: (recording.completed > 0)
+            .then(|| measure::round(total as f64 / recording.completed as f64, 3)),
+        bytes: carried
+            .map(|counted| (name(counted), counted.bytes_in + counted.bytes_out))
+            .collect(),
+        cost_usd: measure::round(cost.total_usd(), 9),
+        checks,
+        breakdown_ms: measure::mean_breakdown_ms(records),
+    }
+}

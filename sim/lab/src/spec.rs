@@ -1,0 +1,461 @@
+//! What a run is: a specification that can be written down, checked, and repeated.
+//!
+//! A [`RunSpec`] is what a person asks for, on the command line or in a `spec.toml`. Checking it
+//! ([`RunSpec::check`]) looks at every name, key, number and profile before anything runs, and
+//! gives a [`CheckedSpec`], in which every default is written out: it repeats the run even if
+//! defaults change.
+
+mod items;
+
+pub(crate) use items::Items;
+
+use crate::load::LoadSpec;
+use crate::registry;
+use crate::suggest::UnknownName;
+use crate::workload::{self, WorkloadKind};
+use serde::{Deserialize, Serialize};
+use sim_model::settings::{SettingError, Settings};
+use sim_world::profile::{Profile, ProfileError};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use thiserror::Error;
+
+/// Most hosts: the published plans scale out to 100 instances.
+pub const HOSTS_MAX: u32 = 100;
+/// Most partitions: Netherite allows 32 (microsoft/durabletask-netherite).
+pub const PARTITIONS_MAX: u32 = 32;
+/// The greatest seed: TOML has no greater number.
+pub const SEED_MAX: u64 = i64::MAX as u64;
+
+/// A specification that cannot be run, with the place of the fault and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SpecError {
+    /// A name that is not among the valid ones.
+    #[error("{0}")]
+    Unknown(UnknownName),
+    /// A value that does not fit.
+    #[error("{place}: found {given:?}, expected {expected}")]
+    BadValue {
+        /// Where it was given.
+        place: String,
+        /// The value.
+        given: String,
+        /// What would fit.
+        expected: String,
+    },
+    /// A value that has no default and was not given.
+    #[error("{place} is missing, expected {expected}")]
+    Missing {
+        /// What is missing.
+        place: String,
+        /// What would fit.
+        expected: String,
+    },
+    /// One key with two values.
+    #[error("{place} is given twice")]
+    Twice {
+        /// The key.
+        place: String,
+    },
+    /// A setting of an engine that the run does not use.
+    #[error("setting {key:?} is of engine {engine:?}, but the run uses {used:?}")]
+    OtherEngine {
+        /// The setting, with its engine.
+        key: String,
+        /// The engine it is of.
+        engine: String,
+        /// The engine of the run.
+        used: String,
+    },
+    /// A profile that cannot be used.
+    #[error("{0}")]
+    Profile(ProfileError),
+    /// A file that cannot be read or is not a specification.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl SpecError {
+    pub(crate) fn bad(
+        place: impl Into<String>,
+        given: impl ToString,
+        expected: impl Into<String>,
+    ) -> SpecError {
+        let (place, expected) = (place.into(), expected.into());
+        SpecError::BadValue { place, given: given.to_string(), expected }
+    }
+
+    pub(crate) fn unknown<S: Into<String>>(
+        what: impl Into<String>,
+        given: impl Into<String>,
+        valid: impl IntoIterator<Item = S>,
+    ) -> SpecError {
+        SpecError::Unknown(UnknownName::new(what, given, valid))
+    }
+
+    /// The error of a declared setting or parameter, with the place it belongs to.
+    fn setting(owner: &str, error: SettingError) -> SpecError {
+        match error {
+            SettingError::UnknownKey { key, valid } => SpecError::unknown(owner, key, valid),
+            SettingError::BadValue { key, value, expected } => {
+                SpecError::bad(format!("{owner} {key:?}"), value, expected)
+            }
+        }
+    }
+}
+
+impl From<UnknownName> for SpecError {
+    fn from(unknown: UnknownName) -> SpecError {
+        SpecError::Unknown(unknown)
+    }
+}
+
+impl From<ProfileError> for SpecError {
+    fn from(error: ProfileError) -> SpecError {
+        match error {
+            ProfileError::Unknown { profile, .. } => {
+                SpecError::unknown("profile", profile, Profile::names())
+            }
+            other => SpecError::Profile(other),
+        }
+    }
+}
+
+/// A workload and its parameters, as on the command line: `hello:length=5`,
+/// `sequence:length=10,data_exponent=0`. Parameters that are left out have their defaults.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct WorkloadSpec {
+    /// The workload.
+    pub name: String,
+    /// Parameters by key.
+    pub parameters: BTreeMap<String, String>,
+}
+
+impl WorkloadSpec {
+    /// Checks the name and the parameters.
+    ///
+    /// # Errors
+    /// The first that is unknown or does not fit.
+    pub fn check(&self) -> Result<(&'static WorkloadKind, Settings), SpecError> {
+        let kind = workload::kind(&self.name)?;
+        let mut parameters = Settings::defaults(kind.parameters);
+        for (key, value) in &self.parameters {
+            let owner = format!("parameter of {}", kind.name);
+            parameters.set(key, value).map_err(|error| SpecError::setting(&owner, error))?;
+        }
+        Ok((kind, parameters))
+    }
+}
+
+impl fmt::Display for WorkloadSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        let mut separator = ':';
+        for (key, value) in &self.parameters {
+            write!(f, "{separator}{key}={value}")?;
+            separator = ',';
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for WorkloadSpec {
+    type Err = SpecError;
+
+    /// Reads the text and checks it against the workloads there are.
+    fn from_str(text: &str) -> Result<WorkloadSpec, SpecError> {
+        let (name, rest) = text.split_once(':').map_or((text, None), |(n, r)| (n, Some(r)));
+        workload::kind(name)?;
+        let parameters = Items::read(format!("workload {name}"), rest, None)?.into_map();
+        let spec = WorkloadSpec { name: name.to_owned(), parameters };
+        spec.check()?;
+        Ok(spec)
+    }
+}
+
+impl From<WorkloadSpec> for String {
+    fn from(workload: WorkloadSpec) -> String {
+        workload.to_string()
+    }
+}
+
+impl TryFrom<String> for WorkloadSpec {
+    type Error = SpecError;
+
+    fn try_from(text: String) -> Result<WorkloadSpec, SpecError> {
+        text.parse()
+    }
+}
+
+/// Everything a run depends on.
+///
+/// ```
+/// use sim_lab::spec::RunSpec;
+/// let spec = RunSpec::from_toml("engine = 'netherite'\nload = 'batch:100'\n").unwrap();
+/// assert_eq!(spec.hosts, 4);
+/// assert_eq!(RunSpec::from_toml(&spec.to_toml()), Ok(spec));
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunSpec {
+    /// The engine.
+    pub engine: String,
+    /// The application and its inputs.
+    pub workload: WorkloadSpec,
+    /// When orchestrations are started.
+    pub load: LoadSpec,
+    /// The plan (machine size) of the hosts.
+    pub plan: String,
+    /// Hosts.
+    pub hosts: u32,
+    /// Partitions of the task hub.
+    pub partitions: u32,
+    /// The profile: an embedded one by its name, or a file by its path.
+    pub profile: String,
+    /// The seed of all randomness.
+    pub seed: u64,
+    /// Settings of the engine, by `engine.key`.
+    pub settings: BTreeMap<String, String>,
+}
+
+impl Default for RunSpec {
+    fn default() -> RunSpec {
+        let parameters = BTreeMap::from([("length".to_owned(), "5".to_owned())]);
+        RunSpec {
+            engine: "netherite".to_owned(),
+            workload: WorkloadSpec { name: "hello".to_owned(), parameters },
+            load: LoadSpec::DEFAULT,
+            plan: "EP2".to_owned(),
+            hosts: 4,
+            partitions: 12,
+            profile: "azure-2021-10".to_owned(),
+            seed: 1,
+            settings: BTreeMap::new(),
+        }
+    }
+}
+
+impl RunSpec {
+    /// The keys of a specification file.
+    const KEYS: [&'static str; 9] = [
+        "engine",
+        "workload",
+        "load",
+        "plan",
+        "hosts",
+        "partitions",
+        "profile",
+        "seed",
+        "settings",
+    ];
+
+    /// Reads a specification; keys that are left out have their defaults.
+    ///
+    /// # Errors
+    /// The first line that is wrong.
+    pub fn from_toml(text: &str) -> Result<RunSpec, SpecError> {
+        let in_text = |error: toml::de::Error| SpecError::File {
+            path: PathBuf::from("spec.toml"),
+            problem: one_line(text, &error),
+        };
+        let table: toml::Table = toml::from_str(text).map_err(in_text)?;
+        if let Some(key) = table.keys().find(|key| !Self::KEYS.contains(&key.as_str())) {
+            return Err(SpecError::unknown("key of a specification", key, Self::KEYS));
+        }
+        toml::from_str(text).map_err(in_text)
+    }
+
+    /// Reads the specification in a file. A profile that is given as a relative path is looked
+    /// for beside that file.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not a specification.
+    pub fn load(path: &Path) -> Result<RunSpec, SpecError> {
+        let failed = |problem: String| SpecError::File { path: path.to_owned(), problem };
+        let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        let mut spec = RunSpec::from_toml(&text).map_err(|error| match error {
+            SpecError::File { problem, .. } => failed(problem),
+            other => failed(other.to_string()),
+        })?;
+        if !Profile::names().any(|name| name == spec.profile) {
+            let beside = path.parent().unwrap_or(Path::new("")).join(&spec.profile);
+            spec.profile = beside.to_string_lossy().into_owned();
+        }
+        Ok(spec)
+    }
+
+    /// The specification as a file; [`RunSpec::from_toml`] reads it back.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("invariant: a specification has a TOML form")
+    }
+
+    /// Takes a setting written as `engine.key=value`, as `--set` has it. The engine and the key
+    /// are checked together with everything else, by [`RunSpec::check`].
+    ///
+    /// # Errors
+    /// If the text has another form, or the key is set already.
+    pub fn set(&mut self, text: &str) -> Result<(), SpecError> {
+        let parts = text.split_once('=').filter(|(key, _)| key.contains('.'));
+        let Some((key, value)) = parts else {
+            return Err(SpecError::bad("setting", text, "engine.key=value"));
+        };
+        match self.settings.insert(key.to_owned(), value.to_owned()) {
+            None => Ok(()),
+            Some(_) => Err(SpecError::Twice { place: format!("setting {key:?}") }),
+        }
+    }
+
+    /// Checks everything: names, keys, types, limits, the profile and its plan.
+    ///
+    /// # Errors
+    /// The first fault, with its place and what would be right.
+    pub fn check(&self) -> Result<CheckedSpec, SpecError> {
+        let engine = registry::engine(&self.engine)?;
+        let (workload, parameters) = self.workload.check()?;
+        self.load.check()?;
+        let range = |place: &str, value: u64, max: u64| {
+            let expected = format!("a whole number from 1 to {max}");
+            let fits = (1..=max).contains(&value);
+            if fits { Ok(()) } else { Err(SpecError::bad(place, value, expected)) }
+        };
+        range("hosts", u64::from(self.hosts), u64::from(HOSTS_MAX))?;
+        range("partitions", u64::from(self.partitions), u64::from(PARTITIONS_MAX))?;
+        if self.seed > SEED_MAX {
+            let expected = format!("a whole number from 0 to {SEED_MAX}");
+            return Err(SpecError::bad("seed", self.seed, expected));
+        }
+        let source = ProfileSource::read(&self.profile)?;
+        let profile = source.profile()?;
+        if !profile.plans.contains_key(&self.plan) {
+            let plans = profile.plans.keys().map(String::as_str);
+            let what = format!("plan of profile {}", profile.name);
+            return Err(SpecError::unknown(what, &self.plan, plans));
+        }
+        let mut settings = Settings::defaults(engine.settings());
+        for (key, value) in &self.settings {
+            self.check_setting(key, value, &mut settings)?;
+        }
+        let mut spec = self.clone();
+        spec.load = self.load.completed();
+        spec.workload.parameters = texts(&parameters, "");
+        spec.settings = texts(&settings, &format!("{}.", self.engine));
+        Ok(CheckedSpec { spec, workload, parameters, settings, source })
+    }
+
+    fn check_setting(
+        &self,
+        key: &str,
+        value: &str,
+        settings: &mut Settings,
+    ) -> Result<(), SpecError> {
+        let Some((owner, local)) = key.split_once('.') else {
+            return Err(SpecError::bad("setting", key, "engine.key"));
+        };
+        registry::engine(owner)?;
+        if owner != self.engine {
+            let (key, engine, used) = (key.to_owned(), owner.to_owned(), self.engine.clone());
+            return Err(SpecError::OtherEngine { key, engine, used });
+        }
+        let set = settings.set(local, value);
+        set.map_err(|error| SpecError::setting(&format!("setting of {owner}"), error))
+    }
+}
+
+fn texts(settings: &Settings, prefix: &str) -> BTreeMap<String, String> {
+    settings.to_texts().into_iter().map(|(key, text)| (format!("{prefix}{key}"), text)).collect()
+}
+
+/// What is wrong with a TOML text, and in which of its lines.
+fn one_line(text: &str, error: &toml::de::Error) -> String {
+    match error.span() {
+        Some(span) => {
+            let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
+            format!("line {line}: {}", error.message())
+        }
+        None => error.message().to_owned(),
+    }
+}
+
+/// Where a profile's text is. A loaded profile belongs to one thread; this goes between threads.
+#[derive(Clone, Debug)]
+enum ProfileSource {
+    Embedded(String),
+    File { name: String, text: String },
+}
+
+impl ProfileSource {
+    fn read(name_or_path: &str) -> Result<ProfileSource, SpecError> {
+        let path = Path::new(name_or_path);
+        let is_path = name_or_path.contains('/') || name_or_path.ends_with(".toml");
+        let known = Profile::names().any(|name| name == name_or_path);
+        if known || !(is_path || path.exists()) {
+            return Ok(ProfileSource::Embedded(name_or_path.to_owned()));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let (path, problem) = (path.to_owned(), format!("no profile can be read: {error}"));
+            SpecError::File { path, problem }
+        })?;
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or(name_or_path);
+        Ok(ProfileSource::File { name: stem.to_owned(), text })
+    }
+
+    fn profile(&self) -> Result<Profile, ProfileError> {
+        match self {
+            ProfileSource::Embedded(name) => Profile::named(name),
+            ProfileSource::File { name, text } => Profile::parse(name, text),
+        }
+    }
+}
+
+/// A specification that was checked, with every default written out. It can go to other threads.
+#[derive(Clone, Debug)]
+pub struct CheckedSpec {
+    spec: RunSpec,
+    workload: &'static WorkloadKind,
+    parameters: Settings,
+    settings: Settings,
+    source: ProfileSource,
+}
+
+impl CheckedSpec {
+    /// The specification with every default written out.
+    pub fn spec(&self) -> &RunSpec {
+        &self.spec
+    }
+
+    /// The kind of workload.
+    pub fn workload(&self) -> &'static WorkloadKind {
+        self.workload
+    }
+
+    /// The complete parameters of the workload.
+    pub fn parameters(&self) -> &Settings {
+        &self.parameters
+    }
+
+    /// The complete settings of the engine.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The profile.
+    pub fn profile(&self) -> Profile {
+        self.source.profile().expect("invariant: the profile was read when the run was checked")
+    }
+
+    /// The text of a profile that is not embedded.
+    pub fn profile_text(&self) -> Option<&str> {
+        match &self.source {
+            ProfileSource::Embedded(_) => None,
+            ProfileSource::File { text, .. } => Some(text),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The summary of a run: what `sim run --json` prints and `summary.json` holds.
+//!
+//! Keys and their order are fixed, and floating-point numbers are rounded to fixed digits, so the
+//! text of two equal runs is equal byte by byte. Latencies are milliseconds. `operations` holds
+//! the operations on storage and event services in the whole run, start-up and polling included;
+//! `operations_per_orchestration` is their sum by completed orchestrations; `bytes` adds requests
+//! and replies, and also has the network's messages. `breakdown_ms` is the mean time for each
+//! category: together the mean latency.
+
+use crate::checks::{Check, Verdict};
+use crate::measure::Percentiles;
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How many orchestrations came how far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrchestrationCounts {
+    /// Accepted by the engine.
+    pub started: u64,
+    /// Ended with a result.
+    pub completed: u64,
+    /// Ended with an error.
+    pub failed: u64,
+}
+
+/// The summary of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Summary {
+    /// The engine.
+    pub engine: String,
+    /// The workload with its parameters.
+    pub workload: String,
+    /// The seed.
+    pub seed: u64,
+    /// 32 hexadecimal digits over every event of the run and every completion in order.
+    pub digest: String,
+    /// How many orchestrations came how far.
+    pub orchestrations: OrchestrationCounts,
+    /// Virtual length of the run, from nothing to rest.
+    pub virtual_seconds: f64,
+    /// Completed orchestrations a second, from the first creation to the last update.
+    pub throughput_per_s: Option<f64>,
+    /// Latency as the engine reports it.
+    pub latency_ms: Percentiles,
+    /// Latency as clients see it; absent if no client waits.
+    pub client_latency_ms: Option<Percentiles>,
+    /// Operations by `service.kind`.
+    pub operations: BTreeMap<String, u64>,
+    /// All operations by completed orchestrations.
+    pub operations_per_orchestration: Option<f64>,
+    /// Bytes in and out by `service.kind`.
+    pub bytes: BTreeMap<String, u64>,
+    /// Money for hosts, operations, and reserved throughput.
+    pub cost_usd: f64,
+    /// The checks.
+    pub checks: Vec<Check>,
+    /// Mean time for each category.
+    pub breakdown_ms: IndexMap<String, f64>,
+}
+
+impl Summary {
+    /// The summary on one line.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("invariant: a summary has a JSON form")
+    }
+
+    /// The summary on many lines, with a line feed at the end.
+    pub fn to_json_pretty(&self) -> String {
+        let text = serde_json::to_string_pretty(self);
+        text.expect("invariant: a summary has a JSON form") + "\n"
+    }
+
+    /// Whether no check failed.
+    pub fn passed(&self) -> bool {
+        self.checks.iter().all(|check| check.verdict != Verdict::Fail)
+    }
+}
