@@ -1,0 +1,271 @@
+//! Commands and flags, as the parser and its help have them.
+//!
+//! Names and values that only the lab can judge are taken as text: the lab's messages name the
+//! nearest valid choice.
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use sim_lab::spec::{HOSTS_MAX, PARTITIONS_MAX, SEED_MAX};
+use std::ffi::OsString;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Most seeds of one figure.
+const SEEDS_MAX: u64 = 1_000;
+/// Most threads.
+const THREADS_MAX: u64 = 1_024;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    success
+  1    a check failed (sim run, sim figure), or two runs differ (sim diverge)
+  2    bad input: a name, value, file or folder that does not fit
+  3    the work could not be carried out: a run is stuck or reached its limit of
+       virtual time, or results could not be written
+  101  a fault of the simulator; please report it
+
+Examples:
+  sim run --engine netherite --seed 7
+  sim list settings
+  sim help run";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  sim run --engine netherite --seed 7
+  sim run --engine azure-storage --workload hello:length=3 --load batch:1000
+  sim run --load open:rate=50,duration=1m --plan EP1 --hosts 8
+  sim run --set netherite.speculation=none --out none --seed 7
+  sim run --spec none/spec.toml --seed 8
+  sim run --json | jq .latency_ms.p50
+
+Names and settings: sim list. Exit codes: sim --help.";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  sim list
+  sim list settings | grep speculation";
+
+const DIVERGE_EXAMPLES: &str = "\
+Examples:
+  sim run --seed 7 --out a
+  sim run --seed 8 --out b
+  sim diverge a b
+
+Ends with exit code 0 if the runs are equal and with 1 if they differ.";
+
+const FIGURE_EXAMPLES: &str = "\
+Examples:
+  sim figure netherite-hello-latency
+  sim figure netherite-hello-latency --seeds 2 --out figure
+
+Files: NAME.svg, NAME.png, table.csv, runs.csv, experiment.toml, and
+provenance.json. All but the last are the same for any number of threads.";
+
+/// Deterministic simulation of storage engines for stateful serverless applications.
+///
+/// The application, its load, the hosts, the network and the cloud services are simulated from one
+/// seed; only the engine changes. The same command prints the same digest on every machine.
+#[derive(Debug, Parser)]
+#[command(name = "sim", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads the arguments; the first is the name of the program. With `narrow`, help puts
+    /// explanations under the flags, not beside them.
+    ///
+    /// # Errors
+    /// What is wrong with them, or the help or version that they ask for.
+    pub(crate) fn parse_arguments(
+        arguments: &[OsString],
+        narrow: bool,
+    ) -> Result<Cli, clap::Error> {
+        let lay_out = |command: clap::Command| command.next_line_help(narrow);
+        let command = lay_out(Cli::command()).mut_subcommands(lay_out);
+        Cli::from_arg_matches(&command.try_get_matches_from(arguments)?)
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run one workload on one engine and print what came out
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunArguments),
+    /// List what can be asked for: engines, workloads, loads, profiles, plans, settings, figures
+    #[command(after_help = LIST_EXAMPLES)]
+    List(ListArguments),
+    /// Name the first event in which two runs differ
+    #[command(after_help = DIVERGE_EXAMPLES)]
+    Diverge(DivergeArguments),
+    /// Run an experiment, draw it beside what was measured, and print the comparison
+    #[command(after_help = FIGURE_EXAMPLES)]
+    Figure(FigureArguments),
+}
+
+/// Flags of `sim run`. Absent ones leave the default, or what `--spec` says.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct RunArguments {
+    /// Storage engine [default: netherite]
+    #[arg(long, value_name = "NAME", help_heading = "What runs")]
+    pub(crate) engine: Option<String>,
+
+    /// Application and its parameters [default: hello:length=5]
+    #[arg(long, value_name = "NAME[:KEY=VALUE,...]", help_heading = "What runs")]
+    pub(crate) workload: Option<String>,
+
+    /// When orchestrations are started: batch:N, open:rate=R,duration=T or
+    /// closed:clients=N,duration=T [default: open:rate=20,duration=30s]
+    #[arg(long, value_name = "SHAPE", help_heading = "What runs")]
+    pub(crate) load: Option<String>,
+
+    /// Setting of the engine; can be given several times
+    #[arg(long = "set", value_name = "ENGINE.KEY=VALUE", help_heading = "What runs")]
+    pub(crate) settings: Vec<String>,
+
+    /// Machine size of the hosts [default: EP2]
+    #[arg(long, value_name = "NAME", help_heading = "Where it runs")]
+    pub(crate) plan: Option<String>,
+
+    /// Number of hosts [default: 4]
+    #[arg(long, value_name = "N", help_heading = "Where it runs",
+          allow_negative_numbers = true, value_parser = hosts)]
+    pub(crate) hosts: Option<u32>,
+
+    /// Number of partitions of the task hub [default: 12]
+    #[arg(long, value_name = "N", help_heading = "Where it runs",
+          allow_negative_numbers = true, value_parser = partitions)]
+    pub(crate) partitions: Option<u32>,
+
+    /// Latencies, limits and prices: a name, or the path of a TOML file [default: azure-2021-10]
+    #[arg(long, value_name = "NAME|PATH", help_heading = "Where it runs")]
+    pub(crate) profile: Option<String>,
+
+    /// Seed of all randomness [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Repeating",
+          allow_negative_numbers = true, value_parser = seed)]
+    pub(crate) seed: Option<u64>,
+
+    /// Start from this specification (spec.toml of an earlier run); other flags override it
+    #[arg(long, value_name = "FILE", help_heading = "Repeating")]
+    pub(crate) spec: Option<PathBuf>,
+
+    /// Write specification, tables, figure and provenance into this folder
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Print one JSON object on standard output and nothing else
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+}
+
+/// Flags of `sim list`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ListArguments {
+    /// engines, workloads, loads, profiles, plans, settings or figures; all if absent
+    #[arg(value_name = "WHAT")]
+    pub(crate) what: Option<String>,
+}
+
+/// Flags of `sim diverge`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DivergeArguments {
+    /// Folder of the first run, made by sim run --out
+    #[arg(value_name = "A")]
+    pub(crate) first: PathBuf,
+
+    /// Folder of the second run
+    #[arg(value_name = "B")]
+    pub(crate) second: PathBuf,
+}
+
+/// Flags of `sim figure`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FigureArguments {
+    /// Name of the figure; see sim list figures
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+
+    /// Folder for the files [default: results/runs/NAME]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Number of seeds, each a run of every curve [default: those of the experiment]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = seeds)]
+    pub(crate) seeds: Option<usize>,
+
+    /// Number of runs side by side [default: one for each core]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads)]
+    pub(crate) threads: Option<usize>,
+}
+
+fn hosts(text: &str) -> Result<u32, String> {
+    whole_number(text, 1..=u64::from(HOSTS_MAX))
+}
+
+fn partitions(text: &str) -> Result<u32, String> {
+    whole_number(text, 1..=u64::from(PARTITIONS_MAX))
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    whole_number(text, 0..=SEED_MAX)
+}
+
+fn seeds(text: &str) -> Result<usize, String> {
+    whole_number(text, 1..=SEEDS_MAX)
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    whole_number(text, 1..=THREADS_MAX)
+}
+
+fn whole_number<T: FromStr>(text: &str, range: RangeInclusive<u64>) -> Result<T, String> {
+    let fits = text.parse::<u64>().is_ok_and(|value| range.contains(&value));
+    let expected = || format!("expected a whole number from {} to {}", range.start(), range.end());
+    text.parse::<T>().ok().filter(|_| fits).ok_or_else(expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sim_lab::spec::RunSpec;
+
+    #[test]
+    fn the_parser_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_states_the_defaults_there_are() {
+        let mut command = Cli::command();
+        let run = command.find_subcommand_mut("run").expect("the command");
+        let help = run.render_long_help().to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        let spec = RunSpec::default();
+        for default in [
+            spec.engine.clone(),
+            spec.workload.to_string(),
+            spec.load.to_string(),
+            spec.plan.clone(),
+            spec.hosts.to_string(),
+            spec.partitions.to_string(),
+            spec.profile.clone(),
+            spec.seed.to_string(),
+        ] {
+            assert!(help.contains(&format!("[default: {default}]")), "{default}: {help}");
+        }
+        assert!(spec.settings.is_empty());
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused_with_the_range() {
+        let expected = "expected a whole number from 1 to 100";
+        for bad in ["0", "-1", "101", "NaN", "1e3", "", "99999999999999999999999", "4.0"] {
+            assert_eq!(hosts(bad), Err(expected.to_owned()), "{bad}");
+        }
+        assert_eq!(hosts("100"), Ok(100));
+        assert_eq!(seed("0"), Ok(0));
+    }
+}

@@ -1,0 +1,118 @@
+//! `sim figure NAME`: an experiment, drawn beside what was measured.
+
+use super::provenance;
+use crate::arguments::FigureArguments;
+use crate::crash;
+use crate::failure::{Exit, Failure};
+use crate::terminal::{self, Look};
+use crate::text;
+use crate::wall;
+use anyhow::Error;
+use sim_lab::experiment::{self, ExperimentOutcome, Row};
+use sim_lab::results::{self, ResultsFolder};
+use std::path::{Path, PathBuf};
+
+/// Runs the experiment, writes its files, and prints the comparison.
+pub(crate) fn figure(asked: &FigureArguments) -> Result<(), Failure> {
+    let mut experiment = experiment::named(&asked.name)?;
+    if let Some(count) = asked.seeds {
+        experiment.set_seeds(seeds(experiment.seeds(), count));
+    }
+    let (name, count) = (experiment.name(), experiment.seeds().len());
+    let checked = experiment.check()?;
+    let out = asked.out.clone().unwrap_or_else(|| default_folder(name));
+    let folder = ResultsFolder::check_for(&out, experiment::MARKER)
+        .map_err(|error| Failure::input(Error::new(error).context("--out")))?;
+    crash::remember(crash::Running {
+        what: format!("figure {name}, {}", in_words(count, "seed")),
+        command: format!("sim figure {name} --seeds {count}"),
+    });
+    let (outcome, took) = wall::timed(|| {
+        terminal::with_progress(checked.runs(), |progress| checked.run(asked.threads, progress))
+    });
+    let outcome = outcome?;
+    let not_carried_out = |error: Error| Failure::new(Exit::NotCarriedOut, error);
+    let files = outcome.files().map_err(|error| not_carried_out(error.into()))?;
+    results::write_files(&folder, files, &provenance(took))
+        .map_err(|error| not_carried_out(error.into()))?;
+    terminal::print(&page(&outcome, Look::of_standard_output()))?;
+    for kind in ["svg", "png"] {
+        terminal::note(&format!("wrote {}", out.join(format!("{name}.{kind}")).display()));
+    }
+    terminal::note(&format!("took {:.2} s", took.as_secs_f64()));
+    judge(&outcome)
+}
+
+/// `results/runs` is not under version control.
+fn default_folder(name: &str) -> PathBuf {
+    Path::new("results").join("runs").join(name)
+}
+
+/// The first `count` of the experiment's seeds, and the numbers after the last if that is not
+/// enough.
+fn seeds(declared: &[u64], count: usize) -> Vec<u64> {
+    let next = declared.iter().max().map_or(1, |last| last + 1);
+    declared.iter().copied().chain(next..).take(count).collect()
+}
+
+fn in_words(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
+fn page(outcome: &ExperimentOutcome, look: Look) -> String {
+    let experiment = &outcome.experiment;
+    let runs = in_words(outcome.runs.len(), "run");
+    let seeds = in_words(experiment.seeds().len(), "seed");
+    let wrapped = |text: &str| text::wrap(text, look.columns, text::INDENT, text::INDENT);
+    let mut page = look.heading(experiment.title()) + "\n";
+    page += &wrapped(&format!("{}; {runs}, {seeds} each", experiment.setup()));
+    let together =
+        |one: &Row, other: &Row| (&one.panel, &one.series) == (&other.panel, &other.series);
+    for group in outcome.rows.chunk_by(together) {
+        let Row { panel, series, .. } = &group[0];
+        page += &format!("\n{}\n", look.heading(&format!("{panel}, {series}")));
+        let rows: Vec<Vec<String>> = group.iter().map(cells).collect();
+        page += &text::table(&["", "simulated", "measured", "ratio"], &rows, 1, look.columns);
+    }
+    if let Some(conclusion) = &outcome.conclusion {
+        page += &format!("\n{}\n{}", look.heading("Agreement"), wrapped(conclusion));
+    }
+    page
+}
+
+fn cells(row: &Row) -> Vec<String> {
+    let digits = row.unit.digits();
+    vec![
+        row.metric.clone(),
+        text::number(row.simulated, digits),
+        text::number(row.measured, digits),
+        text::number(row.ratio(), 2),
+    ]
+}
+
+fn judge(outcome: &ExperimentOutcome) -> Result<(), Failure> {
+    match outcome.failed().next() {
+        None => Ok(()),
+        Some(first) => Err(Failure::checks(format!(
+            "checks failed in {} of {}, first in {}, {}, {}, seed {}: {}",
+            outcome.failed().count(),
+            in_words(outcome.runs.len(), "run"),
+            first.panel,
+            first.series,
+            in_words(first.hosts as usize, "host"),
+            first.seed,
+            first.failed_checks.join(", ")
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_the_declared_ones_first() {
+        assert_eq!(seeds(&[1, 2, 3], 2), [1, 2]);
+        assert_eq!(seeds(&[5, 3], 4), [5, 3, 6, 7]);
+    }
+}

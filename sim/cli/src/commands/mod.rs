@@ -1,0 +1,26 @@
+//! One file for each command.
+
+pub(crate) mod diverge;
+pub(crate) mod figure;
+pub(crate) mod list;
+pub(crate) mod run;
+
+use sim_lab::results::Provenance;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What may differ between machines: versions, and how long it took.
+fn provenance(took: Duration) -> Provenance {
+    let versions = [
+        ("sim", env!("CARGO_PKG_VERSION")),
+        ("revision", env!("SIM_REVISION")),
+        ("rustc", env!("SIM_RUSTC")),
+    ];
+    Provenance {
+        wall_seconds: took.as_secs_f64(),
+        versions: versions
+            .into_iter()
+            .map(|(name, version)| (name.to_owned(), version.to_owned()))
+            .collect::<BTreeMap<_, _>>(),
+    }
+}

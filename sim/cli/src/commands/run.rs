@@ -1,0 +1,97 @@
+//! `sim run`: one workload on one engine.
+
+use super::provenance;
+use crate::arguments::RunArguments;
+use crate::crash;
+use crate::failure::{Exit, Failure};
+use crate::repeat;
+use crate::report;
+use crate::terminal::{self, Look};
+use crate::wall;
+use sim_lab::checks::Verdict;
+use sim_lab::results::{self, ResultsFolder};
+use sim_lab::run;
+use sim_lab::spec::RunSpec;
+use sim_lab::summary::Summary;
+
+/// Runs what is asked for. Everything is checked before anything happens; results are written even
+/// if a check fails.
+pub(crate) fn run(asked: &RunArguments) -> Result<(), Failure> {
+    let spec = specification(asked)?;
+    let checked = spec.check()?;
+    let folder = asked.out.as_deref().map(ResultsFolder::check).transpose();
+    let folder =
+        folder.map_err(|error| Failure::input(anyhow::Error::new(error).context("--out")))?;
+    crash::remember(crash::Running {
+        what: format!("engine {}, seed {}", spec.engine, spec.seed),
+        command: repeat::command(&spec),
+    });
+    let (outcome, took) =
+        wall::timed(|| terminal::with_progress(1, |progress| run::run(&checked, progress)));
+    let outcome = outcome?;
+    if let Some(folder) = &folder {
+        results::write(folder, &checked, &outcome, &provenance(took))
+            .map_err(|error| Failure::new(Exit::NotCarriedOut, error))?;
+    }
+    if asked.json {
+        terminal::print(&(outcome.summary.to_json() + "\n"))?;
+    } else {
+        terminal::print(&report::of_run(&spec, &outcome, Look::of_standard_output()))?;
+        if let Some(folder) = &asked.out {
+            terminal::note(&format!("results in {}", folder.display()));
+        }
+        terminal::note(&format!("took {:.2} s", took.as_secs_f64()));
+    }
+    judge(&outcome.summary)
+}
+
+/// The specification: the file of `--spec` or the defaults, with the flags over it.
+fn specification(asked: &RunArguments) -> Result<RunSpec, Failure> {
+    let mut spec = match &asked.spec {
+        Some(path) => RunSpec::load(path)?,
+        None => RunSpec::default(),
+    };
+    if let Some(workload) = &asked.workload {
+        spec.workload = workload.parse()?;
+    }
+    if let Some(load) = &asked.load {
+        spec.load = load.parse()?;
+    }
+    let texts = [
+        (&mut spec.engine, &asked.engine),
+        (&mut spec.plan, &asked.plan),
+        (&mut spec.profile, &asked.profile),
+    ];
+    for (place, given) in texts {
+        if let Some(given) = given {
+            place.clone_from(given);
+        }
+    }
+    spec.hosts = asked.hosts.unwrap_or(spec.hosts);
+    spec.partitions = asked.partitions.unwrap_or(spec.partitions);
+    spec.seed = asked.seed.unwrap_or(spec.seed);
+    set(&mut spec, &asked.settings)?;
+    Ok(spec)
+}
+
+/// Sets what `--set` says; a flag replaces what the file says, two flags contradict each other.
+fn set(spec: &mut RunSpec, settings: &[String]) -> Result<(), Failure> {
+    let of_file = std::mem::take(&mut spec.settings);
+    for setting in settings {
+        spec.set(setting)?;
+    }
+    for (key, value) in of_file {
+        spec.settings.entry(key).or_insert(value);
+    }
+    Ok(())
+}
+
+fn judge(summary: &Summary) -> Result<(), Failure> {
+    let failed = summary.checks.iter().filter(|check| check.verdict == Verdict::Fail);
+    let names: Vec<&str> = failed.map(|check| check.name.as_str()).collect();
+    match names.len() {
+        0 => Ok(()),
+        1 => Err(Failure::checks(format!("check {} failed", names[0]))),
+        count => Err(Failure::checks(format!("{count} checks failed: {}", names.join(", ")))),
+    }
+}
