@@ -33,10 +33,10 @@ impl NetheriteClient {
 
     /// Takes answers from the transport and hands them to whoever waits, for ever.
     pub(crate) async fn take_answers(process: Rc<HostProcess>) {
-        let log = &process.services.client_log;
-        let mut subscription = log.subscribe(process.host(), process.index, 0);
+        let log = &process.setup.services.client_log;
+        let mut subscription = log.subscribe(process.host(), process.setup.index, 0);
         loop {
-            let (kernel, blobs) = (&process.kernel, &process.services.blobs);
+            let (kernel, blobs) = (&process.setup.kernel, &process.setup.services.blobs);
             let answers = receive::<ClientEvent>(
                 kernel,
                 process.host(),
@@ -45,7 +45,7 @@ impl NetheriteClient {
                 RECEIVE_BATCH,
             )
             .await;
-            process.host().run(process.event_work * answers.len() as u32).await;
+            process.host().run(process.setup.event_work * answers.len() as u32).await;
             for answer in answers {
                 let waiting = process.requests.borrow_mut().remove(&answer.request().number);
                 if let Some(waiting) = waiting {
@@ -64,13 +64,13 @@ impl NetheriteClient {
         let process = &self.process;
         let number = process.next_request.get();
         process.next_request.set(number + 1);
-        let (resolver, answer) = process.kernel.completion();
+        let (resolver, answer) = process.setup.kernel.completion();
         process.requests.borrow_mut().insert(number, resolver);
-        let event = event(RequestId { client: process.index, number });
+        let event = event(RequestId { client: process.setup.index, number });
         let partition = partition_of(&instance, self.partitions);
         process.send_to_partition(partition, Letter { event, confirmation: None });
-        let timeout = process.config.request_timeout;
-        let answered = process.kernel.timeout(timeout, answer).await;
+        let timeout = process.setup.config.request_timeout;
+        let answered = process.setup.kernel.timeout(timeout, answer).await;
         answered.ok_or_else(|| {
             process.requests.borrow_mut().remove(&number);
             ClientError::Unknown(format!("no answer about {instance} within {timeout:?}"))
@@ -80,10 +80,10 @@ impl NetheriteClient {
 
 impl Client for NetheriteClient {
     fn start(&self, request: StartRequest) -> LocalBoxFuture<'static, Result<(), ClientError>> {
-        let now = self.process.kernel.now();
+        let now = self.process.setup.kernel.now();
         let kind = EventKind::ExecutionStarted { name: request.name, input: request.input };
         let message = InstanceMessage {
-            id: self.process.observer.graph().client_message(),
+            id: self.process.setup.observer.graph().client_message(),
             target: request.instance.clone(),
             event: HistoryEvent { timestamp: now, kind },
             ledger: Ledger::new(now),

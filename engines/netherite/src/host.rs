@@ -35,8 +35,8 @@ pub(crate) struct Services {
     pub blobs: BlobContainer,
 }
 
-/// The engine's process on one host.
-pub(crate) struct HostProcess {
+/// What a process is given.
+pub(crate) struct ProcessSetup {
     pub index: u32,
     pub kernel: Kernel,
     pub functions: FunctionsHost,
@@ -46,6 +46,13 @@ pub(crate) struct HostProcess {
     pub services: Services,
     /// Core time to handle one event.
     pub event_work: Duration,
+    pub partitions: u32,
+    pub hosts: u32,
+}
+
+/// The engine's process on one host.
+pub(crate) struct HostProcess {
+    pub setup: ProcessSetup,
     pub counts: Rc<TransportCounts>,
     steps: Work<StepWork>,
     activities: Work<ActivityWork>,
@@ -58,53 +65,32 @@ pub(crate) struct HostProcess {
     pub next_request: Cell<u64>,
 }
 
-/// What a process is made of.
-pub(crate) struct ProcessParts {
-    pub index: u32,
-    pub kernel: Kernel,
-    pub functions: FunctionsHost,
-    pub application: Rc<Application>,
-    pub observer: Observer,
-    pub config: Config,
-    pub services: Services,
-    pub event_work: Duration,
-    pub partitions: u32,
-    pub hosts: u32,
-}
-
 impl HostProcess {
     /// Starts a process: its senders and slots run on the host from now on.
-    pub(crate) fn start(parts: ProcessParts) -> Rc<HostProcess> {
+    pub(crate) fn start(setup: ProcessSetup) -> Rc<HostProcess> {
         let counts = Rc::new(TransportCounts::default());
         let sender = |log: &EventLog, kind: &str, destination: u32| EventSender {
-            kernel: parts.kernel.clone(),
-            host: parts.functions.host().clone(),
+            kernel: setup.kernel.clone(),
+            host: setup.functions.host().clone(),
             log: log.clone(),
             destination,
-            blobs: parts.services.blobs.clone(),
-            name: format!("host{}-{kind}{destination}", parts.index),
-            config: parts.config.clone(),
+            blobs: setup.services.blobs.clone(),
+            name: format!("host{}-{kind}{destination}", setup.index),
+            config: setup.config.clone(),
             counts: counts.clone(),
         };
-        let to_partitions = (0..parts.partitions)
-            .map(|partition| spawn_sender(sender(&parts.services.partition_log, "p", partition)))
+        let to_partitions = (0..setup.partitions)
+            .map(|partition| spawn_sender(sender(&setup.services.partition_log, "p", partition)))
             .collect();
-        let to_clients = (0..parts.hosts)
-            .map(|client| spawn_sender(sender(&parts.services.client_log, "c", client)))
+        let to_clients = (0..setup.hosts)
+            .map(|client| spawn_sender(sender(&setup.services.client_log, "c", client)))
             .collect();
         let process = Rc::new(HostProcess {
-            index: parts.index,
-            steps: parts.kernel.channel(),
-            activities: parts.kernel.channel(),
-            runners: RefCell::default(),
-            kernel: parts.kernel,
-            functions: parts.functions,
-            application: parts.application,
-            observer: parts.observer,
-            config: parts.config,
-            services: parts.services,
-            event_work: parts.event_work,
+            steps: setup.kernel.channel(),
+            activities: setup.kernel.channel(),
+            setup,
             counts,
+            runners: RefCell::default(),
             to_partitions,
             to_clients,
             requests: RefCell::default(),
@@ -115,7 +101,7 @@ impl HostProcess {
     }
 
     pub(crate) fn host(&self) -> &Host {
-        self.functions.host()
+        self.setup.functions.host()
     }
 
     pub(crate) fn send_to_partition(&self, partition: u32, letter: Letter<PartitionEvent>) {
@@ -145,11 +131,11 @@ impl HostProcess {
 
     /// Whether the queue of activities is below the limit from which partitions hold them back.
     pub(crate) fn has_room_for_activities(&self) -> bool {
-        self.activities.0.len() < self.config.activity_queue_limit
+        self.activities.0.len() < self.setup.config.activity_queue_limit
     }
 
     fn spawn_slots(self: &Rc<Self>) {
-        for _ in 0..self.config.max_orchestrations {
+        for _ in 0..self.setup.config.max_orchestrations {
             let (process, work) = (self.clone(), self.steps.1.clone());
             self.host().spawn(async move {
                 loop {
@@ -160,7 +146,7 @@ impl HostProcess {
                 }
             });
         }
-        for _ in 0..self.config.max_activities {
+        for _ in 0..self.setup.config.max_activities {
             let (process, work) = (self.clone(), self.activities.1.clone());
             self.host().spawn(async move {
                 loop {
@@ -175,16 +161,19 @@ impl HostProcess {
 
     async fn step(&self, runner: &PartitionRunner, work: StepWork) {
         let (mut cursor, replayed) = runner.cursor(&work.instance);
-        let graph = self.observer.graph();
+        let graph = self.setup.observer.graph();
         let consumed = work.messages.iter().map(|message| message.id);
         let item =
-            graph.fetch_step(&work.instance, cursor.last_step(), consumed, self.kernel.now());
+            graph.fetch_step(&work.instance, cursor.last_step(), consumed, self.setup.kernel.now());
         let mut ledger = critical_ledger(&work.messages);
         let batch_length = work.messages.len() as u32;
-        let outcome =
-            self.functions.step(&mut cursor, replayed, item, &mut ledger, work.messages).await;
+        let outcome = self
+            .setup
+            .functions
+            .step(&mut cursor, replayed, item, &mut ledger, work.messages)
+            .await;
         graph.executed(item, outcome.produced());
-        if self.config.cursor_cache && !outcome.status.is_final() {
+        if self.setup.config.cursor_cache && !outcome.status.is_final() {
             runner.keep_cursor(work.instance.clone(), cursor);
         }
         runner.submit(PartitionEvent::BatchProcessed(Box::new(BatchProcessed {
@@ -193,7 +182,7 @@ impl HostProcess {
             batch_start: work.batch_start,
             batch_length,
             work_item: item,
-            timestamp: self.kernel.now(),
+            timestamp: self.setup.kernel.now(),
             new_events: outcome.new_events,
             status: outcome.status,
             activities: outcome.tasks,
@@ -204,12 +193,13 @@ impl HostProcess {
     }
 
     async fn activity(&self, runner: &PartitionRunner, work: ActivityWork) {
-        let graph = self.observer.graph();
-        let work_item = graph.fetch_task(work.message.id, self.kernel.now());
+        let graph = self.setup.observer.graph();
+        let work_item = graph.fetch_task(work.message.id, self.setup.kernel.now());
         let mut ledger = work.message.ledger;
-        let result = self.functions.task(&self.application, &mut ledger, &work.message).await;
+        let result =
+            self.setup.functions.task(&self.setup.application, &mut ledger, &work.message).await;
         graph.executed(work_item, 1);
-        ledger.charge(Category::Queueing, self.kernel.now());
+        ledger.charge(Category::Queueing, self.setup.kernel.now());
         let id = MessageId { producer: Producer::WorkItem(work_item), index: 0 };
         let response = work.message.response(id, result, ledger);
         let activity = work.id;

@@ -35,7 +35,7 @@ mod settings;
 mod transport;
 
 use crate::client::NetheriteClient;
-use crate::host::{HostProcess, ProcessParts, Services};
+use crate::host::{HostProcess, ProcessSetup, Services};
 use crate::runner::{Counters, PartitionRunner};
 use crate::settings::{Config, SETTINGS};
 use sim_model::application::Application;
@@ -114,7 +114,7 @@ impl TaskHub for Hub {
     fn start_host(&self, host: usize) {
         let functions = sim_world::functions::FunctionsHost::new(&self.world, host);
         let hosts = self.world.hosts().len();
-        let process = HostProcess::start(ProcessParts {
+        let process = HostProcess::start(ProcessSetup {
             index: host as u32,
             kernel: self.world.kernel().clone(),
             functions,

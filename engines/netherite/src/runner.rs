@@ -47,12 +47,12 @@ impl PartitionRunner {
         partitions: u32,
         process: Rc<HostProcess>,
     ) -> Rc<PartitionRunner> {
-        let kernel = &process.kernel;
+        let kernel = &process.setup.kernel;
         let prefix = format!("p{index:02}");
-        let log = CommitLog::new(process.services.blobs.clone(), prefix, kernel.notify());
+        let log = CommitLog::new(process.setup.services.blobs.clone(), prefix, kernel.notify());
         let runner = Rc::new(PartitionRunner {
             index,
-            state: RefCell::new(Partition::new(index, partitions, process.config.clone())),
+            state: RefCell::new(Partition::new(index, partitions, process.setup.config.clone())),
             log,
             submitted: kernel.channel(),
             cursors: RefCell::default(),
@@ -77,7 +77,7 @@ impl PartitionRunner {
         if let Some(cursor) = self.cursors.borrow_mut().remove(instance) {
             return (cursor, 0);
         }
-        let application = self.process.application.clone();
+        let application = self.process.setup.application.clone();
         let history = self.state.borrow().history(instance);
         if history.is_empty() {
             return (Cursor::new(application, instance.clone()), 0);
@@ -120,26 +120,26 @@ impl PartitionRunner {
     }
 
     async fn acquire_lease(&self) -> LeaseId {
-        let blobs = &self.process.services.blobs;
+        let blobs = &self.process.setup.services.blobs;
         let (host, name) = (self.process.host(), self.lease_name());
         while blobs.put(host, &name, Bytes::new(), None).await.is_err() {
-            self.process.kernel.sleep(LEASE_RETRY).await;
+            self.process.setup.kernel.sleep(LEASE_RETRY).await;
         }
         loop {
-            let duration = Some(self.process.config.lease_duration);
+            let duration = Some(self.process.setup.config.lease_duration);
             let acquired = blobs.acquire_lease(host, &name, duration);
             match acquired.await {
                 Ok(reply) => return reply.value,
-                Err(_) => self.process.kernel.sleep(LEASE_RETRY).await,
+                Err(_) => self.process.setup.kernel.sleep(LEASE_RETRY).await,
             }
         }
     }
 
     async fn renew_lease(&self, lease: LeaseId) {
-        let blobs = &self.process.services.blobs;
+        let blobs = &self.process.setup.services.blobs;
         let name = self.lease_name();
         loop {
-            self.process.kernel.sleep(self.process.config.lease_renewal).await;
+            self.process.setup.kernel.sleep(self.process.setup.config.lease_renewal).await;
             if blobs.renew_lease(self.process.host(), &name, lease).await.is_err() {
                 self.stopped.set(true);
                 return;
@@ -150,10 +150,10 @@ impl PartitionRunner {
     async fn take_in(&self) {
         let mut effects = Vec::new();
         while !self.stopped.get() {
-            let events = self.submitted.1.recv_many(self.process.config.intake_batch).await;
-            let work = self.process.event_work * events.len() as u32;
+            let events = self.submitted.1.recv_many(self.process.setup.config.intake_batch).await;
+            let work = self.process.setup.event_work * events.len() as u32;
             let timing = self.process.host().run(work).await;
-            let ended = self.process.kernel.now();
+            let ended = self.process.setup.kernel.now();
             let begun = sim_model::time::Timestamp::from_nanos(
                 ended.as_nanos() - sim_model::time::nanos(timing.ran),
             );
@@ -175,13 +175,13 @@ impl PartitionRunner {
     async fn receive(&self) {
         let process = &self.process;
         let mut subscription =
-            process.services.partition_log.subscribe(process.host(), self.index, 0);
+            process.setup.services.partition_log.subscribe(process.host(), self.index, 0);
         loop {
             let events = receive(
-                &process.kernel,
+                &process.setup.kernel,
                 process.host(),
                 &mut subscription,
-                &process.services.blobs,
+                &process.setup.services.blobs,
                 RECEIVE_BATCH,
             );
             for event in events.await {
@@ -192,13 +192,13 @@ impl PartitionRunner {
 
     fn became_durable(&self, position: u64) {
         let mut effects = Vec::new();
-        let now = self.process.kernel.now();
+        let now = self.process.setup.kernel.now();
         self.state.borrow_mut().became_durable(position, now, &mut effects);
         self.perform(&mut effects);
     }
 
     fn perform(&self, effects: &mut Vec<Effect>) {
-        let observer = &self.process.observer;
+        let observer = &self.process.setup.observer;
         for effect in effects.drain(..) {
             match effect {
                 Effect::StartStep(work) => self.process.enqueue_step(self.index, work),
