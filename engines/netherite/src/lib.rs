@@ -79,6 +79,10 @@ impl Engine<World> for Netherite {
         world: &World,
         deployment: Deployment,
     ) -> Result<Rc<dyn TaskHub>, DeployError> {
+        let config = Config::new(&deployment.settings);
+        if let Some(problem) = config.problem(&world.profile().services.blob) {
+            return Err(DeployError::Unsupported { engine: self.name(), problem });
+        }
         let partitions = world.deployment().partitions;
         let hosts = world.hosts().len() as u32;
         let services = Services {
@@ -90,7 +94,7 @@ impl Engine<World> for Netherite {
             world: world.clone(),
             application: deployment.application,
             observer: deployment.observer,
-            config: Config::new(&deployment.settings),
+            config,
             services,
             partitions,
             processes: RefCell::default(),

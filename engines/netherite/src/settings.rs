@@ -1,6 +1,7 @@
 //! What can be set on the engine, with the defaults of the published implementation.
 
 use sim_model::settings::{Purpose, Setting, SettingKind, Settings};
+use sim_world::profile::BlobProfile;
 use std::time::Duration;
 
 /// When the successors of a step may start.
@@ -108,6 +109,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
 ];
 
+/// Shorter intervals make no sense: a loop would spin, an answer could not arrive.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
+
 /// The settings of one deployment.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -149,5 +153,25 @@ impl Config {
             dedup: settings.flag("dedup"),
             outbox_after_durability: settings.flag("outbox_after_durability"),
         }
+    }
+
+    /// What keeps these settings from working on blobs with these limits: a lease that is refused,
+    /// or that ends before it is renewed, would stop every partition.
+    pub(crate) fn problem(&self, blobs: &BlobProfile) -> Option<String> {
+        let allowed = blobs.lease_min..=blobs.lease_max;
+        if !allowed.contains(&self.lease_duration) {
+            let (min, max) = (blobs.lease_min.as_secs(), blobs.lease_max.as_secs());
+            return Some(format!("setting lease_duration must be from {min}s to {max}s"));
+        }
+        if self.lease_renewal < SHORTEST_INTERVAL {
+            return Some("setting lease_renewal must be at least 1ms: a loop must not spin".into());
+        }
+        if self.lease_renewal >= self.lease_duration {
+            return Some("lease_renewal is not shorter than lease_duration".into());
+        }
+        if self.request_timeout < SHORTEST_INTERVAL {
+            return Some("setting request_timeout must be at least 1ms".into());
+        }
+        None
     }
 }

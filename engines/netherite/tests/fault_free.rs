@@ -250,3 +250,34 @@ fn uneven_profile() -> Profile {
     assert_ne!(line, uneven);
     Profile::parse("uneven", &text.replace(line, &uneven)).expect("a valid profile")
 }
+
+#[test]
+fn settings_that_would_stop_every_partition_are_refused() {
+    let refused = |key: &'static str, value: &'static str| {
+        on_fresh_thread(move || {
+            let main = move |kernel: sim_world::kernel::Kernel| async move {
+                let profile = Rc::new(Profile::named("azure-2021-10").expect("the profile"));
+                let machines = Machines { plan: "EP2".to_string(), hosts: 1, partitions: 2 };
+                let world = World::new(&kernel, 1, profile, &machines).expect("a world");
+                let mut settings = Settings::defaults(Netherite.settings());
+                settings.set(key, value).expect("of the right kind");
+                let observer = Observer::new(GraphRecorder::default(), |_| ());
+                let application = Rc::new(application());
+                let deployment = Deployment { application, settings, observer };
+                Netherite.deploy(&world, deployment).err().map(|error| error.to_string())
+            };
+            simulate(KernelOptions::with_seed(1), main).expect("the run ends").0
+        })
+    };
+    for (key, value) in [
+        ("lease_duration", "5m"),
+        ("lease_duration", "1s"),
+        ("lease_renewal", "50s"),
+        ("lease_renewal", "0s"),
+        ("request_timeout", "0s"),
+    ] {
+        let error = refused(key, value).expect(value);
+        assert!(error.starts_with("engine netherite: ") && error.contains(key), "{error}");
+    }
+    assert_eq!(refused("lease_duration", "60s"), None);
+}

@@ -235,7 +235,7 @@ fn a_failed_check_is_exit_code_1_and_results_are_written_all_the_same() {
         "a",
         // No answer comes as fast as that.
         "--set",
-        "netherite.request_timeout=1us",
+        "netherite.request_timeout=1ms",
     ];
     let output = sim(folder.path(), &arguments).output().expect("it starts");
     assert_eq!(output.status.code(), Some(1));
