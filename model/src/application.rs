@@ -1,82 +1,23 @@
-//! User code: orchestrations and activities, registered by name.
+//! User code: orchestrations, entities and activities, registered by name.
 //!
 //! User code is written as ordinary `async fn`s over typed values; registering it wraps it into a
 //! form that takes and returns [`Payload`]s, which is all that engines see. Errors in user code are
 //! results with a message, never faults: an engine does not retry them.
 
+use crate::entity::{EntityBuilder, EntityCode};
+use crate::message::TaskMessage;
 use crate::orchestration::OrchestrationContext;
 use crate::payload::Payload;
 use futures_util::future::LocalBoxFuture;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What kind of error an orchestration or activity ended with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ErrorKind {
-    /// User code returned it.
-    User,
-    /// A value could not be encoded or decoded.
-    Data,
-    /// No orchestration or activity has the name.
-    UnknownFunction,
-    /// The code decided something else than its history says.
-    NonDeterminism,
-}
-
-/// An error of user code: a result with a message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ApplicationError {
-    /// What kind of error it is.
-    pub kind: ErrorKind,
-    /// What went wrong, for a person.
-    pub message: Arc<str>,
-}
-
-/// What user code returns, encoded.
-pub type ApplicationResult = Result<Payload, ApplicationError>;
-
-impl ApplicationError {
-    /// An error that user code returns.
-    pub fn user(message: impl Into<Arc<str>>) -> Self {
-        ApplicationError { kind: ErrorKind::User, message: message.into() }
-    }
-
-    /// A value that has no encoding or no decoding.
-    pub fn data(message: impl Into<Arc<str>>) -> Self {
-        ApplicationError { kind: ErrorKind::Data, message: message.into() }
-    }
-
-    /// A name that is not registered.
-    pub fn unknown_function(what: &str, name: &str) -> Self {
-        let message = format!("no {what} is registered as {name:?}").into();
-        ApplicationError { kind: ErrorKind::UnknownFunction, message }
-    }
-
-    /// A replay that went another way than the history.
-    pub fn non_determinism(message: impl Into<Arc<str>>) -> Self {
-        ApplicationError { kind: ErrorKind::NonDeterminism, message: message.into() }
-    }
-}
-
-impl fmt::Display for ApplicationError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            ErrorKind::User => "error",
-            ErrorKind::Data => "data error",
-            ErrorKind::UnknownFunction => "unknown function",
-            ErrorKind::NonDeterminism => "non-determinism",
-        };
-        write!(f, "{kind}: {}", self.message)
-    }
-}
-
-impl std::error::Error for ApplicationError {}
+pub use crate::error::{ApplicationError, ApplicationResult, ErrorKind};
 
 /// What an activity may use of the machine it runs on. Implemented by whoever runs activities.
 pub trait ActivityEnvironment {
@@ -85,18 +26,31 @@ pub trait ActivityEnvironment {
 
     /// Waits for something outside the testbed for `span` (a remote call, say); no core is used.
     fn wait(&self, span: Duration) -> LocalBoxFuture<'static, ()>;
+
+    /// Reads `bytes` bytes of one blob of the application's own storage.
+    fn read_blob(&self, bytes: u64) -> LocalBoxFuture<'static, ()>;
+
+    /// Writes `bytes` bytes to one blob of the application's own storage.
+    fn write_blob(&self, bytes: u64) -> LocalBoxFuture<'static, ()>;
 }
 
 /// What an activity is given besides its input.
 #[derive(Clone)]
 pub struct ActivityContext {
     environment: Rc<dyn ActivityEnvironment>,
+    call_key: u64,
 }
 
 impl ActivityContext {
-    /// A context on `environment`.
-    pub fn new(environment: Rc<dyn ActivityEnvironment>) -> Self {
-        ActivityContext { environment }
+    /// The context of the call `task` on `environment`.
+    pub fn new(environment: Rc<dyn ActivityEnvironment>, task: &TaskMessage) -> Self {
+        ActivityContext { environment, call_key: call_key(task) }
+    }
+
+    /// A number that names the call: the same for every attempt at it and on every engine, another
+    /// one for every other call. Code that needs chance seeds its generator with it.
+    pub fn call_key(&self) -> u64 {
+        self.call_key
     }
 
     /// Occupies a core of the host for `work` of core time.
@@ -108,6 +62,25 @@ impl ActivityContext {
     pub fn wait(&self, span: Duration) -> LocalBoxFuture<'static, ()> {
         self.environment.wait(span)
     }
+
+    /// Reads `bytes` bytes of one blob of the application's own storage.
+    pub fn read_blob(&self, bytes: u64) -> LocalBoxFuture<'static, ()> {
+        self.environment.read_blob(bytes)
+    }
+
+    /// Writes `bytes` bytes to one blob of the application's own storage.
+    pub fn write_blob(&self, bytes: u64) -> LocalBoxFuture<'static, ()> {
+        self.environment.write_blob(bytes)
+    }
+}
+
+/// The 64-bit FNV-1a hash (Fowler, Noll, Vo) of the caller and the number of its decision.
+fn call_key(task: &TaskMessage) -> u64 {
+    let number = task.event_id.to_le_bytes();
+    let bytes = task.caller.as_str().bytes().chain([0]).chain(number);
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// The running code of an orchestration or activity.
@@ -116,7 +89,7 @@ pub type Running = LocalBoxFuture<'static, ApplicationResult>;
 type Orchestrator = Rc<dyn Fn(OrchestrationContext, Payload) -> Running>;
 type Activity = Rc<dyn Fn(ActivityContext, Payload) -> Running>;
 
-/// A stateful serverless application: its orchestrations and activities.
+/// A stateful serverless application: its orchestrations, entities and activities.
 ///
 /// ```
 /// use sim_model::application::{ActivityContext, Application};
@@ -133,11 +106,16 @@ type Activity = Rc<dyn Fn(ActivityContext, Payload) -> Running>;
 ///     }
 ///     Ok(greetings)
 /// });
+/// app.entity::<i64>("Counter").operation("Add", |_, count: &mut i64, amount: i64| {
+///     *count += amount;
+///     Ok(*count)
+/// });
 /// assert!(app.has_orchestration("Greet"));
 /// ```
 #[derive(Default)]
 pub struct Application {
     orchestrations: BTreeMap<Arc<str>, Orchestrator>,
+    entities: BTreeMap<Arc<str>, Rc<dyn EntityCode>>,
     activities: BTreeMap<Arc<str>, Activity>,
 }
 
@@ -166,6 +144,21 @@ impl Application {
         assert!(previous.is_none(), "orchestration {name:?} is registered twice");
     }
 
+    /// Registers an entity with this state; its operations are added to what is returned.
+    ///
+    /// # Panics
+    /// If the name is taken, is empty, or contains `@`.
+    pub fn entity<S>(&mut self, name: &str) -> EntityBuilder<S>
+    where
+        S: Default + Serialize + DeserializeOwned + 'static,
+    {
+        assert!(!name.is_empty() && !name.contains('@'), "an entity cannot be named {name:?}");
+        let builder = EntityBuilder::new(name);
+        let previous = self.entities.insert(name.into(), builder.code());
+        assert!(previous.is_none(), "entity {name:?} is registered twice");
+        builder
+    }
+
     /// Registers an activity.
     ///
     /// # Panics
@@ -188,6 +181,11 @@ impl Application {
     /// Whether an orchestration has this name.
     pub fn has_orchestration(&self, name: &str) -> bool {
         self.orchestrations.contains_key(name)
+    }
+
+    /// The code of an entity.
+    pub(crate) fn entity_code(&self, name: &str) -> Option<&Rc<dyn EntityCode>> {
+        self.entities.get(name)
     }
 
     /// Starts the code of an orchestration; an unknown name is a failed orchestration.

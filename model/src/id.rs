@@ -19,6 +19,17 @@ impl InstanceId {
         &self.0
     }
 
+    /// Whether this is the key of an entity.
+    pub fn is_entity(&self) -> bool {
+        self.entity_parts().is_some()
+    }
+
+    /// The name and key of the entity that this is the key of.
+    fn entity_parts(&self) -> Option<(&str, &str)> {
+        let (name, key) = self.0.strip_prefix('@')?.split_once('@')?;
+        (!name.is_empty()).then_some((name, key))
+    }
+
     /// The 32-bit FNV-1a hash of the name, by which the published engines place instances on
     /// partitions (Azure/durabletask, `Fnv1aHashHelper`; microsoft/durabletask-netherite).
     pub fn fnv1a(&self) -> u32 {
@@ -31,6 +42,54 @@ impl InstanceId {
 impl fmt::Display for InstanceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// The identity of an entity: the registered name of its code, and a key.
+///
+/// The order of identities (by name, then key) is the order in which critical sections lock them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EntityId {
+    name: Arc<str>,
+    key: Arc<str>,
+}
+
+impl EntityId {
+    /// The entity `key` of the code registered as `name`.
+    ///
+    /// # Panics
+    /// If the name is empty or contains `@`, which separates it from the key.
+    pub fn new(name: impl Into<Arc<str>>, key: impl Into<Arc<str>>) -> Self {
+        let name: Arc<str> = name.into();
+        assert!(!name.is_empty() && !name.contains('@'), "an entity cannot be named {name:?}");
+        EntityId { name, key: key.into() }
+    }
+
+    /// The registered name of its code.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Its key among the entities of that name.
+    pub fn key(&self) -> &Arc<str> {
+        &self.key
+    }
+
+    /// The key of the instance: `@name@key`, as Durable Functions writes it.
+    pub fn instance_id(&self) -> InstanceId {
+        InstanceId::new(format!("@{}@{}", self.name, self.key))
+    }
+
+    /// The entity that `instance` is; `None` if it is an orchestration.
+    pub fn of(instance: &InstanceId) -> Option<EntityId> {
+        let (name, key) = instance.entity_parts()?;
+        Some(EntityId { name: name.into(), key: key.into() })
+    }
+}
+
+impl fmt::Display for EntityId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "@{}@{}", self.name, self.key)
     }
 }
 
@@ -77,6 +136,18 @@ impl fmt::Display for MessageId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn entities_and_their_instances_name_each_other() {
+        let entity = EntityId::new("Account", "src1-!3");
+        assert_eq!(entity.instance_id().as_str(), "@Account@src1-!3");
+        assert_eq!(EntityId::of(&entity.instance_id()), Some(entity));
+        let odd = EntityId::new("Account", "a@b");
+        assert_eq!(EntityId::of(&odd.instance_id()), Some(odd), "a key may hold anything");
+        for orchestration in ["", "@", "@@x", "@Account", "000001-12345678"] {
+            assert!(!InstanceId::new(orchestration).is_entity(), "{orchestration:?}");
+        }
+    }
 
     #[test]
     fn fnv1a_agrees_with_the_published_test_vectors() {

@@ -146,6 +146,11 @@ impl Ledger {
         self.at
     }
 
+    /// How the explained time was spent.
+    pub fn timing(&self) -> &Timing {
+        &self.timing
+    }
+
     /// Charges the time since [`Ledger::at`] to `category`. An instant that is not later changes
     /// nothing: the time was explained already, by something that went on at the same time.
     pub fn charge(&mut self, category: Category, until: Timestamp) {

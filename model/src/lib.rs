@@ -1,8 +1,8 @@
 //! The serverless message-passing model and Durable Functions on top of it.
 //!
 //! **What it models.** A stateful serverless application consists of *stateless tasks*
-//! (activities: one message in, one message out) and *stateful instances* (orchestrations:
-//! a key, a queue of inbound messages, a state). The unit of execution is the *work item*:
+//! (activities: one message in, one message out) and *stateful instances* (orchestrations and
+//! entities: a key, a queue of inbound messages, a state). The unit of execution is the *work item*:
 //! it is fetched, executed (pure, repeatable) and committed. A task turns one message into
 //! one message; a step turns `(state, m1..mn)` into `(state', m1'..mk')`. Source: Burckhardt
 //! et al., "Netherite: Efficient Execution of Serverless Workflows", VLDB 2022, section 3.
@@ -15,7 +15,10 @@
 //! |---|---|
 //! | [`time`], [`id`], [`payload`], [`codec`] | the vocabulary: instants, names, values, bytes |
 //! | [`history`], [`message`] | what an instance remembers and what instances send each other |
-//! | [`application`], [`orchestration`] | user code as `async fn`s, replayed from history |
+//! | [`application`], [`error`] | user code, registered by name; its errors |
+//! | [`orchestration`] | orchestrations as `async fn`s, replayed from history |
+//! | [`entity`] | entities: batches of operations, locks, order of arrival |
+//! | [`step`], [`cursor`] | one step of an instance, whichever kind it is |
 //! | [`engine`], [`settings`] | the contract an engine fulfils, and what can be set on it |
 //! | [`graph`] | the record of work items and the checks on it |
 //! | [`ledger`] | the exact split of an orchestration's latency along its critical path |
@@ -25,7 +28,10 @@
 
 pub mod application;
 pub mod codec;
+pub mod cursor;
 pub mod engine;
+pub mod entity;
+pub mod error;
 pub mod graph;
 pub mod history;
 pub mod id;
@@ -34,4 +40,5 @@ pub mod message;
 pub mod orchestration;
 pub mod payload;
 pub mod settings;
+pub mod step;
 pub mod time;

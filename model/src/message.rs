@@ -1,9 +1,11 @@
 //! What work items consume and produce.
 
+use crate::error::ApplicationResult;
 use crate::history::{EventId, EventKind, HistoryEvent};
 use crate::id::{InstanceId, MessageId};
 use crate::ledger::Ledger;
 use crate::payload::Payload;
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -29,7 +31,7 @@ impl TaskMessage {
     pub fn response(
         &self,
         id: MessageId,
-        result: crate::application::ApplicationResult,
+        result: ApplicationResult,
         ledger: Ledger,
     ) -> InstanceMessage {
         let task_scheduled_id = self.event_id;
@@ -56,10 +58,26 @@ pub struct InstanceMessage {
 }
 
 impl InstanceMessage {
-    /// Whether this message brings its target into being.
-    pub fn starts_instance(&self) -> bool {
+    /// Whether this message brings its target into being: the start of an orchestration, or
+    /// whatever reaches an entity first.
+    pub fn creates_instance(&self) -> bool {
+        self.starts_orchestration() || self.target.is_entity()
+    }
+
+    /// Whether this message starts an orchestration.
+    pub fn starts_orchestration(&self) -> bool {
         matches!(self.event.kind, EventKind::ExecutionStarted { .. })
     }
+}
+
+/// A message that an instance sends to itself and that arrives at an instant, not before: a durable
+/// timer, or a signal that is scheduled for later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimerMessage {
+    /// When it is to be delivered. May have passed already.
+    pub fire_at: Timestamp,
+    /// What is delivered. Its ledger is explained up to `fire_at`.
+    pub message: InstanceMessage,
 }
 
 /// The ledger a step starts with: that of the message which arrived last.

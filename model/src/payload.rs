@@ -3,7 +3,7 @@
 //! Inputs, results and states are serialized to JSON once, by the code that produces them, and
 //! stay text until user code reads them. Sizes in bytes are therefore those of the real encoding.
 
-use crate::application::ApplicationError;
+use crate::error::ApplicationError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

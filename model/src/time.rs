@@ -59,6 +59,11 @@ impl Timestamp {
         self.0 as f64 / 1e6
     }
 
+    /// The instant `span` earlier, or zero if there is none.
+    pub fn before(self, span: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_sub(nanos(span)))
+    }
+
     /// The span from `earlier` to this instant; zero if `earlier` is later.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

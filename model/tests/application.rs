@@ -1,20 +1,23 @@
 //! User code that errs or breaks the rules of replay: always a result with a clear message, never
 //! harm to the testbed. What only an engine can do wrong is a panic.
 
+mod common;
+
+use common::{message_to, step_alone};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use sim_model::application::{
     ActivityContext, ActivityEnvironment, Application, ApplicationError, ApplicationResult,
     ErrorKind,
 };
+use sim_model::cursor::Cursor;
 use sim_model::history::{EventKind, HistoryEvent};
 use sim_model::id::{InstanceId, MessageId, Producer, WorkItemId};
 use sim_model::ledger::Ledger;
-use sim_model::message::InstanceMessage;
-use sim_model::orchestration::{
-    Cursor, OrchestrationContext, RuntimeStatus, StepInput, StepOutcome,
-};
+use sim_model::message::{InstanceMessage, TaskMessage};
+use sim_model::orchestration::{OrchestrationContext, RuntimeStatus};
 use sim_model::payload::Payload;
+use sim_model::step::StepOutcome;
 use sim_model::time::Timestamp;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -32,13 +35,11 @@ fn payload(value: impl serde::Serialize) -> Payload {
 }
 
 fn message(kind: EventKind) -> InstanceMessage {
-    let id = MessageId { producer: Producer::Client, index: 0 };
-    let event = HistoryEvent { timestamp: NOW, kind };
-    InstanceMessage { id, target: order(), event, ledger: Ledger::new(NOW) }
+    message_to(order().as_str(), kind, NOW)
 }
 
 fn start(name: &str, input: Payload) -> InstanceMessage {
-    message(EventKind::ExecutionStarted { name: name.into(), input })
+    message(EventKind::execution_started(name.into(), input))
 }
 
 fn answer(task_scheduled_id: u32, result: impl serde::Serialize) -> InstanceMessage {
@@ -46,8 +47,7 @@ fn answer(task_scheduled_id: u32, result: impl serde::Serialize) -> InstanceMess
 }
 
 fn step(cursor: &mut Cursor, work_item: u32, messages: Vec<InstanceMessage>) -> StepOutcome {
-    let work_item = WorkItemId(work_item);
-    cursor.step(StepInput { work_item, now: NOW, ledger: Ledger::new(NOW), messages })
+    step_alone(cursor, work_item, messages)
 }
 
 /// An application with one orchestration, `Main`.
@@ -151,10 +151,10 @@ fn calls_in_another_order_are_named() {
 
 #[test]
 fn a_call_too_few_is_named() {
-    // Waits for its first call for ever.
+    // Waits for ever for what comes after its first call.
     let stuck = main_is(|ctx| async move {
         let _ = call(&ctx, "A").await?;
-        std::future::pending::<Result<u32, ApplicationError>>().await
+        ctx.wait_for_event::<u32>("never").await
     });
     assert_eq!(
         continue_with(stuck, record(calls_a_then_b(), Some(1))),
@@ -217,12 +217,12 @@ fn starts(name: &'static str, instance: &'static str) -> Rc<Application> {
 fn a_start_of_another_instance_is_named() {
     assert_eq!(
         continue_with(starts("Child", "c2"), record(starts("Child", "c1"), None)),
-        "the history has event 0 OrchestrationStarted \"Child\" as c1, \
+        "the history has event 0 SubOrchestrationInstanceCreated \"Child\" as c1, \
          but on replay the code decided 0: start of orchestration \"Child\" as c2"
     );
     assert_eq!(
         continue_with(starts("Kid", "c1"), record(starts("Child", "c1"), None)),
-        "the history has event 0 OrchestrationStarted \"Child\" as c1, \
+        "the history has event 0 SubOrchestrationInstanceCreated \"Child\" as c1, \
          but on replay the code decided 0: start of orchestration \"Kid\" as c1"
     );
 }
@@ -232,7 +232,7 @@ fn a_call_in_place_of_a_start_is_named() {
     let history = record(starts("Child", "c1"), None);
     assert_eq!(
         continue_with(main_is(|ctx| async move { call(&ctx, "Child").await }), history),
-        "the history has event 0 OrchestrationStarted \"Child\" as c1, \
+        "the history has event 0 SubOrchestrationInstanceCreated \"Child\" as c1, \
          but on replay the code decided 0: call of activity \"Child\""
     );
 }
@@ -407,6 +407,16 @@ impl ActivityEnvironment for Notes {
         self.0.borrow_mut().push(("wait", span));
         Box::pin(async {})
     }
+
+    fn read_blob(&self, bytes: u64) -> LocalBoxFuture<'static, ()> {
+        self.0.borrow_mut().push(("read", Duration::from_nanos(bytes)));
+        Box::pin(async {})
+    }
+
+    fn write_blob(&self, bytes: u64) -> LocalBoxFuture<'static, ()> {
+        self.0.borrow_mut().push(("write", Duration::from_nanos(bytes)));
+        Box::pin(async {})
+    }
 }
 
 fn run_activity(
@@ -415,8 +425,16 @@ fn run_activity(
     name: &str,
     input: Payload,
 ) -> ApplicationResult {
-    let running = app.run_activity(name, ActivityContext::new(notes.clone()), input);
-    running.now_or_never().expect("the environment never waits")
+    let task = TaskMessage {
+        id: MessageId { producer: Producer::Client, index: 0 },
+        caller: order(),
+        event_id: 3,
+        name: name.into(),
+        input: input.clone(),
+        ledger: Ledger::new(NOW),
+    };
+    let context = ActivityContext::new(notes.clone(), &task);
+    app.run_activity(name, context, input).now_or_never().expect("the environment never waits")
 }
 
 #[test]
@@ -426,6 +444,8 @@ fn activities_use_their_environment_and_end_with_results() {
     app.activity("Double", |ctx: ActivityContext, number: u32| async move {
         ctx.compute(WORK).await;
         ctx.wait(2 * WORK).await;
+        ctx.read_blob(7).await;
+        ctx.write_blob(8).await;
         match number {
             0 => Err(ApplicationError::user("nothing to double")),
             _ => Ok(2 * number),
@@ -434,7 +454,9 @@ fn activities_use_their_environment_and_end_with_results() {
     let notes = Rc::new(Notes::default());
     let run = |name: &str, input| run_activity(&app, &notes, name, input);
     assert_eq!(run("Double", payload(21)), Ok(payload(42)));
-    assert_eq!(*notes.0.borrow(), [("compute", WORK), ("wait", 2 * WORK)]);
+    let bytes = Duration::from_nanos;
+    let asked = [("compute", WORK), ("wait", 2 * WORK), ("read", bytes(7)), ("write", bytes(8))];
+    assert_eq!(*notes.0.borrow(), asked);
     assert_eq!(run("Double", payload(0)), Err(ApplicationError::user("nothing to double")));
     assert_eq!(run("Double", payload("x")).map_err(|error| error.kind), Err(ErrorKind::Data));
     let unknown = run("Duoble", payload(1)).expect_err("no such activity");

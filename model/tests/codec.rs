@@ -7,10 +7,13 @@ use serde::de::DeserializeOwned;
 use sim_model::application::{ApplicationError, ErrorKind};
 use sim_model::codec::{decode, encode};
 use sim_model::engine::InstanceState;
-use sim_model::history::{EventKind, HistoryEvent};
-use sim_model::id::{InstanceId, MessageId, Producer, WorkItemId};
+use sim_model::entity::{
+    Caller, EntityRequest, LockRequest, Operation, RequestKind, SectionId, Stamp,
+};
+use sim_model::history::{Carried, EventKind, HistoryEvent, ParentInstance, RaisedEvent};
+use sim_model::id::{EntityId, InstanceId, MessageId, Producer, WorkItemId};
 use sim_model::ledger::{Category, Ledger};
-use sim_model::message::{InstanceMessage, TaskMessage};
+use sim_model::message::{InstanceMessage, TaskMessage, TimerMessage};
 use sim_model::orchestration::RuntimeStatus;
 use sim_model::payload::Payload;
 use sim_model::time::Timestamp;
@@ -45,33 +48,138 @@ fn errors() -> impl Strategy<Value = ApplicationError> {
         ErrorKind::Data,
         ErrorKind::UnknownFunction,
         ErrorKind::NonDeterminism,
+        ErrorKind::Misuse,
     ]);
     (kinds, names()).prop_map(|(kind, message)| ApplicationError { kind, message })
 }
 
-fn event_kinds() -> impl Strategy<Value = EventKind> {
+fn entities() -> impl Strategy<Value = EntityId> {
+    (names(), names()).prop_map(|(name, key)| EntityId::new(format!("E{}", name.len()), key))
+}
+
+fn sections() -> impl Strategy<Value = SectionId> {
+    (instances(), any::<u32>()).prop_map(|(owner, event_id)| SectionId { owner, event_id })
+}
+
+fn operations() -> impl Strategy<Value = Operation> {
+    let caller =
+        (instances(), any::<u32>()).prop_map(|(instance, event_id)| Caller { instance, event_id });
+    let caller = prop::option::of(caller);
+    let options = (caller, prop::option::of(sections()), prop::option::of(timestamps()));
+    (names(), payloads(), options).prop_map(|(name, input, (caller, section, scheduled))| {
+        Operation { name, input, caller, section, scheduled }
+    })
+}
+
+fn requests() -> impl Strategy<Value = EntityRequest> {
+    let lock = (sections(), prop::collection::vec(entities(), 0..3), any::<u32>(), any::<bool>())
+        .prop_map(|(section, entities, position, cancelled)| LockRequest {
+            section,
+            entities,
+            position,
+            cancelled,
+        });
+    let kind = prop_oneof![
+        operations().prop_map(RequestKind::Operation),
+        lock.prop_map(RequestKind::Lock),
+        sections().prop_map(RequestKind::Release),
+        Just(RequestKind::Continue),
+    ];
+    let stamp = (instances(), timestamps(), prop::option::of(timestamps()))
+        .prop_map(|(sender, timestamp, predecessor)| Stamp { sender, timestamp, predecessor });
+    (prop::option::of(stamp), kind).prop_map(|(stamp, kind)| EntityRequest { stamp, kind })
+}
+
+fn results() -> impl Strategy<Value = Result<Payload, ApplicationError>> {
+    prop_oneof![payloads().prop_map(Ok), errors().prop_map(Err)]
+}
+
+fn raised() -> impl Strategy<Value = RaisedEvent> {
     prop_oneof![
-        any::<u32>().prop_map(|id| EventKind::OrchestratorStarted { work_item: WorkItemId(id) }),
-        Just(EventKind::OrchestratorCompleted),
-        (names(), payloads()).prop_map(|(name, input)| EventKind::ExecutionStarted { name, input }),
-        payloads().prop_map(|result| EventKind::ExecutionCompleted { result }),
-        errors().prop_map(|error| EventKind::ExecutionFailed { error }),
-        (any::<u32>(), names(), payloads())
-            .prop_map(|(event_id, name, input)| EventKind::TaskScheduled { event_id, name, input }),
-        (any::<u32>(), payloads()).prop_map(|(task_scheduled_id, result)| {
-            EventKind::TaskCompleted { task_scheduled_id, result }
-        }),
-        (any::<u32>(), errors()).prop_map(|(task_scheduled_id, error)| {
-            EventKind::TaskFailed { task_scheduled_id, error }
-        }),
-        (any::<u32>(), instances(), names(), payloads()).prop_map(
-            |(event_id, instance, name, input)| EventKind::OrchestrationStarted {
+        (names(), payloads()).prop_map(|(name, input)| RaisedEvent::External { name, input }),
+        requests().prop_map(|request| RaisedEvent::Request(Box::new(request))),
+        (any::<u32>(), results())
+            .prop_map(|(event_id, result)| RaisedEvent::Answer { event_id, result }),
+    ]
+}
+
+fn starts() -> impl Strategy<Value = EventKind> {
+    let parent = (instances(), any::<u32>(), ledgers()).prop_map(|(instance, event_id, ledger)| {
+        Box::new(ParentInstance { instance, event_id, ledger })
+    });
+    let sent = prop::collection::vec((instances(), timestamps()), 0..3);
+    let carried = (prop::option::of(payloads()), sent)
+        .prop_map(|(custom_status, sent)| Box::new(Carried { custom_status, sent }));
+    let options = (prop::option::of(parent), prop::option::of(carried));
+    (names(), payloads(), any::<u32>(), options).prop_map(
+        |(name, input, first_event_id, (parent, carried))| EventKind::ExecutionStarted {
+            name,
+            input,
+            parent,
+            first_event_id,
+            carried,
+        },
+    )
+}
+
+/// Events that record what an orchestration decided.
+fn decisions() -> impl Strategy<Value = EventKind> {
+    let created = (any::<u32>(), instances(), names(), payloads(), any::<bool>()).prop_map(
+        |(event_id, instance, name, input, fire_and_forget)| {
+            EventKind::SubOrchestrationInstanceCreated {
                 event_id,
                 instance,
                 name,
-                input
+                input,
+                fire_and_forget,
             }
-        ),
+        },
+    );
+    prop_oneof![
+        (any::<u32>(), names(), payloads())
+            .prop_map(|(event_id, name, input)| EventKind::TaskScheduled { event_id, name, input }),
+        (any::<u32>(), timestamps())
+            .prop_map(|(event_id, fire_at)| EventKind::TimerCreated { event_id, fire_at }),
+        created,
+        (any::<u32>(), instances(), raised())
+            .prop_map(|(event_id, target, event)| EventKind::EventSent { event_id, target, event }),
+    ]
+}
+
+/// Events that bring an answer, or news.
+fn arrivals() -> impl Strategy<Value = EventKind> {
+    let id = any::<u32>;
+    prop_oneof![
+        (id(), payloads()).prop_map(|(task_scheduled_id, result)| {
+            EventKind::TaskCompleted { task_scheduled_id, result }
+        }),
+        (id(), errors()).prop_map(|(task_scheduled_id, error)| {
+            EventKind::TaskFailed { task_scheduled_id, error }
+        }),
+        (id(), payloads()).prop_map(|(task_scheduled_id, result)| {
+            EventKind::SubOrchestrationInstanceCompleted { task_scheduled_id, result }
+        }),
+        (id(), errors()).prop_map(|(task_scheduled_id, error)| {
+            EventKind::SubOrchestrationInstanceFailed { task_scheduled_id, error }
+        }),
+        (id(), timestamps())
+            .prop_map(|(timer_id, fire_at)| EventKind::TimerFired { timer_id, fire_at }),
+        raised().prop_map(|event| EventKind::EventRaised { event }),
+    ]
+}
+
+fn event_kinds() -> impl Strategy<Value = EventKind> {
+    prop_oneof![
+        1 => any::<u32>().prop_map(|id| EventKind::OrchestratorStarted { work_item: WorkItemId(id) }),
+        1 => Just(EventKind::OrchestratorCompleted),
+        1 => payloads().prop_map(|result| EventKind::ExecutionCompleted { result }),
+        1 => errors().prop_map(|error| EventKind::ExecutionFailed { error }),
+        1 => names().prop_map(|reason| EventKind::ExecutionTerminated { reason }),
+        1 => names().prop_map(|reason| EventKind::ExecutionSuspended { reason }),
+        1 => names().prop_map(|reason| EventKind::ExecutionResumed { reason }),
+        2 => starts(),
+        4 => decisions(),
+        6 => arrivals(),
     ]
 }
 
@@ -121,12 +229,27 @@ fn statuses() -> impl Strategy<Value = RuntimeStatus> {
         Just(RuntimeStatus::Running),
         payloads().prop_map(RuntimeStatus::Completed),
         errors().prop_map(RuntimeStatus::Failed),
+        Just(RuntimeStatus::Suspended),
+        names().prop_map(RuntimeStatus::Terminated),
     ]
 }
 
 fn states() -> impl Strategy<Value = InstanceState> {
-    (timestamps(), timestamps(), statuses())
-        .prop_map(|(created, last_updated, status)| InstanceState { created, last_updated, status })
+    let values = (prop::option::of(payloads()), prop::option::of(payloads()));
+    (names(), timestamps(), timestamps(), statuses(), values).prop_map(
+        |(name, created, last_updated, status, (custom_status, entity_state))| InstanceState {
+            name,
+            created,
+            last_updated,
+            status,
+            custom_status,
+            entity_state,
+        },
+    )
+}
+
+fn timers() -> impl Strategy<Value = TimerMessage> {
+    (timestamps(), messages()).prop_map(|(fire_at, message)| TimerMessage { fire_at, message })
 }
 
 /// Damage to stored bytes: bits to flip, counted round and round, and where to cut.
@@ -189,6 +312,11 @@ proptest! {
     }
 
     #[test]
+    fn timer_messages(value in timers(), damage in damages()) {
+        check(&value, &damage);
+    }
+
+    #[test]
     fn instance_states(value in states(), damage in damages()) {
         check(&value, &damage);
     }
@@ -209,6 +337,7 @@ proptest! {
         let _ = decode::<Vec<HistoryEvent>>(&bytes);
         let _ = decode::<TaskMessage>(&bytes);
         let _ = decode::<InstanceMessage>(&bytes);
+        let _ = decode::<TimerMessage>(&bytes);
         let _ = decode::<InstanceState>(&bytes);
         let _ = decode::<RuntimeStatus>(&bytes);
         let _ = decode::<Ledger>(&bytes);

@@ -1,23 +1,21 @@
 //! Replay: a cursor that is dropped and rebuilt from the recorded history goes on exactly like the
-//! one that was kept, whatever the program and however its answers arrive.
+//! one that was kept, whatever the program and however its messages arrive.
 //!
-//! A random program runs against a driver that plays the engine: it holds back, reorders, groups
-//! and repeats the answers. Before every step, cursors rebuilt from the history recorded so far
-//! join the one that was never dropped; all of them take all further steps and must agree.
+//! Random programs of all the model's operations run on the small engine of these tests, which
+//! rebuilds a cursor of every instance before every step: those of the programs, of the orchestrations
+//! they call, and of the entities they use. All of them take all further steps and must agree.
 
+mod common;
+
+use common::{Options, Play, Rebuild, ms, payload};
 use futures_util::future::{Either, LocalBoxFuture, join_all, select};
 use proptest::prelude::*;
-use sim_model::application::{Application, ApplicationError};
-use sim_model::codec;
+use sim_model::application::{ActivityContext, Application, ApplicationError};
+use sim_model::engine::ClientMessage;
+use sim_model::entity::EntityContext;
 use sim_model::history::{EventKind, HistoryEvent};
-use sim_model::id::{InstanceId, MessageId, Producer, WorkItemId};
-use sim_model::ledger::{Category, Ledger};
-use sim_model::message::{InstanceMessage, TaskMessage, critical_ledger};
-use sim_model::orchestration::{
-    Cursor, OrchestrationContext, RuntimeStatus, StepInput, StepOutcome,
-};
-use sim_model::payload::Payload;
-use sim_model::time::Timestamp;
+use sim_model::id::{EntityId, InstanceId};
+use sim_model::orchestration::{OrchestrationContext, RetryPolicy, RuntimeStatus};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -26,14 +24,38 @@ use std::time::Duration;
 enum Op {
     /// Call an activity; with `caught` its failure is a value, without it ends the program.
     Call { caught: bool },
+    /// Call an activity up to three times, with growing pauses.
+    Retry,
     /// Call that many activities and join them.
     FanOut(usize),
     /// Call an activity and drop the call.
     Forget,
     /// Start another orchestration and do not wait.
     Start,
+    /// Call another orchestration; with `retried` again if it fails.
+    SubCall { retried: bool },
+    /// Wait for a timer; one that is due already if zero.
+    Sleep(u64),
+    /// Wait for an event, for so long.
+    Await { event: u8, millis: u64 },
+    /// Wait for an event.
+    AwaitForever(u8),
+    /// Send itself an event.
+    Raise(u8),
+    /// Signal an entity, now or later.
+    Signal { entity: u8, operation: u8, delay: Option<u64> },
+    /// Call an entity.
+    CallEntity { entity: u8, operation: u8 },
+    /// Enter a critical section, give up after so long, run the program inside.
+    Section { entities: Vec<u8>, patience: Option<u64>, inside: Vec<Op> },
+    /// Set the custom status.
+    Status,
+    /// Continue as new with the number, up to three times.
+    Continue,
     /// End with an error if the number is a multiple of eight.
     FailIfEighth,
+    /// Await something that nobody can wake.
+    Foreign,
     /// Run one of two programs, as the parity of the number says.
     Branch(Vec<Op>, Vec<Op>),
     /// Run programs side by side and join them.
@@ -46,318 +68,358 @@ fn mix(left: u64, right: u64) -> u64 {
     (left ^ right.wrapping_mul(0x9e37_79b9_7f4a_7c15)).rotate_left(23).wrapping_mul(0xff51_afd7)
 }
 
+type Number = Result<u64, ApplicationError>;
+
 /// What the activity returns for `input`: one input in five is an error.
-fn activity_result(input: u64) -> Result<u64, ApplicationError> {
+fn work(input: u64) -> Number {
     match mix(input, 5) % 5 {
         0 => Err(ApplicationError::user(format!("cannot work on {input}"))),
         _ => Ok(mix(input, 1)),
     }
 }
 
-type Number = Result<u64, ApplicationError>;
+fn entity(key: u8) -> EntityId {
+    EntityId::new("Account", (key % 4).to_string())
+}
 
-fn run(
+fn operation(number: u8) -> &'static str {
+    ["Add", "Get", "Fail", "Delete", "Tell", "Begin", "Unknown"][usize::from(number % 7)]
+}
+
+fn number_of(result: Number) -> u64 {
+    result.unwrap_or_else(|error| error.message.len() as u64)
+}
+
+/// One program on its way.
+#[derive(Clone)]
+struct Run {
     ctx: OrchestrationContext,
-    program: Rc<[Op]>,
-    start: u64,
-) -> LocalBoxFuture<'static, Number> {
-    Box::pin(async move {
-        let mut number = start;
-        for op in program.iter() {
-            let sub = |ops: &[Op], start| run(ctx.clone(), ops.into(), start);
-            let seen = match op {
-                Op::Call { caught: true } => match ctx.call_activity("Work", &number).await {
-                    Ok(result) => result,
-                    Err(error) => error.message.len() as u64,
-                },
-                Op::Call { caught: false } => ctx.call_activity("Work", &number).await?,
-                Op::FanOut(width) => {
-                    let call = |index| ctx.call_activity::<u64>("Work", &mix(number, index));
-                    let results = join_all((0..*width as u64).map(call)).await;
-                    results.into_iter().flatten().fold(number, mix)
+    round: u64,
+}
+
+impl Run {
+    fn run(&self, program: Rc<[Op]>, start: u64) -> LocalBoxFuture<'static, Number> {
+        let run = self.clone();
+        Box::pin(async move {
+            let mut number = start;
+            for op in program.iter() {
+                let seen = match op {
+                    Op::Branch(..) | Op::Join(_) | Op::Race { .. } | Op::Section { .. } => {
+                        run.nested(op.clone(), number).await?
+                    }
+                    _ => run.simple(op.clone(), number).await?,
+                };
+                number = mix(mix(number, seen), run.ctx.now().as_nanos());
+            }
+            Ok(number)
+        })
+    }
+
+    async fn simple(&self, op: Op, number: u64) -> Number {
+        let ctx = &self.ctx;
+        let policy = RetryPolicy { backoff: 2.0, ..RetryPolicy::new(ms(5), 3) };
+        let child = |kind: &str| InstanceId::new(format!("{}/{kind}{number}", ctx.instance_id()));
+        Ok(match op {
+            Op::Call { caught: true } => number_of(ctx.call_activity("Work", &number).await),
+            Op::Call { caught: false } => ctx.call_activity("Work", &number).await?,
+            Op::Retry => number_of(ctx.call_activity_with_retry("Luck", &number, policy).await),
+            Op::FanOut(width) => {
+                let call = |index| ctx.call_activity::<u64>("Work", &mix(number, index));
+                let results = join_all((0..width as u64).map(call)).await;
+                results.into_iter().flatten().fold(number, mix)
+            }
+            Op::Forget => {
+                drop(ctx.call_activity::<u64>("Work", &number));
+                2
+            }
+            Op::Start => {
+                ctx.start_orchestration("Child", child("f"), &number)?;
+                3
+            }
+            Op::SubCall { retried: false } => {
+                number_of(ctx.call_sub_orchestration_as("Child", child("c"), &number).await)
+            }
+            Op::SubCall { retried: true } => {
+                number_of(ctx.call_sub_orchestration_with_retry("Child", &number, policy).await)
+            }
+            Op::Sleep(millis) => ctx.sleep(ms(millis)).await.map(|()| 4)?,
+            Op::Await { event, millis } => {
+                let wait = ctx.wait_for_event::<u64>(&format!("event{event}"));
+                match select(wait, ctx.sleep(ms(millis))).await {
+                    Either::Left((input, _)) => number_of(input),
+                    Either::Right(_) => 5,
                 }
-                Op::Forget => {
-                    drop(ctx.call_activity::<u64>("Work", &number));
-                    2
+            }
+            Op::AwaitForever(event) => {
+                number_of(ctx.wait_for_event(&format!("event{event}")).await)
+            }
+            Op::Raise(event) => {
+                ctx.raise_event(&ctx.instance_id(), &format!("event{event}"), &number)?;
+                6
+            }
+            Op::Signal { entity: key, operation: op, delay } => {
+                match delay {
+                    None => ctx.signal_entity(&entity(key), operation(op), &number)?,
+                    Some(delay) => {
+                        let at = ctx.now() + ms(delay);
+                        ctx.signal_entity_at(&entity(key), at, operation(op), &number)?;
+                    }
                 }
-                Op::Start => {
-                    let child = InstanceId::new(format!("{}/{number}", ctx.instance_id()));
-                    ctx.start_orchestration("Child", child, &number)?;
-                    3
-                }
-                Op::FailIfEighth if number.is_multiple_of(8) => {
-                    return Err(ApplicationError::user(format!("{number} is not for me")));
-                }
-                Op::FailIfEighth => 4,
-                Op::Branch(even, odd) => {
-                    sub(if number.is_multiple_of(2) { even } else { odd }, number).await?
-                }
-                Op::Join(programs) => {
-                    let runs = programs.iter().zip(number..).map(|(ops, start)| sub(ops, start));
-                    let results = join_all(runs).await;
-                    results.into_iter().map(|result| result.unwrap_or(6)).fold(number, mix)
-                }
-                Op::Race { sides: [left, right], await_loser } => {
-                    let race = select(sub(left, number), sub(right, number + 1)).await;
-                    let (side, first, loser) = match race {
-                        Either::Left((result, loser)) => (0, result, loser),
-                        Either::Right((result, loser)) => (1, result, loser),
-                    };
-                    let second = if *await_loser { loser.await.unwrap_or(7) } else { 8 };
-                    mix(mix(first.unwrap_or(9), second), side)
-                }
-            };
-            number = mix(mix(number, seen), ctx.now().as_nanos());
-        }
-        Ok(number)
-    })
+                7
+            }
+            Op::CallEntity { entity: key, operation: op } => {
+                number_of(ctx.call_entity(&entity(key), operation(op), &number).await)
+            }
+            Op::Status => ctx.set_custom_status(&number).map(|()| 8)?,
+            Op::Continue if self.round < 3 => {
+                ctx.continue_as_new::<u64>(&(number, self.round + 1)).await?
+            }
+            Op::FailIfEighth if number.is_multiple_of(8) => {
+                return Err(ApplicationError::user(format!("{number} is not for me")));
+            }
+            Op::Foreign => std::future::pending::<u64>().await,
+            _ => 9,
+        })
+    }
+
+    async fn nested(&self, op: Op, number: u64) -> Number {
+        let sub = |ops: &[Op], start| self.run(ops.into(), start);
+        Ok(match op {
+            Op::Branch(even, odd) => {
+                sub(if number.is_multiple_of(2) { &even } else { &odd }, number).await?
+            }
+            Op::Join(programs) => {
+                let runs = programs.iter().zip(number..).map(|(ops, start)| sub(ops, start));
+                join_all(runs).await.into_iter().map(|result| result.unwrap_or(6)).fold(number, mix)
+            }
+            Op::Race { sides: [left, right], await_loser } => {
+                let race = select(sub(&left, number), sub(&right, number ^ 1)).await;
+                let (side, first, loser) = match race {
+                    Either::Left((result, loser)) => (0, result, loser),
+                    Either::Right((result, loser)) => (1, result, loser),
+                };
+                let second = if await_loser { loser.await.unwrap_or(7) } else { 8 };
+                mix(mix(first.unwrap_or(9), second), side)
+            }
+            Op::Section { entities, patience, inside } => {
+                let entities: Vec<_> = entities.into_iter().map(entity).collect();
+                let lock = self.ctx.lock(&entities);
+                let entered = match patience {
+                    None => Some(lock.await?),
+                    Some(millis) => match select(lock, self.ctx.sleep(ms(millis))).await {
+                        Either::Left((entered, _)) => Some(entered?),
+                        Either::Right(_) => None,
+                    },
+                };
+                let Some(section) = entered else { return Ok(10) };
+                // Left by `?`, with calls on their way, if the program inside fails.
+                let inside = sub(&inside, number).await?;
+                section.release();
+                inside
+            }
+            other => unreachable!("{other:?} is simple"),
+        })
+    }
 }
 
 fn application(program: &[Op]) -> Rc<Application> {
     let program: Rc<[Op]> = program.into();
     let mut app = Application::new();
-    app.orchestration("Main", move |ctx: OrchestrationContext, input: u64| {
-        run(ctx, program.clone(), input)
+    app.orchestration("Main", move |ctx, (input, round): (u64, u64)| {
+        let run = Run { ctx, round };
+        let program = program.clone();
+        async move { run.run(program, input).await }
     });
+    app.orchestration("Child", |ctx: OrchestrationContext, input: u64| async move {
+        let first: u64 = ctx.call_activity("Work", &input).await?;
+        ctx.signal_entity(&entity(first as u8), "Add", &first)?;
+        ctx.sleep(ms(first % 9)).await?;
+        ctx.call_activity::<u64>("Work", &first).await
+    });
+    app.activity("Work", |_: ActivityContext, input: u64| async move { work(input) });
+    app.activity("Luck", |cx: ActivityContext, _: u64| async move { work(cx.call_key() & !1) });
+    app.entity::<u64>("Account")
+        .operation("Add", |_, state: &mut u64, amount: u64| {
+            *state = mix(*state, amount);
+            Ok(*state)
+        })
+        .operation("Get", |cx: &mut EntityContext, state: &mut u64, _: u64| {
+            Ok(mix(*state, cx.now().as_nanos()))
+        })
+        .operation("Fail", |_, state: &mut u64, amount: u64| {
+            *state += 1;
+            Err::<u64, _>(ApplicationError::user(format!("not {amount}")))
+        })
+        .operation("Delete", |cx: &mut EntityContext, _: &mut u64, _: u64| {
+            cx.delete_state();
+            Ok(11)
+        })
+        .operation("Tell", |cx: &mut EntityContext, state: &mut u64, amount: u64| {
+            cx.signal(&entity(amount as u8), "Add", &*state)?;
+            let at = cx.now() + ms(amount % 40);
+            cx.signal_at(&entity((amount >> 8) as u8), at, "Get", &amount)?;
+            cx.compute(Duration::from_micros(amount % 10));
+            Ok(12)
+        })
+        .operation("Begin", |cx: &mut EntityContext, state: &mut u64, amount: u64| {
+            let child = InstanceId::new(format!("{}/{amount}", cx.id().key()));
+            cx.start_orchestration("Child", child, &*state)?;
+            Ok(13)
+        });
     Rc::new(app)
 }
 
-fn programs() -> impl Strategy<Value = Vec<Op>> {
-    let leaf = prop_oneof![
-        4 => any::<bool>().prop_map(|caught| Op::Call { caught }),
-        1 => (0usize..5).prop_map(Op::FanOut),
+fn leaves() -> impl Strategy<Value = Op> {
+    let key = 0u8..4;
+    let signal = (key.clone(), 0u8..7, prop::option::of(0u64..60));
+    prop_oneof![
+        6 => any::<bool>().prop_map(|caught| Op::Call { caught }),
+        2 => Just(Op::Retry),
+        2 => (0usize..5).prop_map(Op::FanOut),
         // Beyond 30 calls `join_all` polls only the calls that were woken.
         1 => (31usize..40).prop_map(Op::FanOut),
         1 => Just(Op::Forget),
         1 => Just(Op::Start),
+        2 => any::<bool>().prop_map(|retried| Op::SubCall { retried }),
+        3 => (0u64..50).prop_map(Op::Sleep),
+        3 => (0u8..2, 0u64..40).prop_map(|(event, millis)| Op::Await { event, millis }),
+        1 => (0u8..2).prop_map(Op::AwaitForever),
+        2 => (0u8..2).prop_map(Op::Raise),
+        3 => signal.prop_map(|(entity, operation, delay)| Op::Signal { entity, operation, delay }),
+        4 => (key, 0u8..7).prop_map(|(entity, operation)| Op::CallEntity { entity, operation }),
+        2 => Just(Op::Status),
+        2 => Just(Op::Continue),
         1 => Just(Op::FailIfEighth),
-    ];
-    let op = leaf.prop_recursive(3, 24, 4, |inner| {
+        1 => Just(Op::Foreign),
+    ]
+}
+
+fn programs() -> impl Strategy<Value = Vec<Op>> {
+    let op = leaves().prop_recursive(3, 24, 4, |inner| {
         let block = prop::collection::vec(inner, 0..4);
+        let entities = prop::collection::vec(0u8..4, 0..4);
+        // Mostly what is allowed inside, so that sections are seldom left by misuse.
+        let locked = |keys: Vec<u8>, calls: Vec<u8>| -> Vec<Op> {
+            let entity = |index: &u8| keys.get(usize::from(*index) % keys.len().max(1)).copied();
+            calls
+                .iter()
+                .filter_map(entity)
+                .zip(&calls)
+                .map(|(entity, operation)| Op::CallEntity { entity, operation: *operation })
+                .collect()
+        };
+        let patience = prop::option::of(0u64..30);
         prop_oneof![
-            (block.clone(), block.clone()).prop_map(|(even, odd)| Op::Branch(even, odd)),
-            prop::collection::vec(block.clone(), 0..4).prop_map(Op::Join),
-            ([block.clone(), block], any::<bool>())
+            2 => (block.clone(), block.clone()).prop_map(|(even, odd)| Op::Branch(even, odd)),
+            2 => prop::collection::vec(block.clone(), 0..4).prop_map(Op::Join),
+            2 => ([block.clone(), block.clone()], any::<bool>())
                 .prop_map(|(sides, await_loser)| Op::Race { sides, await_loser }),
+            3 => (entities.clone(), patience.clone(), prop::collection::vec(0u8..7, 0..4)).prop_map(
+                move |(entities, patience, calls)| {
+                    let inside = locked(entities.clone(), calls);
+                    Op::Section { entities, patience, inside }
+                }
+            ),
+            1 => (entities, patience, block)
+                .prop_map(|(entities, patience, inside)| Op::Section { entities, patience, inside }),
         ]
     });
-    prop::collection::vec(op, 0..6)
+    prop::collection::vec(op, 0..7)
 }
 
-/// What one step consumes: some of the outstanding answers, and copies of earlier ones. A pick
-/// counts round and round the messages there are.
-#[derive(Clone, Debug)]
-struct Batch {
-    fresh: Vec<usize>,
-    copies: Vec<usize>,
-    fresh_first: bool,
+/// What clients send to the orchestration, and when.
+fn interventions() -> impl Strategy<Value = Vec<(u64, ClientMessage)>> {
+    let reason = || "a test".into();
+    let message = prop_oneof![
+        6 => (0u8..2, any::<u16>()).prop_map(|(event, input)| ClientMessage::RaiseEvent {
+            name: format!("event{event}").into(),
+            input: payload(input),
+        }),
+        2 => Just(ClientMessage::Suspend { reason: reason() }),
+        3 => Just(ClientMessage::Resume { reason: reason() }),
+        1 => Just(ClientMessage::Terminate { reason: reason() }),
+    ];
+    prop::collection::vec((0u64..200, message), 0..6)
 }
 
-fn batches() -> impl Strategy<Value = Vec<Batch>> {
-    let picks = |range| prop::collection::vec(0usize..64, range);
-    let batch = (picks(1..6), picks(0..3), any::<bool>())
-        .prop_map(|(fresh, copies, fresh_first)| Batch { fresh, copies, fresh_first });
-    prop::collection::vec(batch, 0..12)
-}
+const MAIN: &str = "main";
 
-/// Plays the engine for one instance.
-struct Driver {
-    clock: Timestamp,
-    steps: u32,
-    outstanding: Vec<InstanceMessage>,
-    consumed: Vec<InstanceMessage>,
-    history: Vec<HistoryEvent>,
-}
-
-fn main_instance() -> InstanceId {
-    InstanceId::new("main")
-}
-
-fn start_message(input: u64) -> InstanceMessage {
-    let ledger = Ledger::new(Timestamp::from_millis(1));
-    let input = Payload::encode(&input).expect("a number has a JSON form");
-    let kind = EventKind::ExecutionStarted { name: "Main".into(), input };
-    let id = MessageId { producer: Producer::Client, index: 0 };
-    let event = HistoryEvent { timestamp: ledger.at(), kind };
-    InstanceMessage { id, target: main_instance(), event, ledger }
-}
-
-impl Driver {
-    fn new(input: u64) -> Driver {
-        Driver {
-            clock: Timestamp::from_millis(2),
-            steps: 0,
-            outstanding: vec![start_message(input)],
-            consumed: Vec::new(),
-            history: Vec::new(),
-        }
+/// Runs the program until nothing happens any more.
+fn check(
+    program: &[Op],
+    input: u64,
+    interventions: &[(u64, ClientMessage)],
+    options: Options,
+) -> Play {
+    let mut play = Play::new(application(program), options);
+    play.start("Main", MAIN, (input, 0u64));
+    for (at, message) in interventions {
+        let at = play.clock + ms(*at);
+        play.send_at(&InstanceId::new(MAIN), message.clone(), at);
     }
-
-    /// Takes the messages of the next step; the oldest one if the script has ended.
-    fn next_batch(&mut self, batch: Option<&Batch>) -> Vec<InstanceMessage> {
-        let Some(batch) = batch else {
-            return vec![self.outstanding.remove(0)];
-        };
-        let copies = batch.copies.iter().filter(|_| !self.consumed.is_empty());
-        let copies: Vec<_> =
-            copies.map(|pick| self.consumed[pick % self.consumed.len()].clone()).collect();
-        let mut fresh = Vec::new();
-        for pick in &batch.fresh {
-            if !self.outstanding.is_empty() {
-                fresh.push(self.outstanding.swap_remove(pick % self.outstanding.len()));
-            }
-        }
-        self.consumed.extend(fresh.iter().cloned());
-        let order = if batch.fresh_first { [fresh, copies] } else { [copies, fresh] };
-        order.concat()
+    play.run();
+    if play.status(MAIN) == RuntimeStatus::Suspended {
+        play.send(MAIN, ClientMessage::Resume { reason: "at last".into() });
+        play.run();
     }
-
-    fn input(&self, messages: &[InstanceMessage]) -> StepInput {
-        let mut ledger = critical_ledger(messages);
-        ledger.charge(Category::Queueing, self.clock);
-        StepInput {
-            work_item: WorkItemId(self.steps * 7),
-            now: self.clock,
-            ledger,
-            messages: messages.to_vec(),
-        }
-    }
-
-    /// Takes up what the step produced: the history grows, the activities run.
-    fn absorb(&mut self, outcome: &StepOutcome) {
-        // What an engine gets back is what its store decodes.
-        let stored = codec::encode(&outcome.new_events);
-        let events: Vec<HistoryEvent> = codec::decode(&stored).expect("written by encode");
-        self.history.extend(events);
-        self.clock += Duration::from_micros(1_500);
-        let answers: Vec<_> = outcome.tasks.iter().map(|task| self.answer(task)).collect();
-        self.outstanding.extend(answers);
-        self.steps += 1;
-    }
-
-    fn answer(&self, task: &TaskMessage) -> InstanceMessage {
-        let mut ledger = task.ledger;
-        ledger.charge(Category::Cpu, self.clock);
-        let id = MessageId {
-            producer: Producer::WorkItem(WorkItemId(1_000_000 + self.steps)),
-            index: task.event_id,
-        };
-        let input = task.input.decode().expect("programs send numbers");
-        let result = activity_result(input).and_then(|value| Payload::encode(&value));
-        task.response(id, result, ledger)
-    }
-}
-
-fn assert_same(kept: &Cursor, replayed: &Cursor) {
-    assert_eq!(replayed.has_started(), kept.has_started());
-    assert_eq!(replayed.status(), kept.status());
-    assert_eq!(replayed.created(), kept.created());
-    assert_eq!(replayed.name(), kept.name());
-    assert_eq!(replayed.last_step(), kept.last_step());
-    assert_eq!(replayed.history_len(), kept.history_len());
-}
-
-/// Runs the program to its end and returns its history.
-fn check(program: &[Op], input: u64, script: &[Batch]) -> Vec<HistoryEvent> {
-    let app = application(program);
-    let mut driver = Driver::new(input);
-    let mut kept = Cursor::new(app.clone(), main_instance());
-    let mut replayed: Vec<Cursor> = Vec::new();
-    let mut script = script.iter();
-    while !kept.status().is_final() {
-        replayed.push(Cursor::replay(app.clone(), main_instance(), &driver.history));
-        replayed.iter().for_each(|cursor| assert_same(&kept, cursor));
-        assert!(!driver.outstanding.is_empty(), "the program waits for nothing");
-        let messages = driver.next_batch(script.next());
-        let outcome = kept.step(driver.input(&messages));
-        for cursor in &mut replayed {
-            assert_eq!(cursor.step(driver.input(&messages)), outcome);
-        }
-        assert_eq!(&outcome.status, kept.status());
-        driver.absorb(&outcome);
-        assert_eq!(kept.history_len(), driver.history.len());
-    }
-    replayed.push(Cursor::replay(app, main_instance(), &driver.history));
-    replayed.iter().for_each(|cursor| assert_same(&kept, cursor));
-    assert_well_formed(&driver.history, kept.status());
-    driver.history
+    assert_well_formed(play.history(MAIN), &play.status(MAIN));
+    assert_settled(&play);
+    play
 }
 
 /// Decisions are numbered without a gap, and only the last episode ends the orchestration.
 fn assert_well_formed(history: &[HistoryEvent], status: &RuntimeStatus) {
+    let first = history.iter().find_map(|event| match event.kind {
+        EventKind::ExecutionStarted { first_event_id, .. } => Some(first_event_id),
+        _ => None,
+    });
+    let first = first.expect("a history has a start");
     let decisions: Vec<_> = history.iter().filter_map(|event| event.kind.decision()).collect();
-    assert_eq!(decisions, (0..decisions.len() as u32).collect::<Vec<_>>());
-    let [.., end, last] = history else { panic!("an episode has at least two events") };
-    assert_eq!(last.kind, EventKind::OrchestratorCompleted);
-    match (&end.kind, status) {
+    assert_eq!(decisions, (first..first + decisions.len() as u32).collect::<Vec<_>>());
+    let last = history.iter().rposition(|event| event.kind.name() == "OrchestratorStarted");
+    let (before, episode) = history.split_at(last.expect("a history has an episode"));
+    assert!(!before.iter().any(|event| event.kind.is_end()));
+    assert_eq!(episode.last().map(|event| &event.kind), Some(&EventKind::OrchestratorCompleted));
+    let ends = episode.iter().any(|event| match (&event.kind, status) {
         (EventKind::ExecutionCompleted { result }, RuntimeStatus::Completed(value)) => {
-            assert_eq!(result, value);
+            result == value
         }
-        (EventKind::ExecutionFailed { error }, RuntimeStatus::Failed(cause)) => {
-            assert_eq!(error, cause);
+        (EventKind::ExecutionFailed { error }, RuntimeStatus::Failed(cause)) => error == cause,
+        (EventKind::ExecutionTerminated { reason }, RuntimeStatus::Terminated(why)) => {
+            reason == why
         }
-        (event, status) => panic!("{event:?} does not end an orchestration as {status:?}"),
+        _ => false,
+    });
+    assert_eq!(ends, status.is_final(), "{status:?} after {episode:?}");
+}
+
+/// An orchestration that has ended holds no lock, and its requests have been served.
+fn assert_settled(play: &Play) {
+    if play.status(MAIN).is_final() {
+        assert_eq!(play.unsettled(), [""; 0]);
     }
-    assert_eq!(history.iter().filter(|event| event.kind.is_end()).count(), 1);
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_replayed_cursor_goes_on_like_the_kept_one(
         program in programs(),
         input in 0u64..1_000,
-        script in batches(),
+        interventions in interventions(),
+        fifo in any::<bool>(),
+        seed in any::<u64>(),
+        max_operations in prop_oneof![Just(usize::MAX), 1usize..4],
+        signal_delay in prop::option::of(10u64..30),
     ) {
-        check(&program, input, &script);
+        let options = if fifo { Options::fifo(seed) } else { Options::disorderly(seed) };
+        let options = Options {
+            rebuild: Rebuild::EachPrefix,
+            max_operations,
+            max_signal_delay: signal_delay.map(ms),
+            ..options
+        };
+        check(&program, input, &interventions, options);
     }
-}
-
-/// The names of a history's events, in order.
-fn names(history: &[HistoryEvent]) -> Vec<&'static str> {
-    history.iter().map(|event| event.kind.name()).collect()
-}
-
-/// An input for which the first `calls` calls of a chain all succeed.
-fn lucky_input(calls: usize) -> (u64, Vec<HistoryEvent>) {
-    let program = vec![Op::Call { caught: false }; calls];
-    let history = |input| check(&program, input, &[]);
-    (0..)
-        .map(|input| (input, history(input)))
-        .find(|(_, history)| {
-            !history.iter().any(|event| matches!(event.kind, EventKind::ExecutionFailed { .. }))
-        })
-        .expect("some input has no unlucky call")
-}
-
-#[test]
-fn a_chain_of_n_activities_has_four_rows_for_each_of_its_n_plus_1_episodes() {
-    for length in 0..=8 {
-        let (_, history) = lucky_input(length);
-        assert_eq!(history.len(), 4 * (length + 1));
-        let mut expected = Vec::new();
-        for episode in 0..=length {
-            let consumed = if episode == 0 { "ExecutionStarted" } else { "TaskCompleted" };
-            let decided = if episode == length { "ExecutionCompleted" } else { "TaskScheduled" };
-            expected.extend(["OrchestratorStarted", consumed, decided, "OrchestratorCompleted"]);
-        }
-        assert_eq!(names(&history), expected);
-    }
-}
-
-#[test]
-fn hello_sequence_5_has_24_rows() {
-    assert_eq!(lucky_input(5).1.len(), 24);
-}
-
-#[test]
-fn answers_that_arrive_together_share_an_episode() {
-    let batch =
-        |fresh: usize| Batch { fresh: vec![0; fresh], copies: Vec::new(), fresh_first: true };
-    let history = check(&[Op::FanOut(3)], 7, &[batch(1), batch(3)]);
-    let answers = names(&history).iter().filter(|name| name.starts_with("TaskC")).count()
-        + names(&history).iter().filter(|name| name.starts_with("TaskF")).count();
-    assert_eq!(answers, 3);
-    assert_eq!(names(&history).iter().filter(|name| **name == "OrchestratorStarted").count(), 2);
 }

@@ -4,8 +4,8 @@
 //! the answer into the control queue of the caller, delete the work item. A crash after the put
 //! makes the activity run again, and its caller get two answers.
 
+use crate::outbox;
 use crate::rules;
-use crate::step;
 use crate::worker::Worker;
 use bytes::Bytes;
 use sim_model::id::{MessageId, Producer};
@@ -82,7 +82,7 @@ async fn execute(worker: &Worker, slot: usize, job: Job) -> Permit {
     let id = MessageId { producer: Producer::WorkItem(item), index: 0 };
     let response = task.response(id, result, ledger);
     graph.executed(item, 1);
-    let put = step::put_message(worker, &response).await;
+    let put = outbox::put_message(worker, &response).await;
     let delivery = worker.locks.release(slot);
     let settled = match put {
         Ok(()) => {

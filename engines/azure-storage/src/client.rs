@@ -2,78 +2,92 @@
 //!
 //! Starting an orchestration is three storage operations that are not atomic: read the Instances
 //! row, put the start message, insert the row (or replace the one of an execution that has ended).
-//! A row that somebody else wrote meanwhile (409, 412) is left as it is. Source: Azure/durabletask
-//! main@5217032, `AzureStorageOrchestrationService.cs` (CreateTaskOrchestrationAsync,
-//! WaitForOrchestrationAsync).
+//! Every other message (external events, signals, terminate, suspend, resume) is one put into the
+//! control queue of its target, without a look at the instance first, as in the published
+//! `TaskHubClient`; whether it finds its target shows when it is dispatched. A status is one read of
+//! the Instances row, and waiting is reading it again and again. What was read last may be older than
+//! the history: the row is written after it.
+//!
+//! Source: Azure/durabletask main@5217032, `AzureStorageOrchestrationService.cs`
+//! (CreateTaskOrchestrationAsync, SendTaskOrchestrationMessageAsync, WaitForOrchestrationAsync).
 
-use crate::step;
+use crate::instances;
+use crate::outbox;
 use crate::store::StoreError;
-use crate::wire::{INSTANCE_ROW_ENVELOPE, InstanceRow, instance_blob};
+use crate::wire::InstanceRow;
 use crate::worker::Worker;
-use sim_model::engine::{ClientError, InstanceState, StartRequest};
+use sim_model::engine::{ClientError, ClientMessage, InstanceState, StartRequest};
 use sim_model::history::{EventKind, HistoryEvent};
-use sim_model::id::InstanceId;
+use sim_model::id::{InstanceId, MessageId};
 use sim_model::ledger::{Category, Ledger};
 use sim_model::message::InstanceMessage;
 use sim_model::orchestration::RuntimeStatus;
 use sim_world::service::StorageError;
-use sim_world::table::{TableAction, TableOperation};
 
 /// Starts an orchestration.
 pub(crate) async fn start(worker: &Worker, request: StartRequest) -> Result<(), ClientError> {
     let (shared, store) = (&worker.shared, &worker.store);
+    let StartRequest { instance, name, input } = request;
+    if instance.is_entity() {
+        return Err(ClientError::Refused(format!("{instance} is the key of an entity")));
+    }
     let created = shared.now();
     let mut ledger = Ledger::new(created);
-    let existing = store.read_instance(&request.instance).await.map_err(refused)?;
+    let existing = store.read_instance(&instance).await.map_err(refused)?;
     ledger.charge_request(&existing.timing, shared.now(), Category::Queueing);
     let version = match existing.value {
         Some((row, _)) if !row.status.is_final() => {
-            let problem = format!("instance {} exists and has not ended", request.instance);
+            let problem = format!("instance {instance} exists and has not ended");
             return Err(ClientError::Refused(problem));
         }
         Some((_, version)) => Some(version),
         None => None,
     };
-    let (name, input) = (request.name, request.input);
-    let kind = EventKind::ExecutionStarted { name, input: input.clone() };
+    let kind = EventKind::execution_started(name.clone(), input.clone());
     let event = HistoryEvent { timestamp: created, kind };
-    let id = shared.observer.graph().client_message();
-    let message = InstanceMessage { id, target: request.instance.clone(), event, ledger };
-    if let Err(error) = step::put_message(worker, &message).await {
-        if !error.is_ambiguous() {
-            shared.observer.graph().discarded(id);
-        }
-        return Err(after_put(&error));
-    }
-    let status = RuntimeStatus::Running;
-    let row =
-        InstanceRow { execution: id, created, last_updated: created, status, input: Some(input) };
-    write_row(worker, &request.instance, &row, version).await.map_err(|error| after_put(&error))
+    let execution = put(worker, instance.clone(), event, ledger).await?;
+    let row = InstanceRow {
+        execution,
+        created,
+        last_updated: created,
+        status: RuntimeStatus::Running,
+        name,
+        custom_status: None,
+        input: Some(input),
+    };
+    instances::create(worker, &instance, &row, version).await.map_err(|error| after_put(&error))
 }
 
-async fn write_row(
+/// Sends a message to an instance.
+pub(crate) async fn send(
     worker: &Worker,
-    instance: &InstanceId,
-    row: &InstanceRow,
-    version: Option<u64>,
-) -> Result<(), StorageError> {
-    let store = &worker.store;
-    let body = store.row(row, INSTANCE_ROW_ENVELOPE, || instance_blob(instance, None)).await?;
-    let action = match version {
-        None => TableAction::Insert(body),
-        Some(version) => TableAction::Replace(body, Some(version)),
-    };
-    let operation = TableOperation::new("", action);
-    let table = &worker.shared.instances;
-    let write = table.execute(&store.host, instance.as_str(), operation);
-    match store.limited(write).await {
-        Ok(_)
-        | Err(
-            StorageError::Conflict { .. }
-            | StorageError::PreconditionFailed
-            | StorageError::NotFound { .. },
-        ) => Ok(()),
-        Err(error) => Err(error),
+    instance: InstanceId,
+    message: ClientMessage,
+) -> Result<(), ClientError> {
+    let shared = &worker.shared;
+    shared.counters.client_messages.count();
+    let now = shared.now();
+    let event = HistoryEvent { timestamp: now, kind: message.into_event() };
+    put(worker, instance, event, Ledger::new(now)).await.map(|_| ())
+}
+
+/// Puts a client's message into the control queue of its target.
+async fn put(
+    worker: &Worker,
+    target: InstanceId,
+    event: HistoryEvent,
+    ledger: Ledger,
+) -> Result<MessageId, ClientError> {
+    let graph = worker.shared.observer.graph();
+    let id = graph.client_message();
+    let message = InstanceMessage { id, target, event, ledger };
+    match outbox::put_message(worker, &message).await {
+        Ok(()) => Ok(id),
+        Err(error) if error.is_ambiguous() => Err(after_put(&error)),
+        Err(error) => {
+            graph.discarded(id);
+            Err(ClientError::Refused(error.to_string()))
+        }
     }
 }
 
@@ -84,11 +98,7 @@ pub(crate) async fn status(
 ) -> Result<Option<InstanceState>, ClientError> {
     worker.shared.counters.status_reads.count();
     let reply = worker.store.read_instance(instance).await.map_err(refused)?;
-    Ok(reply.value.map(|(row, _)| InstanceState {
-        created: row.created,
-        last_updated: row.last_updated,
-        status: row.status,
-    }))
+    Ok(reply.value.map(|(row, _)| row.state(instance)))
 }
 
 /// Reads the state of an instance, now and then, until it has ended.
@@ -108,7 +118,7 @@ pub(crate) async fn wait(
 }
 
 /// A read failed: nothing has taken effect.
-fn refused(error: StoreError) -> ClientError {
+pub(crate) fn refused(error: StoreError) -> ClientError {
     ClientError::Refused(error.to_string())
 }
 

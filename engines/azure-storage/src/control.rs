@@ -1,4 +1,9 @@
 //! The dequeue loop of a control queue, and the reading ahead of histories.
+//!
+//! **Timers.** A message that is for later is hidden in its queue until it is due. The service hides
+//! a message for seven days at most, so one that is due later is handed out before; it is hidden
+//! again, for what is left of its time or for another seven days, and never delivered early. (The
+//! published engine splits timers of more than six days into several, one after the other.)
 
 use crate::rules::{self, Start};
 use crate::store::StoreError;
@@ -7,6 +12,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::{Either, join, join_all, select};
 use futures_util::stream::FuturesUnordered;
+use sim_model::history::EventKind;
 use sim_model::id::{InstanceId, Producer};
 use sim_model::ledger::{Category, Timing};
 use sim_model::message::InstanceMessage;
@@ -59,14 +65,35 @@ pub(crate) async fn dequeue(worker: Rc<Worker>, queue: usize) {
 async fn take_in(worker: &Worker, queue: usize, reply: Reply<Vec<QueueMessage>>) {
     let opened =
         reply.value.into_iter().map(|delivery| open(worker, queue, delivery, &reply.timing));
-    let mut messages: Vec<Received> = join_all(opened).await.into_iter().flatten().collect();
+    let messages = join_all(opened).await.into_iter().flatten();
+    let now = worker.shared.now();
+    let (early, mut messages): (Vec<_>, Vec<_>) =
+        messages.partition(|received| received.message.event.timestamp > now);
+    if !early.is_empty() {
+        hide_again(worker, &early).await;
+    }
     messages.sort_by_key(|received| received.delivery.insertion_time);
     if worker.shared.parameters.dedupe_read
-        && messages.iter().any(|received| received.message.starts_instance())
+        && messages.iter().any(|received| received.message.starts_orchestration())
     {
         messages = dedupe(worker, messages).await;
     }
     worker.receive(messages.into_iter());
+}
+
+/// Hides messages that are not due yet. One whose operation fails is handed out again after its
+/// visibility timeout.
+async fn hide_again(worker: &Worker, early: &[Received]) {
+    let shared = &worker.shared;
+    let updates = early.iter().map(|received| {
+        shared.counters.timers_put_back.count();
+        let source = &shared.control_queues[received.queue];
+        let delay = shared.hidden_until(received.message.event.timestamp);
+        worker.store.put_back(source, &received.delivery, delay)
+    });
+    for outcome in join_all(updates).await {
+        worker.note_failure(outcome);
+    }
 }
 
 /// Reads one message and brings its ledger up to the present.
@@ -86,9 +113,13 @@ async fn open(
     };
     shared.transit.charge_delivery(message.id, &mut message.ledger, &delivery, get, taken);
     message.ledger.charge_request(&large, shared.now(), Category::Queueing);
-    if let (Some(_), Producer::WorkItem(task)) = (message.event.kind.answers(), message.id.producer)
+    if let (
+        EventKind::TaskCompleted { .. } | EventKind::TaskFailed { .. },
+        Producer::WorkItem(task),
+    ) = (&message.event.kind, message.id.producer)
     {
-        // An answer that is in its queue is final, whether its put was acknowledged or not.
+        // The answer of a task that is in its queue is final, whether its put was acknowledged or
+        // not. What a step sends is in its queue before the step is final.
         shared.record_committed(task);
     }
     Some(Received { message, delivery, queue })
@@ -128,7 +159,7 @@ async fn dedupe(worker: &Worker, messages: Vec<Received>) -> Vec<Received> {
 }
 
 async fn check_start(worker: &Worker, mut received: Received) -> (Received, Start) {
-    if !received.message.starts_instance() {
+    if !received.message.starts_orchestration() {
         return (received, Start::Run);
     }
     worker.shared.counters.dedupe_reads.count();

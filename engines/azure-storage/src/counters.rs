@@ -44,6 +44,21 @@ counters! {
     start_abandons,
     /// Start messages dropped because their row shows another execution, or none for too long.
     start_discards,
+    /// Messages that clients have sent to instances.
+    client_messages,
+    /// Rows of the Instances table read for queries of clients.
+    query_reads,
+    /// Instances removed by clients.
+    purges,
+    /// Timers and delayed signals put into control queues.
+    timers,
+    /// Timers and delayed signals handed out early, because a queue does not hide a message for
+    /// longer, and hidden again.
+    timers_put_back,
+    /// Steps of entities.
+    entity_steps,
+    /// Steps that replaced a history: continue-as-new, and new lives of instances.
+    replaced_histories,
     /// Histories read ahead.
     prefetches,
     /// Histories read, ahead or at dispatch.

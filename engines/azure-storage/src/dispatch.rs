@@ -1,8 +1,8 @@
-//! The dispatchers: one session at a time in each orchestration slot.
+//! The dispatchers: one session at a time in each slot for orchestrations or entities.
 //!
 //! A session begins with a ready batch. It reads the history if that was not read ahead, puts back
-//! answers that are out of order, drops what has no target, and runs one step of what is left (see
-//! [`crate::step`]). Without extended sessions it ends there; with them it keeps the suspended code
+//! what is out of order, drops what has no target, and runs one step of what is left (see
+//! [`crate::step`]). An entity without a history comes into being with its first message. Without extended sessions it ends there; with them it keeps the suspended code
 //! and the slot until no message has come for a while.
 //!
 //! **Old histories.** A batch that arrived while an earlier step was being committed may have been
@@ -12,15 +12,19 @@
 //! fan-in would run on an old state and be refused by the ETag.
 
 use crate::control;
-use crate::rules::{self, Admission, Facts};
+use crate::history::History;
+use crate::instances::{self, View};
+use crate::rules::{self, Admission, Arrival, Facts};
 use crate::sessions::Batch;
 use crate::step::{self, Committed};
 use crate::worker::{Loaded, Received, Worker};
 use futures_util::future::join;
-use sim_model::id::{InstanceId, MessageId};
+use sim_model::cursor::Cursor;
+use sim_model::history::EventKind;
+use sim_model::id::{InstanceId, MessageId, WorkItemId};
 use sim_model::ledger::{Category, Ledger};
-use sim_model::orchestration::{Cursor, RuntimeStatus};
 use sim_world::kernel::Receiver;
+use std::ops::Range;
 use std::rc::Rc;
 
 /// What a session knows of its instance.
@@ -31,6 +35,8 @@ pub(crate) struct Session {
     pub execution: Option<MessageId>,
     /// The version of the history, if there is one.
     pub version: Option<u64>,
+    /// The rows of the History table that hold it, or that a new life takes the place of.
+    pub rows: Range<usize>,
     /// The instance's code, suspended after its history.
     pub cursor: Cursor,
     /// Events that were replayed to get there and not charged yet.
@@ -53,7 +59,7 @@ pub(crate) async fn dispatch(worker: Rc<Worker>, slot: usize, ready: Receiver<In
         let left = worker.sessions.borrow_mut().take_inbox(&instance);
         let next = worker.sessions.borrow_mut().close(&instance, version);
         if next {
-            worker.ready.send(instance);
+            worker.announce(instance);
         }
         left.into_iter().for_each(|received| worker.pass_on(received));
     }
@@ -92,11 +98,11 @@ async fn prepare(
         None => load_or_abandon(worker, instance, &batch.messages).await?,
     };
     let stale = batch.expected.is_some() && batch.expected != loaded.history.version;
-    let (mut facts, mut sorted) = sort_out(worker, &mut loaded, batch.messages).await;
+    let (mut facts, mut sorted) = sort_out(worker, instance, &mut loaded, batch.messages).await;
     if stale && !sorted.run.is_empty() {
         worker.shared.counters.stale_prefetches.count();
         loaded = load_or_abandon(worker, instance, &sorted.run).await?;
-        (facts, sorted) = sort_out(worker, &mut loaded, sorted.run).await;
+        (facts, sorted) = sort_out(worker, instance, &mut loaded, sorted.run).await;
     }
     if !sorted.run.is_empty() {
         let session = begin(worker, instance, facts, &loaded);
@@ -126,20 +132,34 @@ async fn load_or_abandon(
 /// Decides on the messages by the history, and carries out what is to be done without a step.
 async fn sort_out(
     worker: &Worker,
+    instance: &InstanceId,
     loaded: &mut Loaded,
     messages: Vec<Received>,
 ) -> (Facts, Sorted) {
-    let mut facts = Facts::of(&loaded.history.events);
-    let starts = rules::started_execution(messages.iter().map(|received| &received.message));
-    if let Some(execution) = starts {
-        let restarts = facts.ended() && loaded.history.execution != Some(execution);
-        if restarts || loaded.history.execution.is_none() {
-            loaded.history.restart(execution);
-            facts = Facts::default();
-        }
+    let history = &mut loaded.history;
+    if let Some(step) = last_step(history) {
+        // A history that was read is final, whether its write was acknowledged or not.
+        worker.shared.record_committed(step);
     }
-    let sorted = sort(worker, &mut facts, messages).await;
+    let mut facts = Facts::of(instance, &history.events);
+    let begins = messages.iter().map(|received| &received.message).find(|message| {
+        let first = history.execution.is_none() && message.creates_instance();
+        first || facts.is_restarted_by(history.execution, message)
+    });
+    if let Some(message) = begins {
+        history.restart(message.id);
+        facts = Facts::new(instance);
+    }
+    let sorted = sort(worker, &mut facts, history.execution, messages).await;
     (facts, sorted)
+}
+
+/// The step that wrote the last episode of a history.
+fn last_step(history: &History) -> Option<WorkItemId> {
+    history.events.iter().rev().find_map(|event| match event.kind {
+        EventKind::OrchestratorStarted { work_item } => Some(work_item),
+        _ => None,
+    })
 }
 
 /// The next messages of an extended session; `None` if none came for too long.
@@ -147,7 +167,7 @@ async fn next_messages(worker: &Worker, session: &mut Session, slot: usize) -> O
     loop {
         let arrived = worker.sessions.borrow_mut().take_inbox(&session.instance);
         if !arrived.is_empty() {
-            let sorted = sort(worker, &mut session.facts, arrived).await;
+            let sorted = sort(worker, &mut session.facts, session.execution, arrived).await;
             if !sorted.run.is_empty() {
                 return Some(sorted);
             }
@@ -170,17 +190,28 @@ fn ledger_of(messages: &[Received]) -> Ledger {
     *rest.iter().fold(&first.message.ledger, |latest, next| latest.later(&next.message.ledger))
 }
 
-/// Sorts messages by what the history says of them; puts back and drops those that do not run.
-async fn sort(worker: &Worker, facts: &mut Facts, messages: Vec<Received>) -> Sorted {
+/// Sorts messages by what the history says of them; puts back and drops those that do not run. What
+/// starts an orchestration comes before all that is for it.
+async fn sort(
+    worker: &Worker,
+    facts: &mut Facts,
+    execution: Option<MessageId>,
+    mut messages: Vec<Received>,
+) -> Sorted {
     let shared = &worker.shared;
     let mut sorted = Sorted::default();
     let (mut abandon, mut discard) = (Vec::new(), Vec::new());
+    messages.sort_by_key(|received| !received.message.starts_orchestration());
     for received in messages {
-        let event = &received.message.event.kind;
-        let deliveries = received.delivery.dequeue_count;
-        match rules::admit(facts, event, deliveries, shared.parameters.out_of_order_rule) {
-            Admission::Run => sorted.run.push(received),
-            Admission::Duplicate => {
+        let arrival = Arrival {
+            message: &received.message,
+            dequeue_count: received.delivery.dequeue_count,
+            execution,
+            out_of_order_rule: shared.parameters.out_of_order_rule,
+        };
+        match rules::admit(facts, arrival) {
+            Admission::Run if !seen_by_entity(worker, &received) => sorted.run.push(received),
+            Admission::Run | Admission::Duplicate => {
                 sorted.duplicates.push(sorted.run.len());
                 sorted.run.push(received);
             }
@@ -201,20 +232,24 @@ async fn sort(worker: &Worker, facts: &mut Facts, messages: Vec<Received>) -> So
     sorted
 }
 
+/// Whether the message is a second copy of one that its entity has consumed and recognises. It goes
+/// into the step like all others, and has no effect there; this is for the record only.
+fn seen_by_entity(worker: &Worker, received: &Received) -> bool {
+    let message = &received.message;
+    worker.shared.was_consumed(&message.id) && rules::is_recognised(&message.event.kind)
+}
+
 /// Runs the instance's code again through its history.
 fn begin(worker: &Worker, instance: &InstanceId, facts: Facts, loaded: &Loaded) -> Session {
     let application = worker.shared.application.clone();
     let history = &loaded.history;
     let cursor = Cursor::replay(application, instance.clone(), &history.events);
-    if let Some(step) = cursor.last_step() {
-        // A history that was read is final, whether its write was acknowledged or not.
-        worker.shared.record_committed(step);
-    }
     Session {
         instance: instance.clone(),
         facts,
         execution: history.execution,
         version: history.version,
+        rows: history.rows.clone(),
         replayed: history.events.len(),
         cursor,
     }
@@ -228,13 +263,17 @@ async fn repair(worker: &Worker, instance: &InstanceId, facts: Facts, loaded: &L
     let last = loaded.history.events.last().map(|event| event.timestamp);
     let (Some(at), Some(execution)) = (last, session.execution) else { return };
     let Ok(row) = worker.store.read_instance(instance).await else { return };
-    let status: RuntimeStatus = session.cursor.status().clone();
-    let shows_end = row.value.is_some_and(|(row, _)| {
+    let row = row.value.map(|(row, _)| row);
+    let shows_end = row.as_ref().is_some_and(|row| {
         // The row of a later execution is none of this one's business.
         row.execution != execution || row.status.is_final()
     });
-    if !shows_end && step::write_instance(worker, &session, execution, at, &status).await.is_err() {
+    // What the last step set for whoever looks is not in the history: what was there before stays.
+    let custom_status = row.and_then(|row| row.custom_status);
+    let status = session.cursor.status().clone();
+    let view = View { at, status, custom_status, remembered: None };
+    if !shows_end && instances::write(worker, &session, execution, &view).await.is_err() {
         return;
     }
-    step::report(worker, &session, execution, at, status, Ledger::new(at));
+    step::report(worker, &session, execution, view, Ledger::new(at));
 }

@@ -1,14 +1,13 @@
-//! The rows of a history, and how they are written in transactions.
+//! The rows of a history.
 //!
 //! A history is one partition of the History table: a row for each event, keyed by its number as 16
-//! hexadecimal digits, and one *sentinel* row with the execution and the number of events. The
-//! sentinel is the checkpoint: its ETag is the version of the history, and rows beyond its count,
-//! or of another execution, are remains of a checkpoint that was not finished or of an earlier life
-//! of the instance; they are ignored, and overwritten later.
+//! hexadecimal digits, and one *sentinel* row with the execution and the rows that count. The
+//! sentinel is the checkpoint: its ETag is the version of the history, and all other rows are
+//! remains of a checkpoint that was not finished or of an earlier life of the instance; they are
+//! ignored, and overwritten later. Which rows are written is planned in [`crate::checkpoint`].
 //!
-//! Source: Azure/durabletask main@5217032, `Tracking/AzureTableTrackingStore.cs`. The number of
-//! events in the sentinel is an addition: it makes a checkpoint of several transactions atomic for
-//! the reader.
+//! Source: Azure/durabletask main@5217032, `Tracking/AzureTableTrackingStore.cs`. The rows in the
+//! sentinel are an addition: they make a checkpoint of several transactions atomic for the reader.
 
 use serde::{Deserialize, Serialize};
 use sim_model::codec::DecodeError;
@@ -20,10 +19,6 @@ use std::rc::Rc;
 
 /// Row key of the sentinel; it sorts behind all numbers.
 pub(crate) const SENTINEL: &str = "sentinel";
-/// Most events of one transaction: with the sentinel they are 100 entities.
-const EVENTS_MAX: usize = 99;
-/// Most bytes of the events of one transaction.
-const BYTES_MAX: usize = 3 * 1024 * 1024;
 
 /// The row of one event.
 #[derive(Serialize, Deserialize)]
@@ -39,8 +34,24 @@ pub(crate) struct EventRow {
 pub(crate) struct Sentinel {
     /// The execution whose history this is.
     pub execution: MessageId,
+    /// The row of its first event.
+    pub first_row: u32,
     /// How many events it has.
     pub events: u32,
+}
+
+impl Sentinel {
+    /// The sentinel of a history in these rows.
+    pub fn new(execution: MessageId, rows: &Range<usize>) -> Sentinel {
+        let number = |number| u32::try_from(number).expect("fewer than 2^32 events");
+        Sentinel { execution, first_row: number(rows.start), events: number(rows.len()) }
+    }
+
+    /// The rows of the history.
+    pub fn rows(&self) -> Range<usize> {
+        let first = self.first_row as usize;
+        first..first + self.events as usize
+    }
 }
 
 /// A history as it was read.
@@ -50,6 +61,8 @@ pub(crate) struct History {
     pub execution: Option<MessageId>,
     /// Its events.
     pub events: Vec<HistoryEvent>,
+    /// The rows of the table that hold it, or the history that it takes the place of.
+    pub rows: Range<usize>,
     /// The version, if the instance has a history.
     pub version: Option<u64>,
 }
@@ -71,7 +84,7 @@ pub(crate) enum HistoryError {
 }
 
 impl History {
-    /// Puts a history together from its rows, in the order of their keys.
+    /// Puts a history together from the rows that its sentinel names, in the order of their keys.
     ///
     /// # Errors
     /// If the sentinel counts more rows than there are.
@@ -81,38 +94,20 @@ impl History {
     ) -> Result<History, HistoryError> {
         let Some((sentinel, version)) = sentinel else { return Ok(History::default()) };
         let expected = sentinel.events as usize;
-        let events: Vec<HistoryEvent> = rows
-            .take(expected)
-            .filter(|row| row.execution == sentinel.execution)
-            .map(|row| row.event)
-            .collect();
+        let events: Vec<HistoryEvent> =
+            rows.filter(|row| row.execution == sentinel.execution).map(|row| row.event).collect();
         if events.len() != expected {
             return Err(HistoryError::Incomplete { expected, actual: events.len() });
         }
-        Ok(History { execution: Some(sentinel.execution), events, version: Some(version) })
+        let (execution, rows) = (Some(sentinel.execution), sentinel.rows());
+        Ok(History { execution, events, rows, version: Some(version) })
     }
 
-    /// Forgets the events: a new execution begins in place of one that has ended.
+    /// Forgets the events, not their rows: a new execution begins in place of one that has ended.
     pub fn restart(&mut self, execution: MessageId) {
         self.execution = Some(execution);
         self.events.clear();
     }
-}
-
-/// Splits events with these sizes, in bytes, into transactions: the last is never empty, so that
-/// the sentinel goes with events.
-pub(crate) fn split(sizes: &[usize]) -> Vec<Range<usize>> {
-    assert!(!sizes.is_empty(), "a step writes events");
-    let (mut parts, mut start, mut bytes) = (Vec::new(), 0, 0);
-    for (index, size) in sizes.iter().enumerate() {
-        if index > start && (index - start == EVENTS_MAX || bytes + size > BYTES_MAX) {
-            parts.push(start..index);
-            (start, bytes) = (index, 0);
-        }
-        bytes += size;
-    }
-    parts.push(start..sizes.len());
-    parts
 }
 
 /// The row keys of events, made once for each number.
@@ -149,39 +144,20 @@ mod tests {
     }
 
     #[test]
-    fn rows_beyond_the_checkpoint_are_ignored() {
-        let sentinel = Sentinel { execution: execution(1), events: 2 };
-        let rows = [row(1, 0), row(1, 1), row(1, 2), row(9, 3)];
+    fn a_history_is_the_rows_that_its_sentinel_names() {
+        let sentinel = Sentinel::new(execution(1), &(5..7));
+        let rows = [row(1, 0), row(1, 1)];
         let history = History::assemble(Some((sentinel, 7)), rows.into_iter()).expect("complete");
-        assert_eq!(history.events.len(), 2);
+        assert_eq!((history.events.len(), history.rows.clone()), (2, 5..7));
         assert_eq!((history.execution, history.version), (Some(execution(1)), Some(7)));
         assert_eq!(History::assemble(None, [row(1, 0)].into_iter()), Ok(History::default()));
     }
 
     #[test]
     fn a_missing_row_is_an_error() {
-        let sentinel = Sentinel { execution: execution(1), events: 2 };
+        let sentinel = Sentinel::new(execution(1), &(0..2));
         let error = History::assemble(Some((sentinel, 7)), [row(1, 0), row(2, 1)].into_iter());
         assert_eq!(error, Err(HistoryError::Incomplete { expected: 2, actual: 1 }));
-    }
-
-    /// The ends of the transactions.
-    fn ends(sizes: &[usize]) -> Vec<usize> {
-        let parts = split(sizes);
-        assert_eq!(parts[0].start, 0);
-        assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start), "{parts:?}");
-        parts.iter().map(|part| part.end).collect()
-    }
-
-    #[test]
-    fn transactions_keep_their_limits() {
-        assert_eq!(ends(&[100; 4]), [4]);
-        assert_eq!(ends(&[100; 99]), [99]);
-        assert_eq!(ends(&[100; 100]), [99, 100]);
-        assert_eq!(ends(&[100; 250]), [99, 198, 250]);
-        let mebibyte = 1024 * 1024;
-        assert_eq!(ends(&[mebibyte; 7]), [3, 6, 7]);
-        assert_eq!(ends(&[4 * mebibyte, 1]), [1, 2], "too large anyway: alone");
     }
 
     #[test]

@@ -8,6 +8,11 @@
 //! only the transaction that writes the history is atomic. A chain of `n` activities costs
 //! `8n + 8` operations, besides polling.
 //!
+//! **Entities** are instances like any other: their messages go through control queues, their whole
+//! state is three history rows that every step writes again, and the order of their messages is
+//! restored by a sorter in that state. A message for later (a timer, a delayed signal) lies hidden in
+//! the instance's own control queue.
+//!
 //! **Assumptions.** No compression of large content; one task hub; clients run on workers' hosts.
 //!
 //! **Recovery.** A worker's memory is lost with its host; a restarted host begins again from
@@ -23,22 +28,28 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `backoff`, `rules`, `sessions`, `history`, `ownership` | decisions: plain state machines |
+//! | `backoff`, `rules`, `sessions`, `history`, `checkpoint`, `ownership` | decisions: plain state machines |
 //! | `settings`, `wire`, `counters` | what can be set, what is stored, what is counted |
 //! | `store`, `shared`, `transit` | storage operations of a host; what a task hub shares |
-//! | `worker`, `control`, `dispatch`, `step`, `activity`, `renewal`, `client` | the tasks |
+//! | `instances`, `outbox` | the rows that clients see; what is sent |
+//! | `worker`, `control`, `dispatch`, `step`, `activity`, `renewal` | the tasks of a worker |
+//! | `client`, `purge` | the requests of clients |
 //!
 //! Units: instants are virtual nanoseconds, sizes are bytes.
 #![forbid(unsafe_code)]
 
 mod activity;
 mod backoff;
+mod checkpoint;
 mod client;
 mod control;
 mod counters;
 mod dispatch;
 mod history;
+mod instances;
+mod outbox;
 mod ownership;
+mod purge;
 mod renewal;
 mod rules;
 mod sessions;
@@ -50,12 +61,11 @@ mod transit;
 mod wire;
 mod worker;
 
-use futures_util::future::LocalBoxFuture;
 use settings::{PARTITIONS_MAX, Parameters, SETTINGS};
 use shared::Shared;
 use sim_model::engine::{
-    Client, ClientError, Delivery, DeployError, Deployment, Engine, Guarantees, InstanceState,
-    StartRequest, TaskHub,
+    Client, ClientAnswer, ClientMessage, Delivery, DeployError, Deployment, Engine, Guarantees,
+    InstanceQuery, InstanceState, StartRequest, TaskHub,
 };
 use sim_model::id::InstanceId;
 use sim_model::settings::{Setting, Settings};
@@ -177,24 +187,33 @@ struct AzureClient {
 }
 
 impl Client for AzureClient {
-    fn start(&self, request: StartRequest) -> LocalBoxFuture<'static, Result<(), ClientError>> {
+    fn start(&self, request: StartRequest) -> ClientAnswer<()> {
         let worker = self.hub.worker(self.host);
         Box::pin(async move { client::start(&worker, request).await })
     }
 
-    fn status(
-        &self,
-        instance: InstanceId,
-    ) -> LocalBoxFuture<'static, Result<Option<InstanceState>, ClientError>> {
+    fn send(&self, instance: InstanceId, message: ClientMessage) -> ClientAnswer<()> {
+        let worker = self.hub.worker(self.host);
+        Box::pin(async move { client::send(&worker, instance, message).await })
+    }
+
+    fn status(&self, instance: InstanceId) -> ClientAnswer<Option<InstanceState>> {
         let worker = self.hub.worker(self.host);
         Box::pin(async move { client::status(&worker, &instance).await })
     }
 
-    fn wait(
-        &self,
-        instance: InstanceId,
-    ) -> LocalBoxFuture<'static, Result<InstanceState, ClientError>> {
+    fn wait(&self, instance: InstanceId) -> ClientAnswer<InstanceState> {
         let worker = self.hub.worker(self.host);
         Box::pin(async move { client::wait(&worker, &instance).await })
+    }
+
+    fn query(&self, query: InstanceQuery) -> ClientAnswer<Vec<(InstanceId, InstanceState)>> {
+        let worker = self.hub.worker(self.host);
+        Box::pin(async move { instances::query(&worker, &query).await.map_err(client::refused) })
+    }
+
+    fn purge(&self, instance: InstanceId) -> ClientAnswer<bool> {
+        let worker = self.hub.worker(self.host);
+        Box::pin(async move { purge::purge(&worker, &instance).await })
     }
 }

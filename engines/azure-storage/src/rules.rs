@@ -5,9 +5,11 @@
 //! (DedupeExecutionStartedMessagesAsync), `Messaging/TaskHubQueue.cs:253` (abandon).
 
 use crate::wire::InstanceRow;
-use sim_model::history::{EventId, EventKind, HistoryEvent};
-use sim_model::id::{MessageId, Producer};
+use sim_model::entity::RequestKind;
+use sim_model::history::{EventId, EventKind, HistoryEvent, ParentInstance, RaisedEvent};
+use sim_model::id::{InstanceId, MessageId, Producer};
 use sim_model::message::InstanceMessage;
+use sim_model::time::Timestamp;
 use std::time::Duration;
 
 /// A message for an instance without a history is dropped when it was handed out more often.
@@ -23,12 +25,21 @@ pub(crate) fn abandon_delay(dequeue_count: u32) -> Duration {
     Duration::from_secs(seconds).min(ABANDON_DELAY_MAX)
 }
 
+/// Who waits for the end of an orchestration: the caller and the decision of its call.
+type Call = (InstanceId, EventId);
+
 /// What a history says about the messages that may follow it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
+    entity: bool,
     started: bool,
-    ended: bool,
-    /// What is known of each decision, by its number.
+    /// When the orchestration ended.
+    ended: Option<Timestamp>,
+    /// The calls that have asked for this orchestration; all but the first are refused.
+    calls: Vec<Call>,
+    /// The number of the first decision: those below belong to executions that continued as new.
+    first_event_id: EventId,
+    /// What is known of each decision, by its number counted from the first.
     decisions: Vec<u8>,
 }
 
@@ -36,34 +47,55 @@ const SCHEDULED: u8 = 1;
 const ANSWERED: u8 = 2;
 
 impl Facts {
+    /// The facts of an instance without a history.
+    pub fn new(instance: &InstanceId) -> Facts {
+        Facts { entity: instance.is_entity(), ..Facts::default() }
+    }
+
     /// The facts of a whole history.
-    pub fn of(history: &[HistoryEvent]) -> Facts {
-        let mut facts = Facts::default();
-        for event in history {
-            facts.add(&event.kind);
-        }
+    pub fn of(instance: &InstanceId, history: &[HistoryEvent]) -> Facts {
+        let mut facts = Facts::new(instance);
+        facts.extend(history);
         facts
     }
 
-    /// Takes one more event into account.
-    pub fn add(&mut self, event: &EventKind) {
-        match event {
-            EventKind::ExecutionStarted { .. } => self.started = true,
-            EventKind::ExecutionCompleted { .. } | EventKind::ExecutionFailed { .. } => {
-                self.ended = true;
-            }
-            _ => {}
+    /// Takes further events into account.
+    pub fn extend(&mut self, events: &[HistoryEvent]) {
+        if !self.entity {
+            events.iter().for_each(|event| self.add(event));
         }
-        if let Some(id) = event.decision() {
+    }
+
+    /// The facts after a step: its events follow the history, or take its place.
+    pub fn after_step(&mut self, new_events: &[HistoryEvent], replaces_history: bool) {
+        if replaces_history {
+            *self = Facts { entity: self.entity, ..Facts::default() };
+        }
+        self.extend(new_events);
+    }
+
+    fn add(&mut self, event: &HistoryEvent) {
+        if let EventKind::ExecutionStarted { parent, first_event_id, .. } = &event.kind {
+            if !self.started {
+                self.first_event_id = *first_event_id;
+            }
+            self.started = true;
+            self.calls.extend(parent.as_deref().map(call));
+        }
+        if event.kind.is_end() {
+            self.ended = Some(event.timestamp);
+        }
+        if let Some(id) = event.kind.decision() {
             self.mark(id, SCHEDULED);
         }
-        if let Some(id) = event.answers() {
+        if let Some(id) = event.kind.answers() {
             self.mark(id, ANSWERED);
         }
     }
 
     fn mark(&mut self, id: EventId, flag: u8) {
-        let index = id as usize;
+        let Some(index) = id.checked_sub(self.first_event_id) else { return };
+        let index = index as usize;
         if index >= self.decisions.len() {
             self.decisions.resize(index + 1, 0);
         }
@@ -71,13 +103,39 @@ impl Facts {
     }
 
     fn has(&self, id: EventId, flag: u8) -> bool {
-        self.decisions.get(id as usize).is_some_and(|flags| flags & flag != 0)
+        let index = id.checked_sub(self.first_event_id);
+        let flags = index.and_then(|index| self.decisions.get(index as usize));
+        flags.is_some_and(|flags| flags & flag != 0)
     }
 
     /// Whether the orchestration has ended.
     pub fn ended(&self) -> bool {
-        self.ended
+        self.ended.is_some()
     }
+
+    fn knows_call(&self, message: &InstanceMessage) -> bool {
+        parent(message).is_some_and(|parent| self.calls.contains(&call(parent)))
+    }
+
+    /// Whether a message begins a new life of an orchestration that has ended in execution
+    /// `execution`. The call that its end has answered does so only if it was made again after that:
+    /// its caller may have lost the answer together with the step that called.
+    pub fn is_restarted_by(&self, execution: Option<MessageId>, message: &InstanceMessage) -> bool {
+        let Some(ended) = self.ended else { return false };
+        let another = message.starts_orchestration() && execution != Some(message.id);
+        another && (!self.knows_call(message) || message.event.timestamp > ended)
+    }
+}
+
+fn parent(message: &InstanceMessage) -> Option<&ParentInstance> {
+    match &message.event.kind {
+        EventKind::ExecutionStarted { parent, .. } => parent.as_deref(),
+        _ => None,
+    }
+}
+
+fn call(parent: &ParentInstance) -> Call {
+    (parent.instance.clone(), parent.event_id)
 }
 
 /// What to do with a message at the dispatch of its instance.
@@ -87,43 +145,74 @@ pub(crate) enum Admission {
     Run,
     /// The history has it already: the step takes it along, and it has no effect.
     Duplicate,
-    /// It is put back: the history that was read does not yet have what it answers.
+    /// It is put back: the history that was read does not yet have what it answers, or there is
+    /// none yet.
     Abandon,
-    /// It is dropped: its instance has ended or never was.
+    /// It is dropped: its instance has ended or never was, or it answers a former execution.
     Discard,
 }
 
-/// Decides on a message that was handed out for the `dequeue_count`-th time. What is admitted is
-/// added to `facts`, so that a message and its copy can come in one batch.
-pub(crate) fn admit(
-    facts: &mut Facts,
-    event: &EventKind,
-    dequeue_count: u32,
-    out_of_order_rule: bool,
-) -> Admission {
-    let admission = judge(facts, event, dequeue_count, out_of_order_rule);
+/// A message at the dispatch of its instance.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival<'a> {
+    /// What was handed out.
+    pub message: &'a InstanceMessage,
+    /// How often.
+    pub dequeue_count: u32,
+    /// The execution of the instance's history.
+    pub execution: Option<MessageId>,
+    /// Whether the out-of-order rule is on.
+    pub out_of_order_rule: bool,
+}
+
+/// Decides on a message. What is admitted is added to `facts`, so that a message and its copy can
+/// come in one batch.
+pub(crate) fn admit(facts: &mut Facts, arrival: Arrival<'_>) -> Admission {
+    if facts.entity {
+        // Every message reaches an entity; the order and duplicates are its sorter's business.
+        return Admission::Run;
+    }
+    let admission = judge(facts, arrival);
     if admission == Admission::Run {
-        facts.add(event);
+        facts.add(&arrival.message.event);
     }
     admission
 }
 
-fn judge(facts: &Facts, event: &EventKind, dequeue_count: u32, rule: bool) -> Admission {
-    if facts.ended {
+fn judge(facts: &Facts, arrival: Arrival<'_>) -> Admission {
+    let Arrival { message, dequeue_count, execution, out_of_order_rule: rule } = arrival;
+    if facts.ended() {
         return Admission::Discard;
     }
-    let starts = matches!(event, EventKind::ExecutionStarted { .. });
+    let starts = message.starts_orchestration();
     if !facts.started && !starts {
         let patient = rule && dequeue_count <= DELIVERIES_WITHOUT_HISTORY;
         return if patient { Admission::Abandon } else { Admission::Discard };
     }
     if starts {
-        return if facts.started { Admission::Duplicate } else { Admission::Run };
+        // A call by another orchestration runs: the step answers that it is refused.
+        let answered = facts.started && parent(message).is_some() && !facts.knows_call(message);
+        let first = !facts.started;
+        let run = first || (answered && execution != Some(message.id));
+        return if run { Admission::Run } else { Admission::Duplicate };
     }
-    match event.answers() {
+    match message.event.kind.answers() {
+        Some(id) if id < facts.first_event_id => Admission::Discard,
         Some(id) if rule && !facts.has(id, SCHEDULED) => Admission::Abandon,
         Some(id) if facts.has(id, ANSWERED) => Admission::Duplicate,
         _ => Admission::Run,
+    }
+}
+
+/// Whether an entity recognises a second copy of this message: requests with a stamp are known to
+/// its sorter, and a lock that is released stays so. Signals of clients, delayed signals and lock
+/// requests on their way from entity to entity carry no stamp.
+pub(crate) fn is_recognised(event: &EventKind) -> bool {
+    match event {
+        EventKind::EventRaised { event: RaisedEvent::Request(request) } => {
+            request.stamp.is_some() || matches!(request.kind, RequestKind::Release(_))
+        }
+        _ => false,
     }
 }
 
@@ -142,7 +231,8 @@ pub(crate) enum Start {
 ///
 /// A message from an orchestration, not from a client, finds no row on its first delivery: its
 /// first step writes the row \[infer\]. A row of an execution that ended before the message was
-/// made is about to be replaced by the client that made it, and counts as missing.
+/// made is about to be replaced by the client that made it, and counts as missing. A call by an
+/// orchestration always runs: it must be answered, if only that it is refused.
 pub(crate) fn decide_start(
     message: &InstanceMessage,
     row: Option<&InstanceRow>,
@@ -153,7 +243,7 @@ pub(crate) fn decide_start(
         Some(row) if row.execution == message.id => return Start::Run,
         Some(row) => {
             let earlier = row.status.is_final() && row.last_updated <= message.event.timestamp;
-            if !earlier {
+            if !earlier && parent(message).is_none() {
                 return Start::Discard;
             }
         }
@@ -164,13 +254,6 @@ pub(crate) fn decide_start(
         true if dequeue_count >= DELIVERIES_WITHOUT_ROW => Start::Discard,
         true => Start::Abandon,
     }
-}
-
-/// The identity of the message that names the execution, if one of `messages` starts it.
-pub(crate) fn started_execution<'a>(
-    messages: impl Iterator<Item = &'a InstanceMessage>,
-) -> Option<MessageId> {
-    messages.filter(|message| message.starts_instance()).map(|message| message.id).next()
 }
 
 #[cfg(test)]
@@ -187,7 +270,7 @@ mod tests {
     }
 
     fn started() -> EventKind {
-        EventKind::ExecutionStarted { name: "Hello".into(), input: payload() }
+        EventKind::execution_started("Hello".into(), payload())
     }
 
     fn scheduled(event_id: EventId) -> EventKind {
@@ -198,10 +281,35 @@ mod tests {
         EventKind::TaskCompleted { task_scheduled_id, result: payload() }
     }
 
+    fn at(seconds: u64, kind: EventKind) -> HistoryEvent {
+        HistoryEvent { timestamp: Timestamp::from_secs(seconds), kind }
+    }
+
     fn facts(events: &[EventKind]) -> Facts {
-        let mut facts = Facts::default();
-        events.iter().for_each(|event| facts.add(event));
-        facts
+        let events: Vec<_> = events.iter().map(|kind| at(20, kind.clone())).collect();
+        Facts::of(&InstanceId::new("i"), &events)
+    }
+
+    fn message(index: u32, kind: EventKind) -> InstanceMessage {
+        InstanceMessage {
+            id: MessageId { producer: Producer::WorkItem(WorkItemId(7)), index },
+            target: InstanceId::new("i"),
+            event: at(10, kind),
+            ledger: Ledger::new(Timestamp::from_secs(10)),
+        }
+    }
+
+    /// Admits an event as message 0 to an instance whose execution message 9 has started.
+    fn admit_event(facts: &mut Facts, event: &EventKind, deliveries: u32, rule: bool) -> Admission {
+        let message = message(0, event.clone());
+        let execution = Some(MessageId { index: 9, ..message.id });
+        let arrival = Arrival {
+            message: &message,
+            dequeue_count: deliveries,
+            execution,
+            out_of_order_rule: rule,
+        };
+        admit(facts, arrival)
     }
 
     #[test]
@@ -216,28 +324,110 @@ mod tests {
     #[test]
     fn an_answer_runs_only_after_its_question() {
         let mut history = facts(&[started(), scheduled(0)]);
-        assert_eq!(admit(&mut history, &answer(1), 1, true), Admission::Abandon);
-        assert_eq!(admit(&mut history, &answer(0), 1, true), Admission::Run);
-        assert_eq!(admit(&mut history, &answer(0), 2, true), Admission::Duplicate);
-        assert_eq!(admit(&mut history, &answer(1), 1, false), Admission::Run, "rule off");
+        assert_eq!(admit_event(&mut history, &answer(1), 1, true), Admission::Abandon);
+        assert_eq!(admit_event(&mut history, &answer(0), 1, true), Admission::Run);
+        assert_eq!(admit_event(&mut history, &answer(0), 2, true), Admission::Duplicate);
+        assert_eq!(admit_event(&mut history, &answer(1), 1, false), Admission::Run, "rule off");
+    }
+
+    #[test]
+    fn timers_and_answers_of_entities_obey_the_order_rule() {
+        let timer = EventKind::TimerFired { timer_id: 1, fire_at: Timestamp::ZERO };
+        let result = Ok(payload());
+        let granted = EventKind::EventRaised { event: RaisedEvent::Answer { event_id: 2, result } };
+        let mut history = facts(&[started(), scheduled(0)]);
+        for event in [&timer, &granted] {
+            assert_eq!(admit_event(&mut history, event, 1, true), Admission::Abandon);
+        }
+        let fire_at = Timestamp::ZERO;
+        history.extend(&[at(1, EventKind::TimerCreated { event_id: 1, fire_at })]);
+        assert_eq!(admit_event(&mut history, &timer, 2, true), Admission::Run);
+        assert_eq!(admit_event(&mut history, &timer, 3, true), Admission::Duplicate);
+    }
+
+    #[test]
+    fn answers_to_former_executions_are_dropped() {
+        let mut history = facts(&[started(), scheduled(0), scheduled(1)]);
+        let mut again = started();
+        if let EventKind::ExecutionStarted { first_event_id, .. } = &mut again {
+            *first_event_id = 4;
+        }
+        history.after_step(&[at(1, again), at(1, scheduled(4))], true);
+        assert_eq!(admit_event(&mut history, &answer(1), 1, true), Admission::Discard);
+        assert_eq!(admit_event(&mut history, &answer(4), 1, true), Admission::Run);
+        assert_eq!(admit_event(&mut history, &answer(5), 1, true), Admission::Abandon);
     }
 
     #[test]
     fn messages_of_an_unknown_instance_wait_five_deliveries() {
+        let raised = RaisedEvent::External { name: "go".into(), input: payload() };
         let mut nothing = Facts::default();
-        assert_eq!(admit(&mut nothing, &answer(0), 5, true), Admission::Abandon);
-        assert_eq!(admit(&mut nothing, &answer(0), 6, true), Admission::Discard);
-        assert_eq!(admit(&mut nothing, &answer(0), 1, false), Admission::Discard, "rule off");
-        assert_eq!(admit(&mut nothing, &started(), 1, true), Admission::Run);
-        assert_eq!(admit(&mut nothing, &started(), 1, true), Admission::Duplicate);
+        for event in [
+            answer(0),
+            EventKind::EventRaised { event: raised },
+            EventKind::ExecutionTerminated { reason: "enough".into() },
+            EventKind::ExecutionSuspended { reason: "wait".into() },
+        ] {
+            assert_eq!(admit_event(&mut nothing, &event, 5, true), Admission::Abandon);
+            assert_eq!(admit_event(&mut nothing, &event, 6, true), Admission::Discard);
+            assert_eq!(admit_event(&mut nothing, &event, 1, false), Admission::Discard, "rule off");
+        }
+        assert_eq!(admit_event(&mut nothing, &started(), 1, true), Admission::Run);
+        assert_eq!(admit_event(&mut nothing, &started(), 1, true), Admission::Duplicate);
+    }
+
+    #[test]
+    fn everything_reaches_an_entity() {
+        let mut entity = Facts::new(&InstanceId::new("@Account@a"));
+        for event in [answer(3), started(), EventKind::ExecutionTerminated { reason: "".into() }] {
+            assert_eq!(admit_event(&mut entity, &event, 9, true), Admission::Run);
+        }
     }
 
     #[test]
     fn an_ended_instance_takes_no_messages() {
         let mut history = facts(&[started(), EventKind::ExecutionCompleted { result: payload() }]);
         for event in [started(), answer(0)] {
-            assert_eq!(admit(&mut history, &event, 1, true), Admission::Discard);
+            assert_eq!(admit_event(&mut history, &event, 1, true), Admission::Discard);
         }
+        let mut terminated = facts(&[started()]);
+        let end = EventKind::ExecutionTerminated { reason: "enough".into() };
+        assert_eq!(admit_event(&mut terminated, &end, 1, true), Admission::Run);
+        assert_eq!(admit_event(&mut terminated, &end, 1, true), Admission::Discard);
+    }
+
+    fn called(event_id: EventId) -> EventKind {
+        let (instance, ledger) = (InstanceId::new("p"), Ledger::new(Timestamp::ZERO));
+        let mut kind = started();
+        if let EventKind::ExecutionStarted { parent, .. } = &mut kind {
+            *parent = Some(Box::new(ParentInstance { instance, event_id, ledger }));
+        }
+        kind
+    }
+
+    #[test]
+    fn a_call_of_a_running_orchestration_is_answered_once() {
+        let mut history = facts(&[called(1)]);
+        assert_eq!(admit_event(&mut history, &started(), 1, true), Admission::Duplicate);
+        assert_eq!(admit_event(&mut history, &called(1), 1, true), Admission::Duplicate);
+        assert_eq!(admit_event(&mut history, &called(2), 1, true), Admission::Run);
+        assert_eq!(admit_event(&mut history, &called(2), 2, true), Admission::Duplicate);
+    }
+
+    #[test]
+    fn a_new_life_begins_after_the_end_only() {
+        let end = EventKind::ExecutionCompleted { result: payload() };
+        let running = facts(&[called(1)]);
+        let ended = facts(&[called(1), end]);
+        let first = message(9, called(1)).id;
+        let other = message(0, called(2));
+        assert!(!running.is_restarted_by(Some(first), &other));
+        assert!(ended.is_restarted_by(Some(first), &other));
+        assert!(!ended.is_restarted_by(Some(other.id), &other), "its own start");
+        let mut again = message(1, called(1));
+        assert!(!ended.is_restarted_by(Some(first), &again), "was made before the end");
+        again.event.timestamp = Timestamp::from_secs(300);
+        assert!(ended.is_restarted_by(Some(first), &again), "the caller began again");
     }
 
     fn start(producer: Producer) -> InstanceMessage {
@@ -256,6 +446,8 @@ mod tests {
             created: Timestamp::ZERO,
             last_updated: Timestamp::from_secs(last_updated_secs),
             status,
+            name: "Hello".into(),
+            custom_status: None,
             input: None,
         }
     }
@@ -281,5 +473,7 @@ mod tests {
         assert_eq!(decide_start(&message, None, 1), Start::Run);
         let other = row(4, 5, RuntimeStatus::Running);
         assert_eq!(decide_start(&message, Some(&other), 1), Start::Discard);
+        let call = InstanceMessage { event: at(10, called(1)), ..message };
+        assert_eq!(decide_start(&call, Some(&other), 1), Start::Run, "it must be answered");
     }
 }

@@ -6,11 +6,16 @@
 //! host.json reference). The number of control queues is the world's number of partitions.
 
 use sim_model::settings::{Purpose, Setting, SettingKind, Settings};
+use sim_model::step::EntityBackend;
 use std::time::Duration;
 
 /// Most control queues of a task hub.
 /// Source: `settings`, PartitionCount.
 pub(crate) const PARTITIONS_MAX: u32 = 16;
+
+/// How far ahead a signal can be scheduled; later ones are scheduled in stages.
+/// Source: Azure/durabletask main@5217032, EntityBackendProperties of AzureStorage.
+const MAX_SIGNAL_DELAY: Duration = Duration::from_secs(6 * 24 * 3600);
 
 const fn count(key: &'static str, default: &'static str, max: u64, help: &'static str) -> Setting {
     let kind = SettingKind::Count { min: 1, max };
@@ -87,6 +92,26 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "orchestration steps side by side, for each core of the host (functions host: 10 x cores)",
     ),
     count(
+        "entities_per_core",
+        "10",
+        10_000,
+        "entity steps side by side, for each core of the host, besides orchestrations (functions \
+         host: 10 x cores)",
+    ),
+    count(
+        "entity_operation_batch_size",
+        "5000",
+        1_000_000,
+        "operations of one step of an entity (functions host: MaxEntityOperationBatchSize, 5000 on \
+         dedicated and premium plans [general])",
+    ),
+    span(
+        "entity_reorder_window",
+        "30m",
+        "how long entities remember what they received, to restore the order of messages and drop \
+         duplicates; 0s switches that off (settings: EntityMessageReorderWindowInMinutes)",
+    ),
+    count(
         "activities_per_core",
         "10",
         10_000,
@@ -160,6 +185,9 @@ pub(crate) struct Parameters {
     pub status_polling_interval: Duration,
     pub fetch_error_delay: Duration,
     pub orchestrations_per_core: usize,
+    pub entities_per_core: usize,
+    pub entity_operation_batch: usize,
+    pub entity_reorder_window: Duration,
     pub activities_per_core: usize,
     pub storage_operations_per_core: usize,
     pub extended_session_idle: Duration,
@@ -188,6 +216,9 @@ impl Parameters {
             status_polling_interval: settings.span("status_polling_interval"),
             fetch_error_delay: settings.span("fetch_error_delay"),
             orchestrations_per_core: count("orchestrations_per_core"),
+            entities_per_core: count("entities_per_core"),
+            entity_operation_batch: count("entity_operation_batch_size"),
+            entity_reorder_window: settings.span("entity_reorder_window"),
             activities_per_core: count("activities_per_core"),
             storage_operations_per_core: count("storage_operations_per_core"),
             extended_session_idle: settings.span("extended_session_idle_timeout"),
@@ -200,6 +231,17 @@ impl Parameters {
         };
         parameters.check()?;
         Ok(parameters)
+    }
+
+    /// What entities have to know of this engine. Its queues deliver in any order and more than
+    /// once, and hide a message for seven days at most.
+    pub fn entity_backend(&self) -> EntityBackend {
+        EntityBackend {
+            reorder_window: self.entity_reorder_window,
+            max_operations: self.entity_operation_batch,
+            max_signal_delay: Some(MAX_SIGNAL_DELAY),
+            implicit_deletion: false,
+        }
     }
 
     fn check(&self) -> Result<(), String> {
@@ -238,6 +280,9 @@ mod tests {
         assert_eq!(parameters.control_queue_batch, 32);
         assert_eq!(parameters.control_queue_visibility, Duration::from_secs(300));
         assert!(parameters.prefetch && !parameters.extended_sessions);
+        let backend = parameters.entity_backend();
+        assert_eq!(backend.reorder_window, Duration::from_secs(1800));
+        assert_eq!((backend.max_operations, backend.implicit_deletion), (5000, false));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use crate::transit::Transit;
 use rustc_hash::FxHashSet;
 use sim_model::application::Application;
 use sim_model::engine::{Completion, Observer};
-use sim_model::graph::Progress;
-use sim_model::id::{MessageId, WorkItemId};
+use sim_model::graph::{Graph, Progress, WorkItemKind};
+use sim_model::id::{InstanceId, MessageId, WorkItemId};
 use sim_model::time::Timestamp;
 use sim_world::blob::BlobContainer;
 use sim_world::kernel::Kernel;
@@ -17,7 +17,9 @@ use sim_world::queue::Queue;
 use sim_world::table::Table;
 use sim_world::world::World;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// The name of the task hub: a prefix of the names of its stores.
 const HUB: &str = "taskhub";
@@ -42,6 +44,12 @@ pub(crate) struct Shared {
     pub row_keys: RowKeys,
     pub counters: Counters,
     pub transit: Transit,
+    /// The keys of all rows of the Instances table, in order: the index of the table itself, which
+    /// the table service of the world does not offer to read.
+    pub directory: RefCell<BTreeSet<InstanceId>>,
+    /// What the committed steps of entities have consumed: a measurement, by which a message that
+    /// is handed out again is told from a new one in the record of work items.
+    consumed: RefCell<FxHashSet<MessageId>>,
     /// Executions whose end was reported: an end that is found again is not reported again.
     reported: RefCell<FxHashSet<MessageId>>,
 }
@@ -73,6 +81,8 @@ impl Shared {
             row_keys: RowKeys::default(),
             counters: Counters::default(),
             transit: Transit::default(),
+            directory: RefCell::default(),
+            consumed: RefCell::default(),
             reported: RefCell::default(),
         })
     }
@@ -94,7 +104,28 @@ impl Shared {
         let executed = graph.graph().item(item).progress == Progress::Executed;
         if executed {
             graph.committed(item);
+            self.note_consumed(&graph.graph(), item);
         }
+    }
+
+    fn note_consumed(&self, graph: &Graph, item: WorkItemId) {
+        let item = graph.item(item);
+        if let WorkItemKind::Step { instance, .. } = item.kind
+            && graph.instance(instance).is_entity()
+        {
+            self.consumed.borrow_mut().extend(graph.consumed(item));
+        }
+    }
+
+    /// Whether a committed step of an entity has consumed this message.
+    pub fn was_consumed(&self, message: &MessageId) -> bool {
+        self.consumed.borrow().contains(message)
+    }
+
+    /// How long a message is to be hidden that is due at `due`: the service hides for days only.
+    pub fn hidden_until(&self, due: Timestamp) -> Duration {
+        let longest = self.world.profile().services.queue.visibility_max;
+        due.since(self.now()).min(longest)
     }
 
     /// Reports the end of an execution, once.

@@ -1,9 +1,9 @@
-//! One step of an orchestration, from execution to the deletion of its messages.
+//! One step of an instance, from execution to the deletion of its messages.
 //!
 //! The order of storage operations is that of Azure/durabletask main@5217032,
-//! `AzureStorageOrchestrationService.cs:1150-1283`:
+//! `AzureStorageOrchestrationService.cs:1150-1283`, for orchestrations and entities alike:
 //! 1. execute (replay and new code);
-//! 2. put all outbound messages, side by side;
+//! 2. put all outbound messages, timers included, side by side;
 //! 3. write the history, one transaction for each 99 events; the last carries the sentinel with its
 //!    ETag, and is the checkpoint: the step is committed when it is written;
 //! 4. write the Instances row;
@@ -12,24 +12,23 @@
 //! Only each transaction of 3 is atomic. A step whose history was refused (another worker wrote it)
 //! or whose operation failed puts its messages back.
 
+use crate::checkpoint::{self, ENTITIES_MAX, Plan};
 use crate::dispatch::Session;
-use crate::history::{self, EventRow, SENTINEL, Sentinel};
-use crate::wire::{
-    CONTROL_MESSAGE_ENVELOPE, HISTORY_ROW_ENVELOPE, INSTANCE_ROW_ENVELOPE, InstanceRow,
-    WORK_ITEM_ENVELOPE, history_blob, inline, instance_blob,
-};
+use crate::history::{EventRow, SENTINEL, Sentinel};
+use crate::instances::{self, View};
+use crate::outbox;
+use crate::wire::{HISTORY_ROW_ENVELOPE, history_blob, inline};
 use crate::worker::{Received, Worker};
 use bytes::Bytes;
-use futures_util::future::{join, join_all, try_join_all};
+use futures_util::future::try_join_all;
 use sim_model::engine::Completion;
 use sim_model::history::HistoryEvent;
 use sim_model::id::{MessageId, WorkItemId};
 use sim_model::ledger::Ledger;
-use sim_model::message::{InstanceMessage, TaskMessage};
-use sim_model::orchestration::{RuntimeStatus, StepOutcome};
-use sim_model::time::Timestamp;
+use sim_model::step::StepOutcome;
 use sim_world::service::StorageError;
 use sim_world::table::{TableAction, TableOperation};
+use std::ops::Range;
 
 /// A step that was committed.
 pub(crate) struct Committed {
@@ -47,32 +46,31 @@ pub(crate) async fn run(
     mut ledger: Ledger,
 ) -> Option<Committed> {
     let item = fetch(worker, session, &messages, duplicates);
-    let first_event = session.cursor.history_len();
     let replayed = std::mem::take(&mut session.replayed);
     let consumed = messages.iter().map(|received| received.message.clone()).collect();
+    // A new life of an instance is written over the former one.
+    let begins = session.cursor.history_len() == 0;
     let outcome =
         worker.functions.step(&mut session.cursor, replayed, item, &mut ledger, consumed).await;
-    let graph = worker.shared.observer.graph();
-    graph.executed(item, outcome.produced());
-    if let Err(error) = commit(worker, session, item, first_event, &outcome).await {
+    worker.shared.observer.graph().executed_step(item, &outcome);
+    let replaces = begins || outcome.replaces_history;
+    if let Err(error) = commit(worker, session, item, &outcome, replaces).await {
         give_up(worker, item, &error);
         worker.abandon(&messages).await;
         return None;
     }
     worker.shared.record_committed(item);
-    for event in &outcome.new_events {
-        session.facts.add(&event.kind);
-    }
-    let at = outcome.new_events.last().expect("invariant: a step adds events").timestamp;
+    session.facts.after_step(&outcome.new_events, replaces);
+    let view = View::of(&session.instance, &outcome);
     let execution = session.execution.expect("invariant: a step has started its execution");
     let ended = outcome.status.is_final();
-    if write_instance(worker, session, execution, at, &outcome.status).await.is_err() {
+    if instances::write(worker, session, execution, &view).await.is_err() {
         worker.shared.counters.failed_work_items.count();
         worker.abandon(&messages).await;
         return None;
     }
     if ended {
-        report(worker, session, execution, at, outcome.status, ledger);
+        report(worker, session, execution, view, ledger);
     }
     worker.delete(&messages).await;
     Some(Committed { ended })
@@ -87,15 +85,19 @@ fn fetch(
 ) -> WorkItemId {
     let shared = &worker.shared;
     let graph = shared.observer.graph();
+    if session.instance.is_entity() {
+        shared.counters.entity_steps.count();
+    }
     for index in duplicates {
         shared.counters.duplicates.count();
         graph.discarded(messages[*index].message.id);
     }
-    let effective = messages
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| !duplicates.contains(index))
-        .map(|(_, received)| received.message.id);
+    // The indices are in order.
+    let mut skipped = duplicates.iter().peekable();
+    let effective = messages.iter().enumerate().filter_map(|(index, received)| {
+        let effective = skipped.next_if_eq(&&index).is_none();
+        effective.then_some(received.message.id)
+    });
     let predecessor = session.cursor.last_step();
     graph.fetch_step(&session.instance, predecessor, effective, shared.now())
 }
@@ -105,15 +107,21 @@ async fn commit(
     worker: &Worker,
     session: &mut Session,
     item: WorkItemId,
-    first_event: usize,
     outcome: &StepOutcome,
+    replaces: bool,
 ) -> Result<(), StorageError> {
-    let tasks = outcome.tasks.iter().map(|task| put_task(worker, task));
-    let others = outcome.messages.iter().map(|message| put_message(worker, message));
-    let (tasks, others) = join(join_all(tasks), join_all(others)).await;
-    tasks.into_iter().chain(others).collect::<Result<(), StorageError>>()?;
-    let version = write_history(worker, session, item, first_event, &outcome.new_events).await?;
-    session.version = Some(version);
+    outbox::put_all(worker, outcome).await?;
+    let events = &outcome.new_events;
+    if replaces && !session.rows.is_empty() {
+        worker.shared.counters.replaced_histories.count();
+    }
+    let former = session.rows.clone();
+    let bodies = bodies(worker, session, item, events).await?;
+    let sizes: Vec<usize> = bodies.iter().map(Bytes::len).collect();
+    let plan = checkpoint::plan(&former, &sizes, replaces);
+    session.version = Some(write_history(worker, session, &plan, &bodies).await?);
+    session.rows = plan.rows;
+    clean_up(worker, session, plan.cleanup).await;
     Ok(())
 }
 
@@ -133,55 +141,41 @@ fn give_up(worker: &Worker, item: WorkItemId, error: &StorageError) {
     }
 }
 
-async fn put_task(worker: &Worker, task: &TaskMessage) -> Result<(), StorageError> {
-    let (store, queue) = (&worker.store, &worker.shared.work_items);
-    store.put(queue, task.id, &task.caller, task, WORK_ITEM_ENVELOPE).await?;
-    worker.wake_work_items();
-    Ok(())
-}
-
-/// Puts a message into the control queue of its target.
-pub(crate) async fn put_message(
-    worker: &Worker,
-    message: &InstanceMessage,
-) -> Result<(), StorageError> {
-    let queue = worker.shared.ownership.queue_of(&message.target);
-    let target = &worker.shared.control_queues[queue];
-    let (id, instance) = (message.id, &message.target);
-    worker.store.put(target, id, instance, message, CONTROL_MESSAGE_ENVELOPE).await?;
-    worker.wake_control(queue);
-    Ok(())
-}
-
-/// Writes new events behind the first `first_event` ones; returns the history's new version.
-async fn write_history(
+/// The rows of events; large ones go to blobs first.
+async fn bodies(
     worker: &Worker,
     session: &Session,
     item: WorkItemId,
-    first_event: usize,
     events: &[HistoryEvent],
-) -> Result<u64, StorageError> {
+) -> Result<Vec<Bytes>, StorageError> {
     let execution = session.execution.expect("invariant: a step has started its execution");
     let rows = events.iter().enumerate().map(|(index, event)| {
-        let sequence = first_event + index;
         let row = EventRow { execution, event: event.clone() };
-        let blob = move || history_blob(&session.instance, item.0, sequence);
+        let blob = move || history_blob(&session.instance, item.0, index);
         async move { worker.store.row(&row, HISTORY_ROW_ENVELOPE, blob).await }
     });
-    let bodies: Vec<Bytes> = try_join_all(rows).await?;
-    let sizes: Vec<usize> = bodies.iter().map(Bytes::len).collect();
-    let parts = history::split(&sizes);
-    let last = parts.len() - 1;
-    let events = u32::try_from(first_event + events.len()).expect("fewer than 2^32 events");
-    for (number, part) in parts.into_iter().enumerate() {
-        let mut operations: Vec<TableOperation> = part
-            .map(|index| {
-                let key = worker.shared.row_keys.key(first_event + index);
-                TableOperation::new(key, TableAction::InsertOrReplace(bodies[index].clone()))
-            })
-            .collect();
+    try_join_all(rows).await
+}
+
+/// Writes events as planned; returns the history's new version.
+async fn write_history(
+    worker: &Worker,
+    session: &Session,
+    plan: &Plan,
+    bodies: &[Bytes],
+) -> Result<u64, StorageError> {
+    let execution = session.execution.expect("invariant: a step has started its execution");
+    let key = |row| worker.shared.row_keys.key(row);
+    let last = plan.parts.len() - 1;
+    for (number, part) in plan.parts.iter().enumerate() {
+        let writes = part.events.clone().map(|index| {
+            let action = TableAction::InsertOrReplace(bodies[index].clone());
+            TableOperation::new(key(plan.first_row + index), action)
+        });
+        let deletes = delete_rows(worker, part.deletes.clone());
+        let mut operations: Vec<TableOperation> = writes.chain(deletes).collect();
         if number == last {
-            operations.push(sentinel(worker, session, Sentinel { execution, events }));
+            operations.push(sentinel(worker, session, Sentinel::new(execution, &plan.rows)));
         }
         let reply = worker.store.write_history(&session.instance, operations).await?;
         if number == last {
@@ -190,6 +184,22 @@ async fn write_history(
         }
     }
     unreachable!("a step writes events, and the last transaction carries the sentinel")
+}
+
+fn delete_rows(worker: &Worker, rows: Range<usize>) -> impl Iterator<Item = TableOperation> + '_ {
+    let key = |row| worker.shared.row_keys.key(row);
+    rows.map(move |row| TableOperation::new(key(row), TableAction::Delete(None)))
+}
+
+/// Deletes rows that the history no longer has. What is left if that fails is ignored by readers.
+async fn clean_up(worker: &Worker, session: &Session, rows: Range<usize>) {
+    for start in rows.clone().step_by(ENTITIES_MAX) {
+        let part = start..rows.end.min(start + ENTITIES_MAX);
+        let operations = delete_rows(worker, part).collect();
+        if worker.store.write_history(&session.instance, operations).await.is_err() {
+            worker.shared.counters.failed_operations.count();
+        }
+    }
 }
 
 /// The write of the sentinel row: the first one creates it, the others need its ETag.
@@ -203,41 +213,20 @@ fn sentinel(worker: &Worker, session: &Session, sentinel: Sentinel) -> TableOper
     TableOperation::new(SENTINEL, action)
 }
 
-/// Writes the status of an instance whose last step was executed at `at`.
-pub(crate) async fn write_instance(
-    worker: &Worker,
-    session: &Session,
-    execution: MessageId,
-    at: Timestamp,
-    status: &RuntimeStatus,
-) -> Result<(), StorageError> {
-    let (store, instance) = (&worker.store, &session.instance);
-    let created = session.cursor.created().expect("invariant: it was started");
-    let status = status.clone();
-    let row = InstanceRow { execution, created, last_updated: at, status, input: None };
-    let step = session.cursor.last_step().map(|step| step.0);
-    let blob = || instance_blob(instance, step);
-    let body = store.row(&row, INSTANCE_ROW_ENVELOPE, blob).await?;
-    let table = &worker.shared.instances;
-    store.limited(table.insert_or_merge(&store.host, instance.as_str(), "", body)).await?;
-    Ok(())
-}
-
 /// Reports the end of an orchestration. Its latency ends with the execution of its last step, as
 /// the status row says, so `ledger` is that of the execution.
 pub(crate) fn report(
     worker: &Worker,
     session: &Session,
     execution: MessageId,
-    at: Timestamp,
-    status: RuntimeStatus,
+    view: View,
     ledger: Ledger,
 ) {
     let completion = Completion {
         instance: session.instance.clone(),
         created: session.cursor.created().expect("invariant: it was started"),
-        last_updated: at,
-        status,
+        last_updated: view.at,
+        status: view.status,
         ledger,
     };
     worker.shared.report(execution, completion);

@@ -4,11 +4,13 @@ use crate::history::{EventRow, History, HistoryError, SENTINEL, Sentinel};
 use crate::shared::Shared;
 use crate::wire::{self, InstanceRow, MESSAGE_BYTES_MAX, PROPERTY_BYTES_MAX, Stored};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sim_model::codec::{self, DecodeError};
 use sim_model::id::{InstanceId, MessageId};
 use sim_model::ledger::Timing;
+use sim_model::time::Timestamp;
 use sim_world::host::Host;
 use sim_world::kernel::Semaphore;
 use sim_world::queue::{Queue, QueueMessage};
@@ -66,15 +68,15 @@ impl Store {
         self.limited(queue.get(&self.host, max, visibility)).await
     }
 
-    /// Puts a message that is visible at once; content beyond the threshold goes to a blob first.
-    /// The timing is kept for the ledger of whoever takes the message.
+    /// Puts a message that becomes visible at `due`; content beyond the threshold goes to a blob
+    /// first. The timing is kept for the ledger of whoever takes the message.
     pub async fn put<T: Serialize>(
         &self,
         queue: &Queue,
-        id: MessageId,
-        target: &InstanceId,
+        (id, target): (MessageId, &InstanceId),
         content: &T,
         envelope: usize,
+        due: Timestamp,
     ) -> Result<(), StorageError> {
         let mut timing = Timing::default();
         let mut body = wire::inline(content, envelope);
@@ -83,7 +85,12 @@ impl Store {
             timing = self.put_large(&blob, content).await?;
             body = wire::pointer(&blob, envelope);
         }
-        let reply = self.limited(queue.put(&self.host, body, Duration::ZERO)).await?;
+        let put = async {
+            // The delay counts from the instant at which the service applies the put: no earlier
+            // than this one.
+            queue.put(&self.host, body, self.shared.hidden_until(due)).await
+        };
+        let reply = self.limited(put).await?;
         timing.merge(&reply.timing);
         self.shared.transit.acknowledged(id, timing, self.shared.now());
         Ok(())
@@ -116,6 +123,20 @@ impl Store {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Removes the blobs of an instance's large messages and rows.
+    pub async fn delete_large(&self, instance: &InstanceId) -> Result<(), StorageError> {
+        let large = &self.shared.large;
+        let names = self.limited(large.list(&self.host, &format!("{instance}/"))).await?.value;
+        let deletes = names.iter().map(|name| self.limited(large.delete(&self.host, name, None)));
+        for outcome in join_all(deletes).await {
+            match outcome {
+                Ok(_) | Err(StorageError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     async fn put_large<T: Serialize>(
@@ -172,9 +193,12 @@ impl Store {
                 Stored::Blob(_) => unreachable!("a sentinel is small"),
             },
         };
-        let count = sentinel.map_or(0, |(sentinel, _)| sentinel.events as usize);
-        let mut rows = Vec::with_capacity(count);
-        for entity in entities.into_iter().take(count) {
+        let named = sentinel.map_or(0..0, |(sentinel, _)| sentinel.rows());
+        let keys = [named.start, named.end].map(|row| self.shared.row_keys.key(row));
+        let [first, end] =
+            keys.map(|key| entities.partition_point(|entity| *entity.row_key < *key));
+        let mut rows = Vec::with_capacity(named.len());
+        for entity in entities.drain(first..end) {
             let (row, large) = self.open::<EventRow>(&entity.body).await?;
             timing.merge(&large);
             rows.push(row);

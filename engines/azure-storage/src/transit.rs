@@ -47,9 +47,9 @@ impl Transit {
             // Taken before it was acknowledged, or for a second time.
             None => ledger.charge(Category::Storage, inserted),
         }
-        if delivery.dequeue_count > 1 {
-            ledger.charge(Category::Retries, delivery.visible_since);
-        }
+        // A message that was put for later is visible once its delay has passed in the queue.
+        let hidden = if delivery.dequeue_count > 1 { Category::Retries } else { Category::Storage };
+        ledger.charge(hidden, delivery.visible_since);
         ledger.charge_request(get, now, Category::Polling);
     }
 }

@@ -13,10 +13,12 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sim_model::codec::{DecodeError, decode};
+use sim_model::engine::InstanceState;
 use sim_model::id::{InstanceId, MessageId, Producer};
 use sim_model::orchestration::RuntimeStatus;
 use sim_model::payload::Payload;
 use sim_model::time::Timestamp;
+use std::sync::Arc;
 
 /// Envelope of a message in a control queue, in bytes.
 pub(crate) const CONTROL_MESSAGE_ENVELOPE: usize = 1000;
@@ -61,8 +63,36 @@ pub(crate) struct InstanceRow {
     pub last_updated: Timestamp,
     /// Where it is in its life.
     pub status: RuntimeStatus,
-    /// Its input, written by the client only.
+    /// The registered name of its code.
+    pub name: Arc<str>,
+    /// What an orchestration has last set for whoever looks.
+    pub custom_status: Option<Payload>,
+    /// Its input: of an orchestration, written by the client only; of an entity, all that it
+    /// remembers, written by every step, as the published engine does.
     pub input: Option<Payload>,
+}
+
+/// The part of what an entity remembers that clients see.
+#[derive(Deserialize)]
+struct Remembered {
+    #[serde(default)]
+    state: Option<Payload>,
+}
+
+impl InstanceRow {
+    /// What a client is told about `instance`.
+    pub fn state(self, instance: &InstanceId) -> InstanceState {
+        let remembered = self.input.filter(|_| instance.is_entity());
+        let remembered = remembered.and_then(|input| input.decode::<Remembered>().ok());
+        InstanceState {
+            name: self.name,
+            created: self.created,
+            last_updated: self.last_updated,
+            status: self.status,
+            custom_status: self.custom_status,
+            entity_state: remembered.and_then(|remembered| remembered.state),
+        }
+    }
 }
 
 fn encode<T: Serialize>(stored: &StoredRef<'_, T>, envelope: usize) -> Bytes {
@@ -99,9 +129,9 @@ pub(crate) fn message_blob(instance: &InstanceId, message: MessageId) -> String 
     }
 }
 
-/// The blob of a large row of `instance`'s history, written by a step.
-pub(crate) fn history_blob(instance: &InstanceId, step: u32, sequence: usize) -> String {
-    format!("{instance}/history-{step:x}-{sequence:016X}")
+/// The blob of the large row of one of the events of a step of `instance`.
+pub(crate) fn history_blob(instance: &InstanceId, step: u32, event: usize) -> String {
+    format!("{instance}/history-{step:x}-{event:x}")
 }
 
 /// The blob of a large Instances row, written by a step or (`None`) by the client.

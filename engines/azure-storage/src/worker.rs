@@ -1,8 +1,8 @@
 //! One worker: its memory and its tasks.
 //!
 //! A worker has a fixed set of long-lived tasks: a dequeue loop for each control queue it owns, one
-//! that reads histories ahead, a dispatcher for each orchestration slot, one dequeue loop for the
-//! work-item queue, a runner for each activity slot, and one that renews the visibility timeouts of
+//! that reads histories ahead, a dispatcher for each slot for orchestrations and each for entities
+//! (the published host limits the two apart), one dequeue loop for the work-item queue, a runner for each activity slot, and one that renews the visibility timeouts of
 //! running activities. They share the memory below, which is lost with the host.
 
 use crate::activity::{self, Job};
@@ -69,8 +69,12 @@ pub(crate) struct Worker {
     pub work_item_wake_up: Notify,
     /// Tells the session in each slot that messages arrived for it.
     pub slot_signals: Vec<Notify>,
-    pub batches: Sender<InstanceId>,
-    pub ready: Sender<InstanceId>,
+    /// Slots below this number are for orchestrations, the others for entities.
+    orchestration_slots: usize,
+    batches: Sender<InstanceId>,
+    /// Ready batches of orchestrations and of entities.
+    orchestrations: Sender<InstanceId>,
+    entities: Sender<InstanceId>,
     pub activity_slots: Semaphore,
     pub locks: Locks,
     inputs: RefCell<Option<Inputs>>,
@@ -79,19 +83,23 @@ pub(crate) struct Worker {
 /// The receiving ends that the worker's tasks are given when it starts.
 struct Inputs {
     batches: Receiver<InstanceId>,
-    ready: Receiver<InstanceId>,
+    orchestrations: Receiver<InstanceId>,
+    entities: Receiver<InstanceId>,
 }
 
 impl Worker {
     /// The worker on the host with this index, not started yet.
     pub fn new(shared: &Rc<Shared>, index: usize) -> Rc<Worker> {
         let kernel = shared.kernel();
-        let functions = FunctionsHost::new(&shared.world, index);
+        let backend = shared.parameters.entity_backend();
+        let functions = FunctionsHost::new(&shared.world, index, backend);
         let cores = functions.host().cores() as usize;
         let parameters = &shared.parameters;
         let (batches, batch_inputs) = kernel.channel();
-        let (ready, ready_inputs) = kernel.channel();
-        let slots = parameters.orchestrations_per_core * cores;
+        let (orchestrations, orchestration_inputs) = kernel.channel();
+        let (entities, entity_inputs) = kernel.channel();
+        let orchestration_slots = parameters.orchestrations_per_core * cores;
+        let slots = orchestration_slots + parameters.entities_per_core * cores;
         let activities = parameters.activities_per_core * cores;
         Rc::new(Worker {
             shared: shared.clone(),
@@ -103,11 +111,17 @@ impl Worker {
             control_wake_ups: shared.control_queues.iter().map(|_| kernel.notify()).collect(),
             work_item_wake_up: kernel.notify(),
             slot_signals: (0..slots).map(|_| kernel.notify()).collect(),
+            orchestration_slots,
             batches,
-            ready,
+            orchestrations,
+            entities,
             activity_slots: kernel.semaphore(activities),
             locks: Locks::new(activities),
-            inputs: RefCell::new(Some(Inputs { batches: batch_inputs, ready: ready_inputs })),
+            inputs: RefCell::new(Some(Inputs {
+                batches: batch_inputs,
+                orchestrations: orchestration_inputs,
+                entities: entity_inputs,
+            })),
         })
     }
 
@@ -123,7 +137,9 @@ impl Worker {
         }
         host.spawn(control::read_ahead(self.clone(), inputs.batches));
         for slot in 0..self.slot_signals.len() {
-            host.spawn(dispatch::dispatch(self.clone(), slot, inputs.ready.clone()));
+            let orchestrations = slot < self.orchestration_slots;
+            let ready = if orchestrations { &inputs.orchestrations } else { &inputs.entities };
+            host.spawn(dispatch::dispatch(self.clone(), slot, ready.clone()));
         }
         let (jobs, job_inputs) = self.shared.kernel().channel::<Job>();
         host.spawn(activity::dequeue(self.clone(), jobs));
@@ -205,8 +221,14 @@ impl Worker {
     pub fn loaded(&self, instance: &InstanceId, history: Option<Loaded>) {
         let ready = self.sessions.borrow_mut().loaded(instance, history);
         if ready {
-            self.ready.send(instance.clone());
+            self.announce(instance.clone());
         }
+    }
+
+    /// The batch of an instance is ready for a slot.
+    pub fn announce(&self, instance: InstanceId) {
+        let slots = if instance.is_entity() { &self.entities } else { &self.orchestrations };
+        slots.send(instance);
     }
 
     /// `count` messages are no longer in memory.
@@ -242,7 +264,8 @@ impl Worker {
         self.forget(messages.len());
     }
 
-    fn note_failure<E>(&self, outcome: Result<(), E>) {
+    /// Notes an operation on a message whose failure leaves it to be handed out again.
+    pub fn note_failure<E>(&self, outcome: Result<(), E>) {
         if outcome.is_err() {
             self.shared.counters.failed_operations.count();
         }

@@ -10,31 +10,39 @@
 //! on the host of its caller. Memory is never lost: the engine declares no durability, and a host
 //! that crashes takes its instances along.
 
-use futures_util::future::LocalBoxFuture;
+mod client;
+
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 use sim_model::application::Application;
+use sim_model::cursor::Cursor;
 use sim_model::engine::{
-    Client, ClientError, Completion, Delivery, DeployError, Deployment, Engine, Guarantees,
-    InstanceState, Observer, StartRequest, TaskHub,
+    Client, Completion, Delivery, DeployError, Deployment, Engine, Guarantees, InstanceState,
+    Observer, TaskHub,
 };
-use sim_model::history::{EventKind, HistoryEvent};
 use sim_model::id::{InstanceId, MessageId, Producer};
 use sim_model::ledger::Ledger;
-use sim_model::message::{InstanceMessage, TaskMessage, critical_ledger};
-use sim_model::orchestration::{Cursor, RuntimeStatus};
-use sim_model::payload::Payload;
+use sim_model::message::{InstanceMessage, TaskMessage, TimerMessage, critical_ledger};
 use sim_model::settings::{Setting, Settings};
+use sim_model::step::{EntityBackend, StepOutcome};
 use sim_world::functions::FunctionsHost;
 use sim_world::kernel::{Kernel, Receiver, Resolver, Sender};
 use sim_world::world::World;
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::time::Duration;
 
 /// Work items that one host executes side by side. More than any plan has cores: cores, not slots,
 /// are what limits this engine.
 const SLOTS: usize = 64;
+
+/// Messages arrive once and in order; nothing limits a batch or a delay.
+const BACKEND: EntityBackend = EntityBackend {
+    reorder_window: Duration::ZERO,
+    max_operations: usize::MAX,
+    max_signal_delay: None,
+    implicit_deletion: true,
+};
 
 /// The engine `in-memory`.
 pub struct InMemory;
@@ -70,7 +78,7 @@ impl Engine<World> for InMemory {
         let hosts = (0..world.hosts().len())
             .map(|index| {
                 let (sender, receiver) = world.kernel().channel();
-                HostQueue { functions: FunctionsHost::new(world, index), sender, receiver }
+                HostQueue { functions: FunctionsHost::new(world, index, BACKEND), sender, receiver }
             })
             .collect();
         Ok(Rc::new(Hub(Rc::new(HubInner {
@@ -102,7 +110,7 @@ struct Instance {
     /// `None` while a step executes.
     cursor: Option<Cursor>,
     scheduled: bool,
-    state: Option<InstanceState>,
+    state: InstanceState,
     waiting: Vec<Resolver<InstanceState>>,
 }
 
@@ -119,27 +127,22 @@ impl HubInner {
         &self.hosts[instance.fnv1a() as usize % self.hosts.len()]
     }
 
-    /// Appends a message to its instance's queue and schedules a step if none is.
+    /// Appends a message to its instance's queue and schedules a step if none is. A message that
+    /// nobody will consume is dropped.
     fn deliver(&self, message: InstanceMessage) {
         let target = message.target.clone();
         let mut instances = self.instances.borrow_mut();
-        let instance = instances.entry(target.clone()).or_insert_with(|| Instance {
-            queue: Vec::new(),
-            cursor: Some(Cursor::new(self.application.clone(), target.clone())),
-            scheduled: false,
-            state: None,
-            waiting: Vec::new(),
-        });
-        let ended = instance.state.as_ref().is_some_and(|state| state.status.is_final());
-        if ended || (instance.state.is_none() && !message.starts_instance()) {
-            self.observer.graph().discarded(message.id);
-            return;
+        let ended = |found: &Instance| found.state.status.is_final();
+        let absent = instances.get(&target).is_none_or(ended);
+        if absent {
+            if !message.creates_instance() {
+                self.observer.graph().discarded(message.id);
+                return;
+            }
+            let waiting = instances.swap_remove(&target).map(|ended| ended.waiting);
+            instances.insert(target.clone(), self.create(&message, waiting.unwrap_or_default()));
         }
-        if instance.state.is_none() {
-            let created = message.event.timestamp;
-            let status = RuntimeStatus::Running;
-            instance.state = Some(InstanceState { created, last_updated: created, status });
-        }
+        let instance = instances.get_mut(&target).expect("invariant: it exists or was created");
         instance.queue.push(message);
         if !instance.scheduled {
             instance.scheduled = true;
@@ -147,10 +150,23 @@ impl HubInner {
         }
     }
 
-    async fn step(&self, host: &FunctionsHost, id: InstanceId) {
+    fn create(&self, message: &InstanceMessage, waiting: Vec<Resolver<InstanceState>>) -> Instance {
+        Instance {
+            queue: Vec::new(),
+            cursor: Some(Cursor::new(self.application.clone(), message.target.clone())),
+            scheduled: false,
+            state: InstanceState::of_message(message),
+            waiting,
+        }
+    }
+
+    async fn step(self: Rc<Self>, host: &FunctionsHost, id: InstanceId) {
         let (messages, mut cursor) = {
             let mut instances = self.instances.borrow_mut();
-            let instance = instances.get_mut(&id).expect("invariant: a scheduled instance exists");
+            let Some(instance) = instances.get_mut(&id) else {
+                // Removed while the step waited for its turn.
+                return;
+            };
             let messages = std::mem::take(&mut instance.queue);
             let cursor = instance.cursor.take().expect("invariant: one step at a time");
             (messages, cursor)
@@ -160,27 +176,43 @@ impl HubInner {
         let item = graph.fetch_step(&id, cursor.last_step(), ids, self.kernel.now());
         let mut ledger = critical_ledger(&messages);
         let outcome = host.step(&mut cursor, 0, item, &mut ledger, messages).await;
-        graph.executed(item, outcome.produced());
+        graph.executed_step(item, &outcome);
         graph.committed(item);
-        self.commit_step(&id, cursor, &outcome.status, ledger);
+        self.commit_step(&id, cursor, &outcome, ledger);
         for task in outcome.tasks {
             self.home(&id).sender.send(Ready::Task(task));
         }
         for message in outcome.messages {
             self.deliver(message);
         }
+        for timer in outcome.timers {
+            self.start_timer(timer);
+        }
+    }
+
+    /// Delivers a message when its time has come. Timers live as long as the process does.
+    fn start_timer(self: &Rc<Self>, timer: TimerMessage) {
+        let hub = self.clone();
+        let host = self.home(&timer.message.target).functions.host().clone();
+        host.spawn(async move {
+            hub.kernel.sleep_until(timer.fire_at).await;
+            hub.deliver(timer.message);
+        });
     }
 
     /// Writes the state back, tells whoever waits, and schedules the next step if there is one.
-    fn commit_step(&self, id: &InstanceId, cursor: Cursor, status: &RuntimeStatus, ledger: Ledger) {
+    fn commit_step(&self, id: &InstanceId, cursor: Cursor, outcome: &StepOutcome, ledger: Ledger) {
         let mut instances = self.instances.borrow_mut();
-        let instance = instances.get_mut(id).expect("invariant: instances are not removed");
-        let state = instance.state.as_mut().expect("invariant: a stepped instance has a state");
-        state.last_updated = self.kernel.now();
-        state.status = status.clone();
+        let instance = instances.get_mut(id).expect("invariant: a stepping instance stays");
+        instance.state.update(outcome, self.kernel.now());
         instance.scheduled = false;
-        if !status.is_final() {
-            instance.cursor = Some(cursor);
+        if !outcome.status.is_final() {
+            if outcome.deleted && instance.queue.is_empty() {
+                instances.swap_remove(id);
+                return;
+            }
+            let fresh = || Cursor::new(self.application.clone(), id.clone());
+            instance.cursor = Some(if outcome.deleted { fresh() } else { cursor });
             if !instance.queue.is_empty() {
                 instance.scheduled = true;
                 self.home(id).sender.send(Ready::Step(id.clone()));
@@ -190,7 +222,7 @@ impl HubInner {
         for late in instance.queue.drain(..) {
             self.observer.graph().discarded(late.id);
         }
-        let state = state.clone();
+        let state = instance.state.clone();
         for waiting in instance.waiting.drain(..) {
             waiting.resolve(state.clone());
         }
@@ -227,7 +259,7 @@ impl TaskHub for Hub {
             queue.functions.host().spawn(async move {
                 loop {
                     match ready.recv().await {
-                        Ready::Step(id) => hub.step(&functions, id).await,
+                        Ready::Step(id) => hub.clone().step(&functions, id).await,
                         Ready::Task(task) => hub.task(&functions, task).await,
                     }
                 }
@@ -236,68 +268,10 @@ impl TaskHub for Hub {
     }
 
     fn client(&self, _host: usize) -> Rc<dyn Client> {
-        Rc::new(Hub(self.0.clone()))
+        Rc::new(client::MemoryClient::new(self.0.clone()))
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
         vec![("instances", self.0.instances.borrow().len() as u64)]
-    }
-}
-
-/// The message that starts an instance, as a client sends it.
-fn start_message(
-    hub: &HubInner,
-    name: Arc<str>,
-    request: (InstanceId, Payload),
-) -> InstanceMessage {
-    let (target, input) = request;
-    let now = hub.kernel.now();
-    InstanceMessage {
-        id: hub.observer.graph().client_message(),
-        target,
-        event: HistoryEvent { timestamp: now, kind: EventKind::ExecutionStarted { name, input } },
-        ledger: Ledger::new(now),
-    }
-}
-
-impl Client for Hub {
-    fn start(&self, request: StartRequest) -> LocalBoxFuture<'static, Result<(), ClientError>> {
-        if self.0.instances.borrow().contains_key(&request.instance) {
-            let error = ClientError::Refused(format!("{} exists already", request.instance));
-            return Box::pin(std::future::ready(Err(error)));
-        }
-        let message = start_message(&self.0, request.name, (request.instance, request.input));
-        self.0.deliver(message);
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn status(
-        &self,
-        instance: InstanceId,
-    ) -> LocalBoxFuture<'static, Result<Option<InstanceState>, ClientError>> {
-        let instances = self.0.instances.borrow();
-        let state = instances.get(&instance).and_then(|instance| instance.state.clone());
-        Box::pin(std::future::ready(Ok(state)))
-    }
-
-    fn wait(
-        &self,
-        instance: InstanceId,
-    ) -> LocalBoxFuture<'static, Result<InstanceState, ClientError>> {
-        let mut instances = self.0.instances.borrow_mut();
-        let Some(found) = instances.get_mut(&instance) else {
-            let error = ClientError::Refused(format!("there is no instance {instance}"));
-            return Box::pin(std::future::ready(Err(error)));
-        };
-        match &found.state {
-            Some(state) if state.status.is_final() => {
-                Box::pin(std::future::ready(Ok(state.clone())))
-            }
-            _ => {
-                let (resolver, completion) = self.0.kernel.completion();
-                found.waiting.push(resolver);
-                Box::pin(async move { Ok(completion.await) })
-            }
-        }
     }
 }

@@ -3,13 +3,17 @@
 //! A request travels through the partition's event log like any other event; its answer comes
 //! through the client's own event log when what it reports is durable. There is no polling. A
 //! request that is not answered within the timeout has an unknown outcome, and is not sent again.
+//! A message to an instance is not answered: it is accepted when the partition's event log has it.
+//! A query is one request to each partition.
 
-use crate::event::{ClientEvent, PartitionEvent, Phase, RequestId};
+use crate::event::{ClientEvent, Deletion, PartitionEvent, Phase, RequestId};
 use crate::host::HostProcess;
 use crate::placement::partition_of;
-use crate::transport::{Letter, receive};
-use futures_util::future::LocalBoxFuture;
-use sim_model::engine::{Client, ClientError, InstanceState, StartRequest};
+use crate::transport::{Letter, Receipt, receive};
+use futures_util::future::try_join_all;
+use sim_model::engine::{
+    Client, ClientAnswer, ClientError, ClientMessage, InstanceQuery, InstanceState, StartRequest,
+};
 use sim_model::history::{EventKind, HistoryEvent};
 use sim_model::id::InstanceId;
 use sim_model::ledger::Ledger;
@@ -55,10 +59,22 @@ impl NetheriteClient {
         }
     }
 
-    /// Sends the request that `event` makes of its id; the answer.
+    fn home(&self, instance: &InstanceId) -> u32 {
+        partition_of(instance, self.partitions)
+    }
+
+    /// A message that leaves this client now.
+    fn message(&self, target: InstanceId, kind: EventKind) -> InstanceMessage {
+        let now = self.process.setup.kernel.now();
+        let id = self.process.setup.observer.graph().client_message();
+        let event = HistoryEvent { timestamp: now, kind };
+        InstanceMessage { id, target, event, ledger: Ledger::new(now) }
+    }
+
+    /// Sends `partition` the request that `event` makes of its id; the answer.
     async fn request(
         self,
-        instance: InstanceId,
+        partition: u32,
         event: impl FnOnce(RequestId) -> PartitionEvent,
     ) -> Result<ClientEvent, ClientError> {
         let process = &self.process;
@@ -67,70 +83,131 @@ impl NetheriteClient {
         let (resolver, answer) = process.setup.kernel.completion();
         process.requests.borrow_mut().insert(number, resolver);
         let event = event(RequestId { client: process.setup.index, number });
-        let partition = partition_of(&instance, self.partitions);
-        process.send_to_partition(partition, Letter { event, confirmation: None });
+        process.send_to_partition(partition, Letter { event, receipt: Receipt::None });
         let timeout = process.setup.config.request_timeout;
         let answered = process.setup.kernel.timeout(timeout, answer).await;
         answered.ok_or_else(|| {
             process.requests.borrow_mut().remove(&number);
-            ClientError::Unknown(format!("no answer about {instance} within {timeout:?}"))
+            let silent = format!("no answer from partition {partition} within {timeout:?}");
+            ClientError::Unknown(silent)
+        })
+    }
+
+    /// Asks the partition of `instance` with the event that `event` makes.
+    fn ask<T: 'static>(
+        &self,
+        instance: InstanceId,
+        event: impl FnOnce(RequestId, InstanceId) -> PartitionEvent + 'static,
+        answer: impl FnOnce(ClientEvent, InstanceId) -> Result<T, ClientError> + 'static,
+    ) -> ClientAnswer<T> {
+        let (client, partition) = (self.clone(), self.home(&instance));
+        Box::pin(async move {
+            let asked = instance.clone();
+            let answered = client.request(partition, |request| event(request, asked)).await?;
+            answer(answered, instance)
         })
     }
 }
 
+fn refused<T>(problem: String) -> Result<T, ClientError> {
+    Err(ClientError::Refused(problem))
+}
+
+/// The answer to another request than the one that was sent.
+fn unexpected<T>(answer: &ClientEvent) -> T {
+    unreachable!("an answer goes to its request, which cannot be answered by {answer:?}")
+}
+
 impl Client for NetheriteClient {
-    fn start(&self, request: StartRequest) -> LocalBoxFuture<'static, Result<(), ClientError>> {
-        let now = self.process.setup.kernel.now();
-        let kind = EventKind::ExecutionStarted { name: request.name, input: request.input };
-        let message = InstanceMessage {
-            id: self.process.setup.observer.graph().client_message(),
-            target: request.instance.clone(),
-            event: HistoryEvent { timestamp: now, kind },
-            ledger: Ledger::new(now),
+    fn start(&self, request: StartRequest) -> ClientAnswer<()> {
+        let StartRequest { instance, name, input } = request;
+        if instance.is_entity() {
+            let problem = format!("{instance} is the key of an entity");
+            return Box::pin(std::future::ready(refused(problem)));
+        }
+        let message = self.message(instance.clone(), EventKind::execution_started(name, input));
+        let event = |request, _| {
+            let phase = Phase::Read;
+            PartitionEvent::CreationRequestReceived { request, phase, message }
         };
-        let client = self.clone();
-        Box::pin(async move {
-            let (instance, phase) = (request.instance, Phase::Read);
-            let answer = client.request(instance.clone(), |request| {
-                PartitionEvent::CreationRequestReceived { request, phase, message }
-            });
-            match answer.await? {
-                ClientEvent::Creation { created: true, .. } => Ok(()),
-                _ => Err(ClientError::Refused(format!("{instance} exists already"))),
+        self.ask(instance, event, |answer, instance| match answer {
+            ClientEvent::Creation { created: true, .. } => Ok(()),
+            ClientEvent::Creation { created: false, .. } => {
+                refused(format!("instance {instance} exists and has not ended"))
             }
+            other => unexpected(&other),
         })
     }
 
-    fn status(
-        &self,
-        instance: InstanceId,
-    ) -> LocalBoxFuture<'static, Result<Option<InstanceState>, ClientError>> {
-        let client = self.clone();
+    fn send(&self, instance: InstanceId, message: ClientMessage) -> ClientAnswer<()> {
+        let partition = self.home(&instance);
+        let message = self.message(instance, message.into_event());
+        let (resolver, taken) = self.process.setup.kernel.completion();
+        let event = PartitionEvent::ClientTaskMessagesReceived { message };
+        let letter = Letter { event, receipt: Receipt::Client(resolver) };
+        self.process.send_to_partition(partition, letter);
+        let timeout = self.process.setup.config.request_timeout;
+        let taken = self.process.setup.kernel.timeout(timeout, taken);
         Box::pin(async move {
-            let answer = client.request(instance.clone(), |request| {
-                PartitionEvent::StateRequestReceived { request, instance }
-            });
-            match answer.await? {
-                ClientEvent::State { state, .. } => Ok(state),
-                other => panic!("a state request was answered by {other:?}"),
-            }
+            let late = || format!("the event log took no message within {timeout:?}");
+            taken.await.ok_or_else(|| ClientError::Unknown(late()))
         })
     }
 
-    fn wait(
-        &self,
-        instance: InstanceId,
-    ) -> LocalBoxFuture<'static, Result<InstanceState, ClientError>> {
-        let client = self.clone();
-        Box::pin(async move {
-            let answer = client.request(instance.clone(), |request| {
-                let (phase, instance) = (Phase::Read, instance.clone());
-                PartitionEvent::WaitRequestReceived { request, phase, instance }
-            });
-            match answer.await? {
-                ClientEvent::End { state, .. } => Ok(state),
-                _ => Err(ClientError::Refused(format!("there is no instance {instance}"))),
+    fn status(&self, instance: InstanceId) -> ClientAnswer<Option<InstanceState>> {
+        let event = |request, instance| PartitionEvent::StateRequestReceived { request, instance };
+        self.ask(instance, event, |answer, _| match answer {
+            ClientEvent::State { state, .. } => Ok(state),
+            other => unexpected(&other),
+        })
+    }
+
+    fn wait(&self, instance: InstanceId) -> ClientAnswer<InstanceState> {
+        let event = |request, instance| {
+            let phase = Phase::Read;
+            PartitionEvent::WaitRequestReceived { request, phase, instance }
+        };
+        self.ask(instance, event, |answer, instance| match answer {
+            ClientEvent::End { state, .. } => Ok(state),
+            ClientEvent::State { state: None, .. } => {
+                refused(format!("there is no instance {instance}"))
             }
+            other => unexpected(&other),
+        })
+    }
+
+    fn query(&self, query: InstanceQuery) -> ClientAnswer<Vec<(InstanceId, InstanceState)>> {
+        let ask = |partition| {
+            let query = query.clone();
+            let event = |request| PartitionEvent::InstanceQueryReceived { request, query };
+            self.clone().request(partition, event)
+        };
+        let answers = try_join_all((0..self.partitions).map(ask));
+        Box::pin(async move {
+            let mut selected = Vec::new();
+            for answer in answers.await? {
+                match answer {
+                    ClientEvent::Selected { instances, .. } => selected.extend(instances),
+                    other => unexpected(&other),
+                }
+            }
+            selected.sort_by(|(left, _), (right, _)| left.cmp(right));
+            Ok(selected)
+        })
+    }
+
+    fn purge(&self, instance: InstanceId) -> ClientAnswer<bool> {
+        let event = |request, instance| {
+            let phase = Phase::Read;
+            PartitionEvent::DeletionRequestReceived { request, phase, instance }
+        };
+        self.ask(instance, event, |answer, instance| match answer {
+            ClientEvent::Deletion { deletion: Deletion::Removed, .. } => Ok(true),
+            ClientEvent::Deletion { deletion: Deletion::Absent, .. } => Ok(false),
+            ClientEvent::Deletion { deletion: Deletion::Refused, .. } => {
+                refused(format!("instance {instance} has not ended"))
+            }
+            other => unexpected(&other),
         })
     }
 }

@@ -10,6 +10,7 @@
 //! Units: positions are bytes from the start of the log.
 
 use bytes::Bytes;
+use serde::Serialize;
 use sim_world::blob::{BlobContainer, LeaseId};
 use sim_world::host::Host;
 use sim_world::kernel::Notify;
@@ -51,17 +52,18 @@ impl CommitLog {
         CommitLog { container, prefix, tail: RefCell::new(tail), appended, durable, commits }
     }
 
-    /// Appends a record to the tail in memory; its position.
-    pub(crate) fn append(&self, record: &Bytes) -> u64 {
-        let mut tail = self.tail.borrow_mut();
-        let position = tail.base + tail.bytes.len() as u64;
-        tail.bytes.extend_from_slice(&(record.len() as u32).to_le_bytes());
-        tail.bytes.extend_from_slice(record);
-        debug_assert_eq!(
-            tail.base + tail.bytes.len() as u64,
-            position + (RECORD_HEADER_BYTES + record.len()) as u64
-        );
-        position
+    /// Appends the encoding of `record` to the tail in memory; its position. What many events of a
+    /// run have to go through is written in place.
+    pub(crate) fn append<T: Serialize>(&self, record: &T) -> u64 {
+        let tail = &mut *self.tail.borrow_mut();
+        let begin = tail.bytes.len();
+        let content = begin + RECORD_HEADER_BYTES;
+        tail.bytes.resize(content, 0);
+        postcard::to_io(record, &mut tail.bytes)
+            .expect("invariant: events have an encoding, and memory takes it");
+        let length = (tail.bytes.len() - content) as u32;
+        tail.bytes[begin..content].copy_from_slice(&length.to_le_bytes());
+        tail.base + begin as u64
     }
 
     /// Lets the next commit begin, if none is in flight.

@@ -4,13 +4,15 @@
 //! ever knows comes to it as one of these, in the order of its log.
 
 use serde::{Deserialize, Serialize};
-use sim_model::engine::InstanceState;
+use sim_model::engine::{InstanceQuery, InstanceState};
 use sim_model::history::HistoryEvent;
 use sim_model::id::{InstanceId, WorkItemId};
 use sim_model::ledger::Ledger;
-use sim_model::message::{InstanceMessage, TaskMessage};
+use sim_model::message::{InstanceMessage, TaskMessage, TimerMessage};
 use sim_model::orchestration::RuntimeStatus;
+use sim_model::payload::Payload;
 use sim_model::time::Timestamp;
+use std::time::Duration;
 
 /// A client's request, and where its answer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -21,6 +23,15 @@ pub(crate) struct RequestId {
     pub number: u64,
 }
 
+/// Where an event from another partition comes from. The position of the log event that sent it and
+/// the number among what that event sent to one partition make it recognisable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    pub partition: u32,
+    pub position: u64,
+    pub sub_position: u32,
+}
+
 /// How far a client request has come. It is logged in both phases: first to load the instance it
 /// is about, then to be processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +40,7 @@ pub(crate) enum Phase {
     ConfirmAndProcess,
 }
 
-/// What a step did.
+/// What a step of an orchestration or an entity did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BatchProcessed {
     pub instance: InstanceId,
@@ -42,13 +53,34 @@ pub(crate) struct BatchProcessed {
     /// When the step ended: the instance's time of last update.
     pub timestamp: Timestamp,
     pub new_events: Vec<HistoryEvent>,
+    /// Whether `new_events` are the whole history from now on.
+    pub replaces_history: bool,
     pub status: RuntimeStatus,
+    pub custom_status: Option<Payload>,
+    pub entity_state: Option<Payload>,
+    /// Whether nothing is left of an entity: the instance is removed.
+    pub deleted: bool,
     pub activities: Vec<TaskMessage>,
     pub messages: Vec<InstanceMessage>,
+    pub timers: Vec<TimerMessage>,
     pub ledger: Ledger,
     /// Without speculation a step is logged, and submitted again once it is durable: only then its
     /// effects begin. This marks the second time.
     pub persisted: bool,
+}
+
+/// What an activity did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ActivityCompleted {
+    /// Its number on the partition that executed it.
+    pub activity: u64,
+    pub work_item: WorkItemId,
+    /// The partition whose instance called it.
+    pub origin: u32,
+    pub timestamp: Timestamp,
+    /// How many activities queued for a slot of the host when it ended.
+    pub reported_load: u32,
+    pub response: InstanceMessage,
 }
 
 /// An event of a partition.
@@ -60,17 +92,31 @@ pub(crate) enum PartitionEvent {
     WaitRequestReceived { request: RequestId, phase: Phase, instance: InstanceId },
     /// A client asks for the present state. Read-only: never logged.
     StateRequestReceived { request: RequestId, instance: InstanceId },
+    /// A client wants an instance to be removed.
+    DeletionRequestReceived { request: RequestId, phase: Phase, instance: InstanceId },
+    /// A client asks which instances there are. Read-only: never logged.
+    InstanceQueryReceived { request: RequestId, query: InstanceQuery },
+    /// A message from a client.
+    ClientTaskMessagesReceived { message: InstanceMessage },
     /// Messages from another partition, numbered by the log position of the step that sent them.
-    TaskMessagesReceived {
-        origin: u32,
-        position: u64,
-        sub_position: u32,
-        messages: Vec<InstanceMessage>,
-    },
+    TaskMessagesReceived { origin: Origin, messages: Vec<InstanceMessage> },
+    /// Activities of another partition, to be executed here. `decided` is the instant of the
+    /// decision that moved them; a command of the load monitor is known by it.
+    ActivityTransferReceived { origin: Origin, decided: Timestamp, activities: Vec<TaskMessage> },
+    /// The result of an activity that this partition had given away.
+    RemoteActivityResultReceived { origin: Origin, response: InstanceMessage },
     /// A step of an instance of this partition ended.
     BatchProcessed(Box<BatchProcessed>),
-    /// An activity of this partition ended.
-    ActivityCompleted { activity: u64, work_item: WorkItemId, response: InstanceMessage },
+    /// The time of a timer has come.
+    TimerFired { timer: u64 },
+    /// An activity that this partition had started ended.
+    ActivityCompleted(Box<ActivityCompleted>),
+    /// It is time to move the backlog of activities to other partitions (scheduler `static`).
+    OffloadDecision { decided: Timestamp },
+    /// The load monitor wants to know the load of this partition for a while.
+    SolicitationReceived { asked: Timestamp },
+    /// The load monitor wants activities of the backlog to be moved.
+    TransferCommandReceived { decided: Timestamp, count: u32, destination: u32 },
     /// Everything that the event at `position` sent was taken by the transport.
     SendConfirmed { position: u64 },
 }
@@ -78,14 +124,25 @@ pub(crate) enum PartitionEvent {
 impl PartitionEvent {
     /// Whether the event goes into the log.
     pub(crate) const fn is_logged(&self) -> bool {
-        !matches!(self, PartitionEvent::StateRequestReceived { .. })
+        !matches!(
+            self,
+            PartitionEvent::StateRequestReceived { .. }
+                | PartitionEvent::InstanceQueryReceived { .. }
+        )
     }
 
     /// Charges all messages inside the event, as it is passed on.
     pub(crate) fn charge(&mut self, charge: impl Fn(&mut Ledger)) {
         match self {
-            PartitionEvent::CreationRequestReceived { message, .. } => charge(&mut message.ledger),
-            PartitionEvent::ActivityCompleted { response, .. } => charge(&mut response.ledger),
+            PartitionEvent::CreationRequestReceived { message, .. }
+            | PartitionEvent::ClientTaskMessagesReceived { message } => charge(&mut message.ledger),
+            PartitionEvent::ActivityCompleted(completed) => charge(&mut completed.response.ledger),
+            PartitionEvent::RemoteActivityResultReceived { response, .. } => {
+                charge(&mut response.ledger);
+            }
+            PartitionEvent::ActivityTransferReceived { activities, .. } => {
+                activities.iter_mut().for_each(|task| charge(&mut task.ledger));
+            }
             PartitionEvent::TaskMessagesReceived { messages, .. } => {
                 messages.iter_mut().for_each(|message| charge(&mut message.ledger));
             }
@@ -95,6 +152,12 @@ impl PartitionEvent {
             }
             PartitionEvent::WaitRequestReceived { .. }
             | PartitionEvent::StateRequestReceived { .. }
+            | PartitionEvent::DeletionRequestReceived { .. }
+            | PartitionEvent::InstanceQueryReceived { .. }
+            | PartitionEvent::TimerFired { .. }
+            | PartitionEvent::OffloadDecision { .. }
+            | PartitionEvent::SolicitationReceived { .. }
+            | PartitionEvent::TransferCommandReceived { .. }
             | PartitionEvent::SendConfirmed { .. } => {}
         }
     }
@@ -103,12 +166,27 @@ impl PartitionEvent {
 /// What a client is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ClientEvent {
-    /// The answer to a creation: whether the instance is new.
+    /// The answer to a creation: whether it took place.
     Creation { request: RequestId, created: bool },
     /// The end of an orchestration.
     End { request: RequestId, state: InstanceState },
     /// The present state, if there is such an instance.
     State { request: RequestId, state: Option<InstanceState> },
+    /// What became of a request to remove an instance.
+    Deletion { request: RequestId, deletion: Deletion },
+    /// The instances of one partition that a query selects.
+    Selected { request: RequestId, instances: Vec<(InstanceId, InstanceState)> },
+}
+
+/// What became of a request to remove an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Deletion {
+    /// It is gone.
+    Removed,
+    /// There was none.
+    Absent,
+    /// It has not ended, or has messages to work off.
+    Refused,
 }
 
 impl ClientEvent {
@@ -117,7 +195,25 @@ impl ClientEvent {
         match self {
             ClientEvent::Creation { request, .. }
             | ClientEvent::End { request, .. }
-            | ClientEvent::State { request, .. } => *request,
+            | ClientEvent::State { request, .. }
+            | ClientEvent::Deletion { request, .. }
+            | ClientEvent::Selected { request, .. } => *request,
         }
     }
+}
+
+/// What the load monitor is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LoadInformation {
+    pub partition: u32,
+    /// Activities that have to be executed here.
+    pub stationary: u32,
+    /// Activities that may be moved.
+    pub mobile: u32,
+    /// How long an activity takes from its arrival to its end; none has ended if absent.
+    pub average_completion: Option<Duration>,
+    /// The last transfer command that was carried out.
+    pub carried_out: Option<Timestamp>,
+    /// The last transfer that was received, for each partition that sent one.
+    pub received: Vec<(u32, Timestamp)>,
 }

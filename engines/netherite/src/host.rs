@@ -1,14 +1,16 @@
 //! What the partitions of one host share: slots that execute work items, and senders.
 //!
-//! The host has one queue of steps and one of activities, and a fixed number of slots for each
-//! (100 by default). Slots only move data: they load a cursor, let the functions runtime execute,
+//! The host has a queue of orchestration steps, one of entity steps and one of activities, and a
+//! fixed number of slots for each (100 by default). Slots only move data: they load a cursor, let the functions runtime execute,
 //! and submit the outcome to the partition the work item came from.
 
-use crate::event::{BatchProcessed, ClientEvent, PartitionEvent};
+use crate::event::{
+    ActivityCompleted, BatchProcessed, ClientEvent, LoadInformation, PartitionEvent,
+};
 use crate::partition::{ActivityWork, StepWork};
 use crate::runner::PartitionRunner;
 use crate::settings::Config;
-use crate::transport::{EventSender, Letter, TransportCounts};
+use crate::transport::{EventSender, Letter, Receipt, TransportCounts};
 use sim_model::application::Application;
 use sim_model::engine::Observer;
 use sim_model::id::{MessageId, Producer};
@@ -32,6 +34,7 @@ type Work<T> = (Sender<(u32, T)>, Receiver<(u32, T)>);
 pub(crate) struct Services {
     pub partition_log: EventLog,
     pub client_log: EventLog,
+    pub monitor_log: EventLog,
     pub blobs: BlobContainer,
 }
 
@@ -54,12 +57,14 @@ pub(crate) struct ProcessSetup {
 pub(crate) struct HostProcess {
     pub setup: ProcessSetup,
     pub counts: Rc<TransportCounts>,
-    steps: Work<StepWork>,
+    orchestrations: Work<StepWork>,
+    entities: Work<StepWork>,
     activities: Work<ActivityWork>,
     /// The partitions that run here. They own the process, not the other way round.
     runners: RefCell<BTreeMap<u32, Weak<PartitionRunner>>>,
     to_partitions: Vec<Sender<Letter<PartitionEvent>>>,
     to_clients: Vec<Sender<Letter<ClientEvent>>>,
+    to_monitor: Sender<Letter<LoadInformation>>,
     /// Requests of this host's client that wait for an answer.
     pub requests: RefCell<BTreeMap<u64, Resolver<ClientEvent>>>,
     pub next_request: Cell<u64>,
@@ -85,14 +90,17 @@ impl HostProcess {
         let to_clients = (0..setup.hosts)
             .map(|client| spawn_sender(sender(&setup.services.client_log, "c", client)))
             .collect();
+        let to_monitor = spawn_sender(sender(&setup.services.monitor_log, "m", 0));
         let process = Rc::new(HostProcess {
-            steps: setup.kernel.channel(),
+            orchestrations: setup.kernel.channel(),
+            entities: setup.kernel.channel(),
             activities: setup.kernel.channel(),
             setup,
             counts,
             runners: RefCell::default(),
             to_partitions,
             to_clients,
+            to_monitor,
             requests: RefCell::default(),
             next_request: Cell::new(0),
         });
@@ -112,6 +120,10 @@ impl HostProcess {
         self.to_clients[client as usize].send(letter);
     }
 
+    pub(crate) fn send_to_monitor(&self, event: LoadInformation) {
+        self.to_monitor.send(Letter { event, receipt: Receipt::None });
+    }
+
     /// Lets work items of this partition find it.
     pub(crate) fn add_runner(&self, partition: u32, runner: &Rc<PartitionRunner>) {
         self.runners.borrow_mut().insert(partition, Rc::downgrade(runner));
@@ -122,45 +134,49 @@ impl HostProcess {
     }
 
     pub(crate) fn enqueue_step(&self, partition: u32, work: StepWork) {
-        self.steps.0.send((partition, work));
+        let queue = if work.instance.is_entity() { &self.entities } else { &self.orchestrations };
+        queue.0.send((partition, work));
     }
 
     pub(crate) fn enqueue_activity(&self, partition: u32, work: ActivityWork) {
         self.activities.0.send((partition, work));
     }
 
-    /// Whether the queue of activities is below the limit from which partitions hold them back.
-    pub(crate) fn has_room_for_activities(&self) -> bool {
-        self.activities.0.len() < self.setup.config.activity_queue_limit
+    fn spawn_slots(self: &Rc<Self>) {
+        let config = &self.setup.config;
+        for (queue, slots) in [
+            (&self.orchestrations, config.max_orchestrations),
+            (&self.entities, config.max_entities),
+        ] {
+            for _ in 0..slots {
+                self.host().spawn(self.clone().run_steps(queue.1.clone()));
+            }
+        }
+        for _ in 0..config.max_activities {
+            self.host().spawn(self.clone().run_activities());
+        }
     }
 
-    fn spawn_slots(self: &Rc<Self>) {
-        for _ in 0..self.setup.config.max_orchestrations {
-            let (process, work) = (self.clone(), self.steps.1.clone());
-            self.host().spawn(async move {
-                loop {
-                    let (partition, work) = work.recv().await;
-                    if let Some(runner) = process.runner(partition) {
-                        process.step(&runner, work).await;
-                    }
-                }
-            });
+    async fn run_steps(self: Rc<Self>, queue: Receiver<(u32, StepWork)>) {
+        loop {
+            let (partition, work) = queue.recv().await;
+            if let Some(runner) = self.runner(partition) {
+                self.step(&runner, work).await;
+            }
         }
-        for _ in 0..self.setup.config.max_activities {
-            let (process, work) = (self.clone(), self.activities.1.clone());
-            self.host().spawn(async move {
-                loop {
-                    let (partition, work) = work.recv().await;
-                    if let Some(runner) = process.runner(partition) {
-                        process.activity(&runner, work).await;
-                    }
-                }
-            });
+    }
+
+    async fn run_activities(self: Rc<Self>) {
+        loop {
+            let (partition, work) = self.activities.1.recv().await;
+            if let Some(runner) = self.runner(partition) {
+                self.activity(&runner, work).await;
+            }
         }
     }
 
     async fn step(&self, runner: &PartitionRunner, work: StepWork) {
-        let (mut cursor, replayed) = runner.cursor(&work.instance);
+        let (mut cursor, replayed) = runner.cursor(&work.instance, work.session);
         let graph = self.setup.observer.graph();
         let consumed = work.messages.iter().map(|message| message.id);
         let item =
@@ -172,9 +188,9 @@ impl HostProcess {
             .functions
             .step(&mut cursor, replayed, item, &mut ledger, work.messages)
             .await;
-        graph.executed(item, outcome.produced());
-        if self.setup.config.cursor_cache && !outcome.status.is_final() {
-            runner.keep_cursor(work.instance.clone(), cursor);
+        graph.executed_step(item, &outcome);
+        if self.setup.config.cursor_cache && !outcome.ends_life() {
+            runner.keep_cursor(work.instance.clone(), work.session, cursor);
         }
         runner.submit(PartitionEvent::BatchProcessed(Box::new(BatchProcessed {
             instance: work.instance,
@@ -184,9 +200,14 @@ impl HostProcess {
             work_item: item,
             timestamp: self.setup.kernel.now(),
             new_events: outcome.new_events,
+            replaces_history: outcome.replaces_history,
             status: outcome.status,
+            custom_status: outcome.custom_status,
+            entity_state: outcome.entity_state,
+            deleted: outcome.deleted,
             activities: outcome.tasks,
             messages: outcome.messages,
+            timers: outcome.timers,
             ledger,
             persisted: false,
         })));
@@ -202,8 +223,14 @@ impl HostProcess {
         ledger.charge(Category::Queueing, self.setup.kernel.now());
         let id = MessageId { producer: Producer::WorkItem(work_item), index: 0 };
         let response = work.message.response(id, result, ledger);
-        let activity = work.id;
-        runner.submit(PartitionEvent::ActivityCompleted { activity, work_item, response });
+        runner.submit(PartitionEvent::ActivityCompleted(Box::new(ActivityCompleted {
+            activity: work.id,
+            work_item,
+            origin: work.origin,
+            timestamp: self.setup.kernel.now(),
+            reported_load: self.activities.0.len() as u32,
+            response,
+        })));
     }
 }
 

@@ -9,17 +9,23 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `partition/` | the state machine: sessions, activities, outbox, dedup; no clock, no I/O |
+//! | `partition/` | the state machine: sessions, activities, timers, outbox, dedup; no clock, no I/O |
+//! | `monitor.rs` | the load monitor as a state machine: which activities move where |
 //! | `runner.rs`, `commit_log.rs` | one partition on its host: intake, group commit, receiving |
-//! | `transport.rs` | batches to partitions and clients |
+//! | `monitor_runner.rs` | the load monitor on its host |
+//! | `transport.rs` | batches to partitions, clients and the load monitor |
 //! | `host.rs`, `client.rs` | slots that execute work items; requests and answers |
+//!
+//! **Durable Functions.** An entity is an instance whose history is replaced by each step, and which
+//! is removed when nothing is left to remember. The transport keeps order and drops duplicates, so
+//! its messages need no stamps. Timers are state of the partition. An instance that sends messages
+//! to itself waits until they are durable.
 //!
 //! **Limits of this version.** The fault-free path: partitions stay where they were deployed, all
 //! state is in memory, there are no checkpoints and no recovery; a partition whose lease or log is
 //! lost stops. Outbox entries are removed when the transport confirms them, without the
-//! acknowledgements of receivers that recovery needs. Activities run on the host of their partition.
-//! Starting a key that exists is refused. Sizes are those of a compact encoding, not of the data
-//! contracts of the published code.
+//! acknowledgements of receivers that recovery needs. Sizes are those of a compact encoding, not of
+//! the data contracts of the published code. See `docs/engines/netherite.md`.
 //!
 //! Sources: Burckhardt et al., "Netherite: Efficient Execution of Serverless Workflows", VLDB 2022;
 //! microsoft/durabletask-netherite main@8526653 for structure and parameters.
@@ -28,6 +34,8 @@ mod client;
 mod commit_log;
 mod event;
 mod host;
+mod monitor;
+mod monitor_runner;
 mod partition;
 mod placement;
 mod runner;
@@ -36,13 +44,15 @@ mod transport;
 
 use crate::client::NetheriteClient;
 use crate::host::{HostProcess, ProcessSetup, Services};
+use crate::monitor_runner::MonitorCounts;
 use crate::runner::{Counters, PartitionRunner};
-use crate::settings::{Config, SETTINGS};
+use crate::settings::{Config, Placement, SETTINGS};
 use sim_model::application::Application;
 use sim_model::engine::{
     Client, Delivery, DeployError, Deployment, Engine, Guarantees, Observer, TaskHub,
 };
 use sim_model::settings::{Setting, Settings};
+use sim_world::functions::FunctionsHost;
 use sim_world::world::World;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -88,6 +98,7 @@ impl Engine<World> for Netherite {
         let services = Services {
             partition_log: world.event_log("partitions", partitions),
             client_log: world.event_log("clients", hosts),
+            monitor_log: world.event_log("loadmonitor", 1),
             blobs: world.storage().container("netherite"),
         };
         Ok(Rc::new(Hub {
@@ -99,6 +110,7 @@ impl Engine<World> for Netherite {
             partitions,
             processes: RefCell::default(),
             runners: RefCell::default(),
+            monitored: Rc::default(),
         }))
     }
 }
@@ -112,11 +124,13 @@ struct Hub {
     partitions: u32,
     processes: RefCell<BTreeMap<usize, Rc<HostProcess>>>,
     runners: RefCell<BTreeMap<u32, Rc<PartitionRunner>>>,
+    monitored: Rc<MonitorCounts>,
 }
 
 impl TaskHub for Hub {
     fn start_host(&self, host: usize) {
-        let functions = sim_world::functions::FunctionsHost::new(&self.world, host);
+        let backend = self.config.entity_backend();
+        let functions = FunctionsHost::new(&self.world, host, backend);
         let hosts = self.world.hosts().len();
         let process = HostProcess::start(ProcessSetup {
             index: host as u32,
@@ -131,6 +145,9 @@ impl TaskHub for Hub {
             hosts: hosts as u32,
         });
         process.host().spawn(NetheriteClient::take_answers(process.clone()));
+        if self.config.placement == Placement::Locavore && placement::host_of(0, hosts) == host {
+            process.host().spawn(monitor_runner::run(process.clone(), self.monitored.clone()));
+        }
         for partition in 0..self.partitions {
             if placement::host_of(partition, hosts) == host {
                 let runner = PartitionRunner::start(partition, self.partitions, process.clone());
@@ -158,13 +175,17 @@ impl TaskHub for Hub {
         }
         vec![
             ("instances", sums.instances),
+            ("load_reports", self.monitored.reports.get()),
             ("log_commits", sums.log_commits),
             ("log_events", sums.log_events),
+            ("moved_activities", sums.moved_activities),
             ("replays", sums.replays),
             ("sent_batches", batches),
             ("sent_batches_through_blobs", blobs),
             ("sent_events", events),
             ("sends_refused", refused),
+            ("timers_fired", sums.timers_fired),
+            ("transfer_commands", self.monitored.commands.get()),
         ]
     }
 }

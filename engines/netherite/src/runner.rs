@@ -9,20 +9,22 @@ use crate::commit_log::CommitLog;
 use crate::event::PartitionEvent;
 use crate::host::HostProcess;
 use crate::partition::{Effect, Handling, Outgoing, Partition};
-use crate::transport::{Confirmation, Letter, receive};
+use crate::settings::Placement;
+use crate::transport::{Confirmation, Letter, Receipt, receive};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
-use sim_model::codec;
+use sim_model::cursor::Cursor;
 use sim_model::id::InstanceId;
-use sim_model::orchestration::Cursor;
 use sim_world::blob::LeaseId;
-use sim_world::kernel::{Receiver, Sender};
+use sim_world::kernel::{Notify, Receiver, Sender};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 /// Events that the receiver takes from the transport at once (2021: maximum batch 300).
 const RECEIVE_BATCH: usize = 300;
+/// How often a partition looks whether its load has to be reported (`StoreWorker.cs`).
+const POKE_INTERVAL: Duration = Duration::from_secs(3);
 /// How long to wait before asking for a lease again (`BlobManager.cs`).
 const LEASE_RETRY: Duration = Duration::from_secs(1);
 
@@ -33,7 +35,10 @@ pub(crate) struct PartitionRunner {
     state: RefCell<Partition>,
     log: CommitLog,
     submitted: (Sender<PartitionEvent>, Receiver<PartitionEvent>),
-    cursors: RefCell<FxHashMap<InstanceId, Cursor>>,
+    /// Suspended code of instances, with the session it belongs to.
+    cursors: RefCell<FxHashMap<InstanceId, (u64, Cursor)>>,
+    /// Tells the timers' task that another timer is the next to fire.
+    alarm: Notify,
     /// The log or the lease was lost: nothing is taken in any more.
     stopped: Cell<bool>,
     logged: Cell<u64>,
@@ -56,6 +61,7 @@ impl PartitionRunner {
             log,
             submitted: kernel.channel(),
             cursors: RefCell::default(),
+            alarm: kernel.notify(),
             stopped: Cell::new(false),
             logged: Cell::new(0),
             replays: Cell::new(0),
@@ -72,9 +78,12 @@ impl PartitionRunner {
         self.submitted.0.send(event);
     }
 
-    /// The cursor of an instance and how many events had to be replayed for it.
-    pub(crate) fn cursor(&self, instance: &InstanceId) -> (Cursor, usize) {
-        if let Some(cursor) = self.cursors.borrow_mut().remove(instance) {
+    /// The cursor of an instance and how many events had to be replayed for it. A cursor of another
+    /// session knows a state that was replaced.
+    pub(crate) fn cursor(&self, instance: &InstanceId, session: u64) -> (Cursor, usize) {
+        if let Some((owner, cursor)) = self.cursors.borrow_mut().remove(instance)
+            && owner == session
+        {
             return (cursor, 0);
         }
         let application = self.process.setup.application.clone();
@@ -87,8 +96,8 @@ impl PartitionRunner {
     }
 
     /// Keeps a cursor for the instance's next step.
-    pub(crate) fn keep_cursor(&self, instance: InstanceId, cursor: Cursor) {
-        self.cursors.borrow_mut().insert(instance, cursor);
+    pub(crate) fn keep_cursor(&self, instance: InstanceId, session: u64, cursor: Cursor) {
+        self.cursors.borrow_mut().insert(instance, (session, cursor));
     }
 
     /// Counts of the partition's mechanisms, added to `counters`.
@@ -96,7 +105,10 @@ impl PartitionRunner {
         counters.log_events += self.logged.get();
         counters.log_commits += self.log.commits();
         counters.replays += self.replays.get();
-        counters.instances += self.state.borrow().instance_count() as u64;
+        let state = self.state.borrow();
+        counters.moved_activities += state.moved_activities();
+        counters.timers_fired += state.timers_fired();
+        counters.instances += state.instance_count() as u64;
     }
 
     async fn run(self: Rc<Self>) {
@@ -106,6 +118,12 @@ impl PartitionRunner {
         host.spawn(async move { renewing.renew_lease(lease).await });
         let intake = self.clone();
         host.spawn(async move { intake.take_in().await });
+        if self.process.setup.config.placement == Placement::Locavore {
+            let poking = self.clone();
+            host.spawn(async move { poking.poke().await });
+        }
+        let timing = self.clone();
+        host.spawn(async move { timing.fire_timers().await });
         let receiving = self.clone();
         host.spawn(async move { receiving.receive().await });
         let durable = |position| self.became_durable(position);
@@ -160,15 +178,50 @@ impl PartitionRunner {
             for event in events {
                 let mut position = 0;
                 if event.is_logged() {
-                    position = self.log.append(&codec::encode(&event));
+                    position = self.log.append(&event);
                     self.logged.set(self.logged.get() + 1);
                 }
-                let host_has_room = self.process.has_room_for_activities();
-                let handling = Handling { begun, ended, host_has_room };
+                let handling = Handling { begun, ended };
                 self.state.borrow_mut().process(position, event, handling, &mut effects);
                 self.perform(&mut effects);
             }
             self.log.wake();
+            self.report_load();
+        }
+    }
+
+    /// Tells the load monitor how busy the partition is, if that is due.
+    fn report_load(&self) {
+        let report = self.state.borrow_mut().load_report(self.process.setup.kernel.now());
+        if let Some(report) = report {
+            self.process.send_to_monitor(report);
+        }
+    }
+
+    /// Lets a partition without events report too.
+    async fn poke(&self) {
+        while !self.stopped.get() {
+            self.report_load();
+            self.process.setup.kernel.sleep(POKE_INTERVAL).await;
+        }
+    }
+
+    /// Submits timers when they are due.
+    async fn fire_timers(&self) {
+        let kernel = &self.process.setup.kernel;
+        loop {
+            let now = kernel.now();
+            while let Some(event) = self.state.borrow_mut().take_due_timer(now) {
+                self.submit(event);
+            }
+            let next = self.state.borrow().next_timer();
+            let alarm = self.alarm.notified();
+            match next {
+                Some(due) => {
+                    let _in_time = kernel.timeout(due.since(now), alarm).await;
+                }
+                None => alarm.await,
+            }
         }
     }
 
@@ -203,14 +256,25 @@ impl PartitionRunner {
             match effect {
                 Effect::StartStep(work) => self.process.enqueue_step(self.index, work),
                 Effect::StartActivity(work) => self.process.enqueue_activity(self.index, work),
+                Effect::SetAlarm => self.alarm.notify_one(),
+                Effect::PlanOffload(span) => self.plan_offload(span),
                 Effect::Submit(event) => self.submit(event),
                 Effect::Send(outgoing) => self.send(outgoing),
                 Effect::Committed(item) => observer.graph().committed(item),
                 Effect::Aborted(item) => observer.graph().aborted(item),
                 Effect::Completed(completion) => observer.completed(completion),
                 Effect::Discarded(message) => observer.graph().discarded(message),
+                Effect::Removed(instance) => observer.graph().removed(&instance),
             }
         }
+    }
+
+    fn plan_offload(&self, span: Duration) {
+        let (kernel, submit) = (self.process.setup.kernel.clone(), self.submitted.0.clone());
+        self.process.host().spawn(async move {
+            kernel.sleep(span).await;
+            submit.send(PartitionEvent::OffloadDecision { decided: kernel.now() });
+        });
     }
 
     /// Hands an outbox entry to the senders. Entries of read-only events (position 0) are not in
@@ -219,13 +283,12 @@ impl PartitionRunner {
         let parts = outgoing.partitions.len() + outgoing.clients.len();
         let confirmation = (outgoing.position > 0)
             .then(|| Confirmation::new(outgoing.position, parts, self.submitted.0.clone()));
+        let receipt = || confirmation.clone().map_or(Receipt::None, Receipt::Part);
         for (partition, event) in outgoing.partitions {
-            let letter = Letter { event, confirmation: confirmation.clone() };
-            self.process.send_to_partition(partition, letter);
+            self.process.send_to_partition(partition, Letter { event, receipt: receipt() });
         }
         for (client, event) in outgoing.clients {
-            let letter = Letter { event, confirmation: confirmation.clone() };
-            self.process.send_to_client(client, letter);
+            self.process.send_to_client(client, Letter { event, receipt: receipt() });
         }
     }
 }
@@ -237,4 +300,6 @@ pub(crate) struct Counters {
     pub log_commits: u64,
     pub replays: u64,
     pub instances: u64,
+    pub moved_activities: u64,
+    pub timers_fired: u64,
 }

@@ -1,6 +1,7 @@
 //! What can be set on the engine, with the defaults of the published implementation.
 
 use sim_model::settings::{Purpose, Setting, SettingKind, Settings};
+use sim_model::step::EntityBackend;
 use sim_world::profile::BlobProfile;
 use std::time::Duration;
 
@@ -11,6 +12,17 @@ pub(crate) enum Speculation {
     None,
     /// At once on the same partition, after durability on another.
     Local,
+}
+
+/// Who decides on which partition an activity runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// Nobody: it runs where its caller lives.
+    Local,
+    /// Each partition deals its backlog to all.
+    Static,
+    /// The load monitor moves the backlog to partitions that hold too little.
+    Locavore,
 }
 
 const fn count(
@@ -53,7 +65,22 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "100",
         10_000,
         Purpose::Parameter,
-        "steps that a host executes side by side (MaxConcurrentOrchestratorFunctions)",
+        "steps of orchestrations that a host executes side by side \
+         (MaxConcurrentOrchestratorFunctions)",
+    ),
+    count(
+        "max_entities",
+        "100",
+        10_000,
+        Purpose::Parameter,
+        "steps of entities that a host executes side by side (MaxConcurrentEntityFunctions)",
+    ),
+    count(
+        "entity_batch",
+        "1000",
+        1_000_000,
+        Purpose::Performance,
+        "operations that one step of an entity runs at most (MaxEntityOperationBatchSize)",
     ),
     count(
         "max_activities",
@@ -62,13 +89,22 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Purpose::Parameter,
         "activities that a host executes side by side (MaxConcurrentActivityFunctions)",
     ),
+    Setting {
+        key: "activity_scheduler",
+        kind: SettingKind::Choice(&["local", "static", "locavore"]),
+        default: "locavore",
+        purpose: Purpose::Performance,
+        help: "where an activity runs: local = on the partition of its caller, static = a backlog is \
+               dealt to all partitions, locavore = the load monitor moves it to those that hold too \
+               little (ActivityScheduler)",
+    },
     count(
         "activity_queue_limit",
         "10",
         1_000_000,
         Purpose::Parameter,
-        "activities that may queue for a slot of the host before a partition keeps the rest in its \
-         backlog (WorkItemQueueLimit)",
+        "activities that may queue for a slot of the host, by the partition's estimate, before it \
+         keeps the rest in its backlog (WorkItemQueueLimit)",
     ),
     count(
         "intake_batch",
@@ -118,7 +154,10 @@ pub(crate) struct Config {
     pub speculation: Speculation,
     pub cursor_cache: bool,
     pub max_orchestrations: usize,
+    pub max_entities: usize,
+    pub entity_batch: usize,
     pub max_activities: usize,
+    pub placement: Placement,
     pub activity_queue_limit: usize,
     pub intake_batch: usize,
     pub send_batch_events: usize,
@@ -141,7 +180,14 @@ impl Config {
             },
             cursor_cache: settings.flag("cursor_cache"),
             max_orchestrations: count("max_orchestrations"),
+            max_entities: count("max_entities"),
+            entity_batch: count("entity_batch"),
             max_activities: count("max_activities"),
+            placement: match settings.choice("activity_scheduler") {
+                "local" => Placement::Local,
+                "static" => Placement::Static,
+                _ => Placement::Locavore,
+            },
             activity_queue_limit: count("activity_queue_limit"),
             intake_batch: count("intake_batch"),
             send_batch_events: count("send_batch_events"),
@@ -152,6 +198,16 @@ impl Config {
             lease_renewal: settings.span("lease_renewal"),
             dedup: settings.flag("dedup"),
             outbox_after_durability: settings.flag("outbox_after_durability"),
+        }
+    }
+
+    /// What the model is told of this engine: its transport keeps order and drops duplicates.
+    pub(crate) fn entity_backend(&self) -> EntityBackend {
+        EntityBackend {
+            reorder_window: Duration::ZERO,
+            max_operations: self.entity_batch,
+            max_signal_delay: None,
+            implicit_deletion: true,
         }
     }
 

@@ -1,13 +1,13 @@
 //! The transport: event logs that carry events to partitions and answers to clients.
 //!
 //! **What it models.** One event log has a partition for each partition of the hub, another one for
-//! each client. A host has one sender for each destination with one batch in flight: what is sent
+//! each client, a third one a single partition for the load monitor. A host has one sender for each destination with one batch in flight: what is sent
 //! meanwhile joins the next batch. A batch of at most 300 events and 30 KB goes directly, one event
 //! for each; a larger one is written to a blob and a pointer is sent. A busy service is tried again
 //! after 5 s. Receivers get events pushed in order, and so messages from one origin arrive in the
 //! order they were sent. Source: microsoft/durabletask-netherite, `TransportLayer/EventHubs/`.
 
-use crate::event::{ClientEvent, PartitionEvent};
+use crate::event::{ClientEvent, LoadInformation, PartitionEvent};
 use crate::settings::Config;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -17,7 +17,7 @@ use sim_model::ledger::Category;
 use sim_world::blob::BlobContainer;
 use sim_world::event_log::{EventLog, Subscription};
 use sim_world::host::Host;
-use sim_world::kernel::{Kernel, Receiver, Sender};
+use sim_world::kernel::{Kernel, Receiver, Resolver, Sender};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -44,6 +44,10 @@ impl Transported for PartitionEvent {
 }
 
 impl Transported for ClientEvent {
+    fn charge(&mut self, _: Category, _: sim_model::time::Timestamp) {}
+}
+
+impl Transported for LoadInformation {
     fn charge(&mut self, _: Category, _: sim_model::time::Timestamp) {}
 }
 
@@ -75,10 +79,20 @@ impl Confirmation {
     }
 }
 
+/// Whom to tell when the transport has taken an event.
+pub(crate) enum Receipt {
+    /// Nobody.
+    None,
+    /// The partition one of whose log events has sent it, among others.
+    Part(Rc<Confirmation>),
+    /// A client that waits for it.
+    Client(Resolver<()>),
+}
+
 /// An event to send and whom to tell when it is taken.
 pub(crate) struct Letter<E> {
     pub event: E,
-    pub confirmation: Option<Rc<Confirmation>>,
+    pub receipt: Receipt,
 }
 
 /// Counts of what senders did.
@@ -149,8 +163,10 @@ impl EventSender {
             self.kernel.sleep(BACKOFF).await;
         }
         for letter in letters {
-            if let Some(confirmation) = letter.confirmation {
-                confirmation.part_was_taken();
+            match letter.receipt {
+                Receipt::None => {}
+                Receipt::Part(confirmation) => confirmation.part_was_taken(),
+                Receipt::Client(resolver) => resolver.resolve(()),
             }
         }
     }

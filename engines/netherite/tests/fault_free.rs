@@ -1,21 +1,20 @@
 //! Runs of the whole engine in a small world without faults.
 
+mod common;
+
+use common::{Outcome, Play, Stage, request};
 use engine_netherite::Netherite;
 use futures_util::future::join_all;
 use sim_model::application::{ActivityContext, Application};
-use sim_model::engine::{Completion, Deployment, Engine, Observer, StartRequest};
-use sim_model::graph::{GraphRecorder, checks};
+use sim_model::engine::{Completion, Deployment, Engine, Observer};
+use sim_model::graph::GraphRecorder;
 use sim_model::id::InstanceId;
 use sim_model::orchestration::{OrchestrationContext, RuntimeStatus};
-use sim_model::payload::Payload;
 use sim_model::settings::Settings;
-use sim_model::time::Timestamp;
 use sim_world::kernel::{KernelOptions, on_fresh_thread, simulate};
 use sim_world::profile::Profile;
 use sim_world::world::{Deployment as Machines, World};
-use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
 
 /// A chain of activities, and an orchestration that starts others.
 fn application() -> Application {
@@ -40,99 +39,31 @@ fn application() -> Application {
     app
 }
 
-struct Outcome {
-    digest: u64,
-    completions: Vec<Completion>,
-    counters: Vec<(&'static str, u64)>,
-    findings: [bool; 5],
-    operations: Vec<(String, u64)>,
-}
-
-impl Outcome {
-    fn counter(&self, name: &str) -> u64 {
-        self.counters.iter().find(|(key, _)| *key == name).expect("a counter").1
-    }
-
-    fn operations_of(&self, name: &str) -> u64 {
-        self.operations.iter().find(|(key, _)| key == name).map_or(0, |(_, count)| *count)
-    }
-}
-
 /// [`run_in`] the standard profile.
 fn run(
     seed: u64,
     hosts: u32,
-    sets: &[(&str, &str)],
+    sets: &'static [(&'static str, &'static str)],
     requests: Vec<(String, &'static str, u32)>,
     expected: usize,
-) -> Outcome {
-    let profile = || Profile::named("azure-2021-10").expect("the profile");
-    run_in(profile, seed, hosts, sets, requests, expected)
+) -> Outcome<()> {
+    run_in(Stage { seed, hosts, sets, ..Stage::new(application) }, requests, expected)
 }
 
 /// Starts `requests`, all at once on host 0, and waits for `expected` completions.
 fn run_in(
-    profile: fn() -> Profile,
-    seed: u64,
-    hosts: u32,
-    sets: &[(&str, &str)],
+    stage: Stage,
     requests: Vec<(String, &'static str, u32)>,
     expected: usize,
-) -> Outcome {
-    let mut settings = Settings::defaults(Netherite.settings());
-    for (key, value) in sets {
-        settings.set(key, value).expect("a valid setting");
-    }
-    let options = KernelOptions {
-        seed,
-        time_limit: Timestamp::from_secs(3600),
-        mark_interval: 4096,
-        window: None,
-    };
-    on_fresh_thread(move || {
-        let main = move |kernel: sim_world::kernel::Kernel| async move {
-            let profile = Rc::new(profile());
-            let machines = Machines { plan: "EP2".to_string(), hosts, partitions: 12 };
-            let world = World::new(&kernel, seed, profile, &machines).expect("a world");
-            let graph = GraphRecorder::default();
-            let completions: Rc<RefCell<Vec<Completion>>> = Rc::default();
-            let sink = completions.clone();
-            let observer = Observer::new(graph.clone(), move |done| sink.borrow_mut().push(done));
-            let application = Rc::new(application());
-            let deployment = Deployment { application, settings, observer };
-            let hub = Netherite.deploy(&world, deployment).expect("deployed");
-            (0..hosts as usize).for_each(|host| hub.start_host(host));
-            kernel.sleep(Duration::from_secs(1)).await;
-            let client = hub.client(0);
-            let starts = requests.into_iter().map(|(id, name, input)| {
-                let input = Payload::encode(&input).expect("a number");
-                let instance = InstanceId::new(id);
-                client.start(StartRequest { instance, name: name.into(), input })
-            });
-            for started in join_all(starts).await {
-                started.expect("accepted");
-            }
-            while completions.borrow().len() < expected {
-                kernel.sleep(Duration::from_millis(100)).await;
-            }
-            kernel.sleep(Duration::from_secs(1)).await;
-            let graph = graph.graph();
-            let findings = [
-                checks::exactly_once(&graph, checks::is_step).is_some(),
-                checks::exactly_once(&graph, checks::is_task).is_some(),
-                checks::no_message_lost(&graph).is_some(),
-                checks::serial_instances(&graph).is_some(),
-                checks::causally_consistent_commit(&graph).is_some(),
-            ];
-            let operations = world.meter().snapshot().into_iter();
-            let operations =
-                operations.map(|op| (format!("{}.{}", op.service, op.kind), op.count)).collect();
-            let completions = completions.borrow().clone();
-            (completions, hub.counters(), findings, operations)
-        };
-        let ((completions, counters, findings, operations), trail) =
-            simulate(options, main).expect("the run ends");
-        Outcome { digest: trail.digest, completions, counters, findings, operations }
+) -> Outcome<()> {
+    stage.play(async move |play: Rc<Play>| {
+        let client = play.client();
+        let starts =
+            requests.iter().map(|(id, name, input)| client.start(request(id, name, input)));
+        for started in join_all(starts).await {
+            started.expect("accepted");
+        }
+        play.ended(expected).await;
     })
 }
 
@@ -140,7 +71,7 @@ fn hellos(count: u32, length: u32) -> Vec<(String, &'static str, u32)> {
     (0..count).map(|number| (format!("hello-{number}"), "Hello", length)).collect()
 }
 
-fn latencies_ms(outcome: &Outcome) -> Vec<f64> {
+fn latencies_ms(outcome: &Outcome<()>) -> Vec<f64> {
     let latency = |done: &Completion| done.last_updated.since(done.created).as_secs_f64() * 1e3;
     let mut latencies: Vec<f64> = outcome.completions.iter().map(latency).collect();
     latencies.sort_by(f64::total_cmp);
@@ -149,9 +80,8 @@ fn latencies_ms(outcome: &Outcome) -> Vec<f64> {
 
 #[test]
 fn a_run_completes_and_breaks_no_rule() {
-    for speculation in ["none", "local"] {
-        let outcome = run(1, 2, &[("speculation", speculation)], hellos(50, 5), 50);
-        assert_eq!(outcome.findings, [false; 5], "speculation {speculation}");
+    for sets in [&[("speculation", "none")], &[("speculation", "local")]] {
+        let outcome = run(1, 2, sets, hellos(50, 5), 50).sound();
         assert_eq!(outcome.counter("instances"), 50);
         for done in &outcome.completions {
             let RuntimeStatus::Completed(result) = &done.status else {
@@ -196,7 +126,7 @@ fn group_commit_amortises_under_load() {
     let few = run(1, 1, &[], hellos(1, 5), 1);
     let many = run(1, 1, &[], hellos(400, 5), 400);
     let events_per_commit =
-        |run: &Outcome| run.counter("log_events") as f64 / run.counter("log_commits") as f64;
+        |run: &Outcome<()>| run.counter("log_events") as f64 / run.counter("log_commits") as f64;
     assert!(events_per_commit(&many) > 3.0 * events_per_commit(&few));
 }
 
@@ -209,22 +139,21 @@ fn speculation_saves_the_wait_for_each_step() {
 
 #[test]
 fn started_orchestrations_cross_partitions() {
-    let outcome = run(1, 4, &[], vec![("launcher".to_string(), "Launch", 60)], 61);
-    assert_eq!(outcome.findings, [false; 5]);
+    let outcome = run(1, 4, &[], vec![("launcher".to_string(), "Launch", 60)], 61).sound();
     assert!(outcome.counter("sent_events") >= 11, "messages for the other partitions");
 }
 
 #[test]
 fn replay_and_cursor_cache_agree() {
-    let results = |cache| {
-        let outcome = run(3, 2, &[("cursor_cache", cache)], hellos(20, 4), 20);
+    let results = |sets| {
+        let outcome = run(3, 2, sets, hellos(20, 4), 20);
         let mut results: Vec<_> =
             outcome.completions.into_iter().map(|done| (done.instance, done.status)).collect();
         results.sort_by(|a, b| a.0.cmp(&b.0));
         (results, outcome.counters)
     };
-    let (cached, _) = results("true");
-    let (replayed, counters) = results("false");
+    let (cached, _) = results(&[("cursor_cache", "true")]);
+    let (replayed, counters) = results(&[("cursor_cache", "false")]);
     assert_eq!(cached, replayed);
     assert!(counters.contains(&("replays", 80)), "each step but the first: {counters:?}");
 }
@@ -234,12 +163,14 @@ fn replay_and_cursor_cache_agree() {
 #[test]
 fn what_leaves_before_durability_breaks_causal_commit() {
     let launchers = || (0..24).map(|n| (format!("launcher-{n}"), "Launch", 20)).collect();
-    let broken = |seed, sets: &[(&str, &str)]| {
-        run_in(uneven_profile, seed, 4, sets, launchers(), 24 * 21).findings[4]
+    let broken = |seed, sets| {
+        let profile = uneven_profile;
+        let stage = Stage { seed, hosts: 4, sets, profile, ..Stage::new(application) };
+        run_in(stage, launchers(), 24 * 21).findings[4].is_some()
     };
     assert!((1..=5).all(|seed| !broken(seed, &[])));
-    let early = [("outbox_after_durability", "false")];
-    assert!((1..=5).any(|seed| broken(seed, &early)), "the ablation must be caught");
+    let early = &[("outbox_after_durability", "false")];
+    assert!((1..=5).any(|seed| broken(seed, early)), "the ablation must be caught");
 }
 
 /// The standard profile with page writes of very uneven latency.

@@ -6,13 +6,15 @@
 //!    committed work item, or was dropped on purpose (checked when the run has come to rest);
 //! 3. *serial instances*: the committed steps of an instance form one chain;
 //! 4. *causally consistent commit* (CCC): a work item is committed after everything it depends on,
-//!    and nothing committed depends on something that was not.
+//!    and nothing committed depends on something that was not;
+//! 5. *no timer early*: what was sent for later is consumed then, not before.
 //!
 //! Each check is linear in the size of the graph. A violation is reported with the shortest
 //! description that shows it, in the words of the model.
 
 use super::{Graph, Progress, WorkItem, WorkItemKind};
 use crate::id::{MessageId, Producer, WorkItemId};
+use crate::time::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// The breach of a rule.
@@ -76,8 +78,9 @@ pub fn is_task(kind: &WorkItemKind) -> bool {
     matches!(kind, WorkItemKind::Task)
 }
 
-/// Rule 2. Only meaningful once nothing is in flight any more.
-pub fn no_message_lost(graph: &Graph) -> Finding {
+/// Rule 2, at the end of a run. Only meaningful once nothing is in flight any more, besides messages
+/// that were sent for later than `now`.
+pub fn no_message_lost(graph: &Graph, now: Timestamp) -> Finding {
     let consumed = committed(graph).flat_map(|(_, item)| graph.consumed(item));
     let accounted: FxHashSet<MessageId> = consumed.chain(graph.discarded()).copied().collect();
     let mut finding = None;
@@ -90,7 +93,8 @@ pub fn no_message_lost(graph: &Graph) -> Finding {
     for (id, item) in committed(graph) {
         for index in 0..item.produced {
             let message = MessageId { producer: Producer::WorkItem(id), index };
-            if !accounted.contains(&message) {
+            let later = || graph.due(&message).is_some_and(|due| due > now);
+            if !accounted.contains(&message) && !later() {
                 let from = || format!("{message}, {}, was never consumed", describe(graph, id));
                 note(&mut finding, id, from);
             }
@@ -99,21 +103,99 @@ pub fn no_message_lost(graph: &Graph) -> Finding {
     finding
 }
 
-/// Rule 3.
+/// Rule 3. An instance whose life has ended (by its end, or by being removed) may begin another one:
+/// a chain of its own, committed after that end. Nothing continues from the state of an ended life.
 pub fn serial_instances(graph: &Graph) -> Finding {
-    let mut successor: FxHashMap<(u32, Option<WorkItemId>), WorkItemId> = FxHashMap::default();
+    let mut successor: FxHashMap<(u32, WorkItemId), WorkItemId> = FxHashMap::default();
+    let mut lives = Lives::of(graph);
     let mut finding = None;
-    for (id, item) in committed(graph) {
+    for (id, item) in in_commit_order(graph) {
         let WorkItemKind::Step { instance, predecessor } = item.kind else {
             continue;
         };
-        if let Some(other) = successor.insert((instance, predecessor), id) {
+        let problem = match predecessor {
+            None => lives.begin(instance, id).map(|first| (first, "no state".to_string())),
+            Some(step) if !is_live_state(graph, instance, step) => {
+                note(&mut finding, id, || {
+                    let (second, first) = (describe(graph, id), describe(graph, step));
+                    format!("{second} continued from {first}, which left no state for it")
+                });
+                None
+            }
+            Some(step) => {
+                let first = successor.insert((instance, step), id);
+                first.map(|first| (first, format!("the state written by {step}")))
+            }
+        };
+        if item.ends_life {
+            lives.end(instance);
+        }
+        if let Some((first, state)) = problem {
             note(&mut finding, id, || {
-                let (first, second) = (describe(graph, other), describe(graph, id));
-                let state = predecessor
-                    .map_or("no state".to_string(), |step| format!("the state written by {step}"));
+                let (first, second) = (describe(graph, first), describe(graph, id));
                 format!("{first} and {second} both continued from {state}")
             });
+        }
+    }
+    finding
+}
+
+fn in_commit_order(graph: &Graph) -> Vec<(WorkItemId, &WorkItem)> {
+    let mut items: Vec<_> = committed(graph).collect();
+    items.sort_by_key(|(_, item)| match item.progress {
+        Progress::Committed(order) => order,
+        _ => u32::MAX,
+    });
+    items
+}
+
+/// Whether `step` has left a state that another step of `instance` can read.
+fn is_live_state(graph: &Graph, instance: u32, step: WorkItemId) -> bool {
+    let item = graph.item(step);
+    matches!(item.kind, WorkItemKind::Step { instance: of, .. } if of == instance)
+        && !item.ends_life
+}
+
+/// Which instances may begin a life: each of them once, and once more for each life that ended.
+struct Lives {
+    /// How many lives may begin besides the first.
+    further: FxHashMap<u32, u32>,
+    /// The step that began the last life.
+    begun: FxHashMap<u32, WorkItemId>,
+}
+
+impl Lives {
+    fn of(graph: &Graph) -> Lives {
+        Lives { further: graph.removed().collect(), begun: FxHashMap::default() }
+    }
+
+    fn end(&mut self, instance: u32) {
+        *self.further.entry(instance).or_default() += 1;
+    }
+
+    /// A life begins with `step`; the step that began the one before, if that has not ended.
+    fn begin(&mut self, instance: u32, step: WorkItemId) -> Option<WorkItemId> {
+        let before = self.begun.insert(instance, step)?;
+        match self.further.get_mut(&instance).filter(|left| **left > 0) {
+            Some(left) => {
+                *left -= 1;
+                None
+            }
+            None => Some(before),
+        }
+    }
+}
+
+/// Rule 5. A message that was sent for later is consumed then, not before.
+pub fn no_timer_early(graph: &Graph) -> Finding {
+    let mut finding = None;
+    for (id, item) in committed(graph) {
+        for message in graph.consumed(item) {
+            if let Some(due) = graph.due(message).filter(|due| *due > item.fetched_at) {
+                note(&mut finding, id, || {
+                    format!("{} consumed {message}, which was due at {due}", describe(graph, id))
+                });
+            }
         }
     }
     finding
@@ -150,138 +232,4 @@ pub fn causally_consistent_commit(graph: &Graph) -> Finding {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::graph::GraphRecorder;
-    use crate::id::InstanceId;
-    use crate::time::Timestamp;
-
-    const NOW: Timestamp = Timestamp::ZERO;
-
-    fn produced(by: WorkItemId, index: u32) -> MessageId {
-        MessageId { producer: Producer::WorkItem(by), index }
-    }
-
-    fn commit(recorder: &GraphRecorder, id: WorkItemId, produced: u32) {
-        recorder.executed(id, produced);
-        recorder.committed(id);
-    }
-
-    /// A legal run: client -> step -> task -> step.
-    fn legal() -> (GraphRecorder, InstanceId, [WorkItemId; 3]) {
-        let recorder = GraphRecorder::default();
-        let instance = InstanceId::new("i");
-        let start = recorder.client_message();
-        let first = recorder.fetch_step(&instance, None, [start].into_iter(), NOW);
-        commit(&recorder, first, 1);
-        let task = recorder.fetch_task(produced(first, 0), NOW);
-        commit(&recorder, task, 1);
-        let messages = [produced(task, 0)].into_iter();
-        let second = recorder.fetch_step(&instance, Some(first), messages, NOW);
-        commit(&recorder, second, 0);
-        (recorder, instance, [first, task, second])
-    }
-
-    fn findings(recorder: &GraphRecorder) -> [bool; 5] {
-        let graph = recorder.graph();
-        [
-            exactly_once(&graph, is_step).is_some(),
-            exactly_once(&graph, is_task).is_some(),
-            no_message_lost(&graph).is_some(),
-            serial_instances(&graph).is_some(),
-            causally_consistent_commit(&graph).is_some(),
-        ]
-    }
-
-    #[test]
-    fn a_legal_run_breaks_no_rule() {
-        assert_eq!(findings(&legal().0), [false; 5]);
-    }
-
-    #[test]
-    fn aborted_attempts_break_no_rule() {
-        let (recorder, instance, [first, task, second]) = legal();
-        let again = recorder.fetch_task(produced(first, 0), NOW);
-        recorder.executed(again, 1);
-        recorder.aborted(again);
-        let messages = [produced(task, 0)].into_iter();
-        let stale = recorder.fetch_step(&instance, Some(second), messages, NOW);
-        recorder.aborted(stale);
-        assert_eq!(findings(&recorder), [false; 5]);
-    }
-
-    #[test]
-    fn a_task_that_is_committed_twice_is_found() {
-        let (recorder, _, [first, ..]) = legal();
-        let again = recorder.fetch_task(produced(first, 0), NOW);
-        commit(&recorder, again, 0);
-        assert_eq!(findings(&recorder), [false, true, false, false, false]);
-    }
-
-    #[test]
-    fn a_message_consumed_by_two_steps_is_found() {
-        let (recorder, instance, [_, task, second]) = legal();
-        let messages = [produced(task, 0)].into_iter();
-        let again = recorder.fetch_step(&instance, Some(second), messages, NOW);
-        commit(&recorder, again, 0);
-        assert_eq!(findings(&recorder), [true, false, false, false, false]);
-    }
-
-    #[test]
-    fn a_lost_message_is_found_and_a_dropped_one_is_not() {
-        let (recorder, ..) = legal();
-        let lost = recorder.client_message();
-        assert_eq!(findings(&recorder), [false, false, true, false, false]);
-        recorder.discarded(lost);
-        assert_eq!(findings(&recorder), [false; 5]);
-    }
-
-    #[test]
-    fn an_answer_nobody_consumed_is_found() {
-        let (recorder, _, [_, _, second]) = legal();
-        let task = recorder.fetch_task(recorder.client_message(), NOW);
-        commit(&recorder, task, 1);
-        let (count, violation) = no_message_lost(&recorder.graph()).expect("lost");
-        assert_eq!((count, violation.at), (1, task));
-        assert!(task > second);
-    }
-
-    #[test]
-    fn two_steps_from_one_state_are_found() {
-        let (recorder, instance, [first, ..]) = legal();
-        let messages = [recorder.client_message()].into_iter();
-        let fork = recorder.fetch_step(&instance, Some(first), messages, NOW);
-        commit(&recorder, fork, 0);
-        assert_eq!(findings(&recorder), [false, false, false, true, false]);
-        let graph = recorder.graph();
-        let (_, violation) = serial_instances(&graph).expect("a fork");
-        assert!(violation.detail.contains("state written by work item 0"), "{}", violation.detail);
-    }
-
-    #[test]
-    fn a_commit_before_its_cause_is_found() {
-        let recorder = GraphRecorder::default();
-        let instance = InstanceId::new("i");
-        let messages = [recorder.client_message()].into_iter();
-        let step = recorder.fetch_step(&instance, None, messages, NOW);
-        recorder.executed(step, 1);
-        let task = recorder.fetch_task(produced(step, 0), NOW);
-        commit(&recorder, task, 0);
-        assert!(findings(&recorder)[4], "the cause is not committed at all");
-        recorder.committed(step);
-        assert!(findings(&recorder)[4], "the cause is committed later");
-    }
-
-    #[test]
-    fn a_commit_that_depends_on_an_aborted_item_is_found() {
-        let recorder = GraphRecorder::default();
-        let lost = recorder.fetch_task(recorder.client_message(), NOW);
-        recorder.executed(lost, 1);
-        recorder.aborted(lost);
-        let task = recorder.fetch_task(produced(lost, 0), NOW);
-        commit(&recorder, task, 0);
-        let graph = recorder.graph();
-        let (_, violation) = causally_consistent_commit(&graph).expect("a breach");
-        assert!(violation.detail.contains("aborted"), "{}", violation.detail);
-    }
-}
+mod tests;

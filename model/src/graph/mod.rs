@@ -14,10 +14,12 @@
 pub mod checks;
 
 use crate::id::{InstanceId, MessageId, Producer, WorkItemId};
+use crate::step::StepOutcome;
 use crate::time::Timestamp;
 use indexmap::IndexSet;
-use rustc_hash::FxBuildHasher;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 use std::cell::{Ref, RefCell};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -59,6 +61,8 @@ pub struct WorkItem {
     pub progress: Progress,
     /// How many messages it produced, known once executed.
     pub produced: u32,
+    /// Whether it was a step that ended the life of its instance, known once executed.
+    pub ends_life: bool,
     consumed: Range<u32>,
 }
 
@@ -71,6 +75,10 @@ pub struct Graph {
     instances: IndexSet<InstanceId, FxBuildHasher>,
     client_messages: u32,
     commits: u32,
+    /// Messages that arrive later than they are sent, and when.
+    timers: FxHashMap<MessageId, Timestamp>,
+    /// How often an instance was removed, by its index.
+    removed: BTreeMap<u32, u32>,
 }
 
 impl Graph {
@@ -102,6 +110,21 @@ impl Graph {
         self.client_messages
     }
 
+    /// How many messages were sent for later.
+    pub fn timers(&self) -> usize {
+        self.timers.len()
+    }
+
+    /// When a message arrives that was sent for later.
+    pub fn due(&self, message: &MessageId) -> Option<Timestamp> {
+        self.timers.get(message).copied()
+    }
+
+    /// How often instances were removed by clients, by their index.
+    pub fn removed(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.removed.iter().map(|(instance, times)| (*instance, *times))
+    }
+
     /// How many work items were committed.
     pub fn commits(&self) -> u32 {
         self.commits
@@ -115,7 +138,14 @@ impl Graph {
     fn fetch(&mut self, kind: WorkItemKind, now: Timestamp, consumed: Range<u32>) -> WorkItemId {
         let id = WorkItemId(u32::try_from(self.items.len()).expect("fewer than 2^32 work items"));
         let progress = Progress::Fetched;
-        self.items.push(WorkItem { kind, fetched_at: now, progress, produced: 0, consumed });
+        self.items.push(WorkItem {
+            kind,
+            fetched_at: now,
+            progress,
+            produced: 0,
+            ends_life: false,
+            consumed,
+        });
         id
     }
 
@@ -183,6 +213,27 @@ impl GraphRecorder {
         assert_eq!(item.progress, Progress::Fetched, "{id} is executed once, after its fetch");
         item.progress = Progress::Executed;
         item.produced = produced;
+    }
+
+    /// The step was executed, with this outcome.
+    ///
+    /// # Panics
+    /// As [`GraphRecorder::executed`].
+    pub fn executed_step(&self, id: WorkItemId, outcome: &StepOutcome) {
+        self.executed(id, outcome.produced());
+        let mut graph = self.0.borrow_mut();
+        graph.items[id.0 as usize].ends_life = outcome.ends_life();
+        for timer in &outcome.timers {
+            graph.timers.insert(timer.message.id, timer.fire_at);
+        }
+    }
+
+    /// An instance was removed by a client: its next step begins a new life.
+    pub fn removed(&self, instance: &InstanceId) {
+        let mut graph = self.0.borrow_mut();
+        if let Some(index) = graph.instances.get_index_of(instance) {
+            *graph.removed.entry(index as u32).or_default() += 1;
+        }
     }
 
     /// The effects of the work item became final.

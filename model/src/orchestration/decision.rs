@@ -1,30 +1,28 @@
 //! What user code can decide, and how a decision shows in the history.
 
-use crate::history::{EventId, EventKind};
+use crate::history::{EventId, EventKind, RaisedEvent};
 use crate::id::InstanceId;
 use crate::payload::Payload;
+use crate::time::Timestamp;
 use std::fmt;
 use std::sync::Arc;
 
 /// One decision of an orchestration's code.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub(super) enum Decision {
     /// Call an activity and expect its answer.
-    CallActivity {
-        /// The registered name.
-        name: Arc<str>,
-        /// The activity's input.
-        input: Payload,
-    },
-    /// Start another orchestration and do not wait for it.
+    CallActivity { name: Arc<str>, input: Payload },
+    /// Create a durable timer and expect it to fire.
+    CreateTimer { fire_at: Timestamp },
+    /// Start another orchestration; expect its end unless it is fire-and-forget.
     StartOrchestration {
-        /// The instance to start.
         instance: InstanceId,
-        /// The registered name.
         name: Arc<str>,
-        /// Its input.
         input: Payload,
+        fire_and_forget: bool,
     },
+    /// Send an event to another instance. A request to an entity gets its stamp when it is sent.
+    SendEvent { target: InstanceId, event: RaisedEvent },
 }
 
 impl Decision {
@@ -34,8 +32,18 @@ impl Decision {
             Decision::CallActivity { name, input } => {
                 EventKind::TaskScheduled { event_id, name, input }
             }
-            Decision::StartOrchestration { instance, name, input } => {
-                EventKind::OrchestrationStarted { event_id, instance, name, input }
+            Decision::CreateTimer { fire_at } => EventKind::TimerCreated { event_id, fire_at },
+            Decision::StartOrchestration { instance, name, input, fire_and_forget } => {
+                EventKind::SubOrchestrationInstanceCreated {
+                    event_id,
+                    instance,
+                    name,
+                    input,
+                    fire_and_forget,
+                }
+            }
+            Decision::SendEvent { target, event } => {
+                EventKind::EventSent { event_id, target, event }
             }
         }
     }
@@ -48,10 +56,16 @@ impl Decision {
                 Decision::CallActivity { name, .. },
                 EventKind::TaskScheduled { name: recorded, .. },
             ) => name == recorded,
+            (Decision::CreateTimer { .. }, EventKind::TimerCreated { .. }) => true,
             (
                 Decision::StartOrchestration { name, instance, .. },
-                EventKind::OrchestrationStarted { name: recorded, instance: target, .. },
+                EventKind::SubOrchestrationInstanceCreated {
+                    name: recorded, instance: target, ..
+                },
             ) => name == recorded && instance == target,
+            (Decision::SendEvent { target, .. }, EventKind::EventSent { target: recorded, .. }) => {
+                target == recorded
+            }
             _ => false,
         }
     }
@@ -61,28 +75,31 @@ impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Decision::CallActivity { name, .. } => write!(f, "call of activity {name:?}"),
+            Decision::CreateTimer { .. } => f.write_str("creation of a timer"),
             Decision::StartOrchestration { name, instance, .. } => {
                 write!(f, "start of orchestration {name:?} as {instance}")
             }
+            Decision::SendEvent { target, .. } => write!(f, "event to {target}"),
         }
     }
 }
 
-/// A recorded decision in words, for error messages.
+/// A recorded event in words, for error messages.
 pub(super) fn describe(event: &EventKind) -> String {
     match event {
         EventKind::TaskScheduled { event_id, name, .. } => {
             format!("event {event_id} TaskScheduled {name:?}")
         }
-        EventKind::OrchestrationStarted { event_id, name, instance, .. } => {
-            format!("event {event_id} OrchestrationStarted {name:?} as {instance}")
+        EventKind::SubOrchestrationInstanceCreated { event_id, name, instance, .. } => {
+            format!("event {event_id} SubOrchestrationInstanceCreated {name:?} as {instance}")
         }
-        EventKind::TaskCompleted { task_scheduled_id, .. } => {
-            format!("TaskCompleted for event {task_scheduled_id}")
+        EventKind::EventSent { event_id, target, .. } => {
+            format!("event {event_id} EventSent to {target}")
         }
-        EventKind::TaskFailed { task_scheduled_id, .. } => {
-            format!("TaskFailed for event {task_scheduled_id}")
-        }
-        other => other.name().to_string(),
+        other => match (other.decision(), other.answers()) {
+            (Some(id), _) => format!("event {id} {}", other.name()),
+            (None, Some(id)) => format!("{} for event {id}", other.name()),
+            (None, None) => other.name().to_string(),
+        },
     }
 }

@@ -18,7 +18,8 @@ const THREADS_MAX: u64 = 1_024;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    success
-  1    a check failed (sim run, sim figure), or two runs differ (sim diverge)
+  1    a check failed (sim run, sim compare, sim figure), or two runs differ
+       (sim diverge, sim compare)
   2    bad input: a name, value, file or folder that does not fit
   3    the work could not be carried out: a run is stuck or reached its limit of
        virtual time, or results could not be written
@@ -40,10 +41,28 @@ Examples:
 
 Names and settings: sim list. Exit codes: sim --help.";
 
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  sim compare --results
+  sim compare --results --workload bank --engine netherite --seeds 1..5
+  sim compare --results --workload hello --load batch:50 --json
+
+Ends with exit code 1 if a final state differs from that of in-memory, or a
+check of a run failed.";
+
 const LIST_EXAMPLES: &str = "\
 Examples:
   sim list
   sim list settings | grep speculation";
+
+const DEFINITION_EXAMPLES: &str = "\
+Examples:
+  sim definition check experiments/definitions/order-pipeline.asl.json
+  sim definition check trip.json --functions trip.toml
+  sim run --workload definition:trip.json,functions=trip.toml
+
+Ends with exit code 2 if the definition is not valid; every problem is named
+with its state and field. docs/definitions.md says what is read and how.";
 
 const DIVERGE_EXAMPLES: &str = "\
 Examples:
@@ -94,9 +113,15 @@ pub(crate) enum Command {
     /// Run one workload on one engine and print what came out
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArguments),
+    /// Run workloads on several engines and compare what they come to
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare(CompareArguments),
     /// List what can be asked for: engines, workloads, loads, profiles, plans, settings, figures
     #[command(after_help = LIST_EXAMPLES)]
     List(ListArguments),
+    /// Check workflow definitions written for other platforms
+    #[command(after_help = DEFINITION_EXAMPLES)]
+    Definition(DefinitionArguments),
     /// Name the first event in which two runs differ
     #[command(after_help = DIVERGE_EXAMPLES)]
     Diverge(DivergeArguments),
@@ -117,7 +142,8 @@ pub(crate) struct RunArguments {
     pub(crate) workload: Option<String>,
 
     /// When orchestrations are started: batch:N, open:rate=R,duration=T or
-    /// closed:clients=N,duration=T [default: open:rate=20,duration=30s]
+    /// closed:clients=N,duration=T [default: that of the workload; open:rate=20,duration=30s for
+    /// hello]
     #[arg(long, value_name = "SHAPE", help_heading = "What runs")]
     pub(crate) load: Option<String>,
 
@@ -161,12 +187,94 @@ pub(crate) struct RunArguments {
     pub(crate) json: bool,
 }
 
+/// Flags of `sim compare`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CompareArguments {
+    /// Compare final states: of every orchestration, job and entity, with those of in-memory
+    #[arg(long, help_heading = "What is compared")]
+    pub(crate) results: bool,
+
+    /// Engines that are compared with in-memory, or all [default: all]
+    #[arg(long, value_name = "NAME,...", help_heading = "What is compared")]
+    pub(crate) engine: Option<String>,
+
+    /// Application and its parameters, or all; can be given several times [default: all]
+    #[arg(long, value_name = "NAME[:KEY=VALUE,...]", help_heading = "What is compared")]
+    pub(crate) workload: Vec<String>,
+
+    /// A run of everything for each of these seeds: 1..3 (both included) or 1,5,9 [default: 1..3]
+    #[arg(long, value_name = "SEEDS", help_heading = "What is compared",
+          default_value = "1..3", hide_default_value = true, value_parser = seed_list)]
+    pub(crate) seeds: Seeds,
+
+    /// The load of every workload [default: that of each]
+    #[arg(long, value_name = "SHAPE", help_heading = "What is compared")]
+    pub(crate) load: Option<String>,
+
+    /// Machine size of the hosts [default: EP2]
+    #[arg(long, value_name = "NAME", help_heading = "Where it runs")]
+    pub(crate) plan: Option<String>,
+
+    /// Number of hosts [default: 4]
+    #[arg(long, value_name = "N", help_heading = "Where it runs",
+          allow_negative_numbers = true, value_parser = hosts)]
+    pub(crate) hosts: Option<u32>,
+
+    /// Number of partitions of the task hub [default: 12]
+    #[arg(long, value_name = "N", help_heading = "Where it runs",
+          allow_negative_numbers = true, value_parser = partitions)]
+    pub(crate) partitions: Option<u32>,
+
+    /// Latencies, limits and prices: a name, or the path of a TOML file [default: azure-2021-10]
+    #[arg(long, value_name = "NAME|PATH", help_heading = "Where it runs")]
+    pub(crate) profile: Option<String>,
+
+    /// Number of runs side by side [default: one for each core]
+    #[arg(long, value_name = "N", help_heading = "Where it runs",
+          allow_negative_numbers = true, value_parser = threads)]
+    pub(crate) threads: Option<usize>,
+
+    /// Print one JSON object on standard output and nothing else
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+}
+
+/// Seeds in the order they were asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seeds(pub(crate) Vec<u64>);
+
 /// Flags of `sim list`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ListArguments {
     /// engines, workloads, loads, profiles, plans, settings or figures; all if absent
     #[arg(value_name = "WHAT")]
     pub(crate) what: Option<String>,
+}
+
+/// Commands about workflow definitions.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DefinitionArguments {
+    #[command(subcommand)]
+    pub(crate) command: DefinitionCommand,
+}
+
+/// The commands about workflow definitions.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum DefinitionCommand {
+    /// Validate a definition and print its states, its functions and what is assumed
+    Check(DefinitionCheckArguments),
+}
+
+/// Flags of `sim definition check`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DefinitionCheckArguments {
+    /// A SeBS-Flow definition, or a document of the Amazon States Language
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// What the functions do, as TOML [default: each computes for 10 ms and echoes its input]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) functions: Option<PathBuf>,
 }
 
 /// Flags of `sim diverge`.
@@ -213,6 +321,28 @@ fn seed(text: &str) -> Result<u64, String> {
     whole_number(text, 0..=SEED_MAX)
 }
 
+/// `1..3`, both included, or `1,5,9`.
+fn seed_list(text: &str) -> Result<Seeds, String> {
+    let form = || format!("expected seeds such as 1..3 or 1,5,9, at most {SEEDS_MAX} of them");
+    let seeds = match text.split_once("..") {
+        Some((first, last)) => {
+            let (first, last) = (seed(first)?, seed(last.trim_start_matches('='))?);
+            if first > last || last - first >= SEEDS_MAX {
+                return Err(form());
+            }
+            (first..=last).collect()
+        }
+        None => text.split(',').map(seed).collect::<Result<Vec<u64>, String>>()?,
+    };
+    let mut distinct = seeds.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    match distinct.len() == seeds.len() && seeds.len() as u64 <= SEEDS_MAX {
+        true => Ok(Seeds(seeds)),
+        false => Err(form()),
+    }
+}
+
 fn seeds(text: &str) -> Result<usize, String> {
     whole_number(text, 1..=SEEDS_MAX)
 }
@@ -247,7 +377,6 @@ mod tests {
         for default in [
             spec.engine.clone(),
             spec.workload.to_string(),
-            spec.load.to_string(),
             spec.plan.clone(),
             spec.hosts.to_string(),
             spec.partitions.to_string(),
@@ -256,7 +385,19 @@ mod tests {
         ] {
             assert!(help.contains(&format!("[default: {default}]")), "{default}: {help}");
         }
+        let load = format!("that of the workload; {} for hello]", spec.load);
+        assert!(help.contains(&load), "{help}");
         assert!(spec.settings.is_empty());
+    }
+
+    #[test]
+    fn seeds_are_a_range_or_a_list() {
+        assert_eq!(seed_list("1..3"), Ok(Seeds(vec![1, 2, 3])));
+        assert_eq!(seed_list("7"), Ok(Seeds(vec![7])));
+        assert_eq!(seed_list("9,1"), Ok(Seeds(vec![9, 1])));
+        for bad in ["", "..", "3..1", "1..", "a", "1,1", "1..100000", "1,,2", "-1..2"] {
+            assert!(seed_list(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -110,7 +110,13 @@ impl From<DivergeError> for Failure {
 /// The failure behind an error of the argument parser, as one line that says where help is.
 pub(crate) fn of_arguments(error: &clap::Error, arguments: &[OsString]) -> Failure {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        let missing = "a command is missing: run, list, diverge or figure; see 'sim --help'";
+        let missing = match help_command(arguments).as_str() {
+            help @ "sim definition --help" => format!("a command is missing: check; see '{help}'"),
+            help => format!(
+                "a command is missing: run, compare, list, definition, diverge or figure; see \
+                 '{help}'"
+            ),
+        };
         return Failure::input(anyhow::Error::msg(missing));
     }
     if error.kind() == ErrorKind::InvalidUtf8 {
@@ -126,7 +132,8 @@ pub(crate) fn of_arguments(error: &clap::Error, arguments: &[OsString]) -> Failu
 /// The command whose help speaks of what was asked for.
 fn help_command(arguments: &[OsString]) -> String {
     let command = arguments.get(1).and_then(|argument| argument.to_str());
-    match command.filter(|name| ["run", "list", "diverge", "figure"].contains(name)) {
+    const COMMANDS: [&str; 6] = ["run", "compare", "list", "definition", "diverge", "figure"];
+    match command.filter(|name| COMMANDS.contains(name)) {
         Some(name) => format!("sim {name} --help"),
         None => "sim --help".to_owned(),
     }

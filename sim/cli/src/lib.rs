@@ -59,6 +59,8 @@ fn run(arguments: &[OsString]) -> Result<(), Failure> {
     match cli.command {
         Command::Run(asked) => commands::run::run(&asked),
         Command::List(asked) => commands::list::list(&asked),
+        Command::Compare(asked) => commands::compare::compare(&asked),
+        Command::Definition(asked) => commands::definition::definition(&asked),
         Command::Diverge(asked) => commands::diverge::diverge(&asked),
         Command::Figure(asked) => commands::figure::figure(&asked),
     }

@@ -47,7 +47,7 @@ pub(crate) fn command_lines(spec: &RunSpec, columns: usize, indent: usize) -> St
 }
 
 /// `word` as a shell takes it unchanged.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-./:=,@%+".contains(letter);
     match !word.is_empty() && word.chars().all(plain) {
         true => word.to_owned(),

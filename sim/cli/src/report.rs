@@ -19,7 +19,7 @@ const WIDE: usize = 60;
 /// The whole summary.
 pub(crate) fn of_run(spec: &RunSpec, outcome: &RunOutcome, look: Look) -> String {
     let summary = &outcome.summary;
-    let page = Page { summary, look };
+    let page = Page { summary, jobs: outcome.jobs, look };
     let sections = [
         page.title(spec),
         page.orchestrations(),
@@ -35,6 +35,8 @@ pub(crate) fn of_run(spec: &RunSpec, outcome: &RunOutcome, look: Look) -> String
 
 struct Page<'a> {
     summary: &'a Summary,
+    /// Whether the load runs jobs, not orchestrations.
+    jobs: bool,
     look: Look,
 }
 
@@ -69,7 +71,9 @@ impl Page<'_> {
             spec.profile,
             spec.seed
         );
-        let mut text = format!("{}\n{}", self.look.heading(&title), self.wrapped(&where_it_ran));
+        let title = text::wrap(&title, self.look.columns, 0, 0);
+        let title = self.look.heading(title.trim_end());
+        let mut text = format!("{title}\n{}", self.wrapped(&where_it_ran));
         if !spec.settings.is_empty() {
             let settings = spec.settings.iter().map(|(key, value)| format!("{key}={value}"));
             text += &self.wrapped(&format!("set {}", settings.collect::<Vec<_>>().join(" ")));
@@ -78,24 +82,37 @@ impl Page<'_> {
     }
 
     fn orchestrations(&self) -> String {
-        let Summary { orchestrations: counts, throughput_per_s, virtual_seconds, .. } =
+        let Summary { orchestrations: counts, throughput_per_s, work, virtual_seconds, .. } =
             self.summary;
         let row = |name: &str, value: String| vec![name.to_owned(), value];
-        let rows = [
+        let mut rows = vec![
             row("started", counts.started.to_string()),
             row("completed", counts.completed.to_string()),
             row("failed", counts.failed.to_string()),
-            row("completed per second", number(*throughput_per_s, 2)),
-            row("virtual time, s", number(Some(*virtual_seconds), 2)),
         ];
-        self.section("Orchestrations", &self.table(&["", ""], &rows))
+        if counts.terminated > 0 {
+            rows.push(row("terminated", counts.terminated.to_string()));
+        }
+        rows.push(row("completed per second", number(*throughput_per_s, 2)));
+        if work.total != counts.completed as f64 {
+            rows.push(row(&work.unit, number(Some(work.total), 0)));
+            rows.push(row(&format!("{} per second", work.unit), number(work.per_s, 2)));
+        }
+        let others = self.summary.other_instances_ended;
+        if others > 0 {
+            rows.push(row("other instances ended", others.to_string()));
+        }
+        rows.push(row("virtual time, s", number(Some(*virtual_seconds), 2)));
+        let heading = if self.jobs { "Jobs" } else { "Orchestrations" };
+        self.section(heading, &self.table(&["", ""], &rows))
     }
 
     fn latency(&self) -> String {
         let Summary { latency_ms: engine, client_latency_ms: client, .. } = self.summary;
+        let own = if self.jobs { "job" } else { "engine" };
         let heading: &[&str] = match client {
-            Some(_) => &["", "engine", "client"],
-            None => &["", "engine"],
+            Some(_) => &["", own, "client"],
+            None => &["", own],
         };
         let of_client = client.as_ref().map(percentiles);
         let rows: Vec<Vec<String>> = percentiles(engine)
@@ -107,19 +124,21 @@ impl Page<'_> {
                 row
             })
             .collect();
-        let meaning = match client {
-            Some(_) => {
-                "engine: from created to last updated. client: from the intended request to the \
-                 answer."
-            }
-            None => "engine: from created to last updated. No client waits in a batch.",
+        let own = match self.jobs {
+            true => "job: the duration that it reports, as its benchmark defines it.",
+            false => "engine: from created to last updated.",
         };
-        self.section("Latency, ms", &(self.table(heading, &rows) + &self.wrapped(meaning)))
+        let clients = match client {
+            Some(_) => "client: from the intended request to the answer.",
+            None => "No client waits in a batch.",
+        };
+        let meaning = self.wrapped(&format!("{own} {clients}"));
+        self.section("Latency, ms", &(self.table(heading, &rows) + &meaning))
     }
 
     /// Categories without time are left out.
     fn breakdown(&self) -> String {
-        let parts = &self.summary.breakdown_ms;
+        let Some(parts) = &self.summary.breakdown_ms else { return String::new() };
         let total: f64 = parts.values().sum();
         if total <= 0.0 {
             return String::new();
@@ -154,12 +173,14 @@ impl Page<'_> {
             operations.iter().map(|(name, count)| row(name, *count, carried(name))).collect();
         rows.push(row("total", total, operations.keys().map(carried).sum()));
         let columns: &[&str] = match self.wide() {
+            true if self.jobs => &["", "count", "per job", "kB per job"],
             true => &["", "count", "per orchestration", "kB per orchestration"],
             false => &["", "count", "each"],
         };
         let mut text = self.table(columns, &rows);
         if !self.wide() {
-            text += &self.wrapped("each: per completed orchestration");
+            let what = if self.jobs { "job" } else { "orchestration" };
+            text += &self.wrapped(&format!("each: per completed {what}"));
         }
         self.section(heading, &text)
     }
@@ -175,7 +196,11 @@ impl Page<'_> {
             row("reserved", cost.reserved_usd),
             row("total", cost.total_usd()),
         ];
-        let each = if self.wide() { "per million orchestrations" } else { "per million" };
+        let each = match (self.wide(), self.jobs) {
+            (true, true) => "per million jobs",
+            (true, false) => "per million orchestrations",
+            (false, _) => "per million",
+        };
         let heading = ["", "this run", each];
         self.section("Cost, US dollars", &self.table(&heading, &rows))
     }
@@ -300,6 +325,24 @@ mod tests {
     }
 
     #[test]
+    fn a_job_is_called_one() {
+        let spec = RunSpec {
+            engine: "in-memory".to_owned(),
+            ..RunSpec::of("counter:signals=10".parse().expect("a workload"))
+        };
+        let checked = spec.check().expect("a specification");
+        let outcome = run::run(&checked, &Progress::default()).expect("a run");
+        for columns in [40, 80] {
+            let text = of_run(&spec, &outcome, look(columns));
+            assert!(text.lines().all(|line| line.chars().count() <= columns), "{text}");
+            for words in ["\nJobs\n", "\n  signals ", "signals per second", "job: the duration"] {
+                assert!(text.contains(words), "{words}: {text}");
+            }
+            assert!(!text.contains("Where the latency goes"), "{text}");
+        }
+    }
+
+    #[test]
     fn a_batch_has_no_client_latency() {
         let (spec, outcome) = outcome("in-memory", "batch:3");
         let text = of_run(&spec, &outcome, look(80));
@@ -314,7 +357,7 @@ mod tests {
         outcome.summary.throughput_per_s = None;
         outcome.summary.latency_ms =
             Percentiles { p50: None, p90: None, p95: None, p99: None, p99_9: None, max: None };
-        outcome.summary.breakdown_ms.values_mut().for_each(|mean| *mean = 0.0);
+        outcome.summary.breakdown_ms = None;
         let text = of_run(&spec, &outcome, look(80));
         assert!(
             text.contains("completed per second") && text.contains("  p50         -\n"),

@@ -37,7 +37,9 @@ fn unknown_names() {
         ),
         (
             &["run", "--workload", "helo"],
-            "unknown workload \"helo\": did you mean \"hello\"? valid: hello, sequence",
+            "unknown workload \"helo\": did you mean \"hello\"? valid: bank, collision, counter, \
+             definition, fanout, filehash, hello, imagerecognition, periodic, producerconsumer, \
+             semaphore, sequence, store, wordcount",
         ),
         (
             &["run", "--workload", "hello:lenght=5"],
@@ -54,7 +56,8 @@ fn unknown_names() {
         ),
         (
             &["run", "--profile", "azure-2021"],
-            "unknown profile \"azure-2021\": did you mean \"azure-2021-10\"? valid: azure-2021-10",
+            "unknown profile \"azure-2021\": did you mean \"azure-2021-10\"? valid: azure-2021-10, \
+             azure-2021-02",
         ),
         (
             &["run", "--set", "netherit.speculation=none"],
@@ -73,7 +76,7 @@ fn unknown_names() {
         (
             &["figure", "hello-latency"],
             "unknown figure \"hello-latency\": did you mean \"netherite-hello-latency\"? valid: \
-             netherite-hello-latency, netherite-hello-throughput",
+             netherite-hello-latency, netherite-hello-throughput, netherite-maxima, predictions",
         ),
     ] {
         refused(arguments, message);
@@ -83,7 +86,10 @@ fn unknown_names() {
 #[test]
 fn unknown_commands_and_flags() {
     for (arguments, message) in [
-        (&[][..], "a command is missing: run, list, diverge or figure; see 'sim --help'"),
+        (
+            &[][..],
+            "a command is missing: run, compare, list, definition, diverge or figure; see 'sim --help'",
+        ),
         (
             &["runn"],
             "unrecognized subcommand 'runn'; a similar subcommand exists: 'run'; see 'sim --help'",

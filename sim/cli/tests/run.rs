@@ -39,6 +39,8 @@ fn json_is_one_object_with_the_documented_keys() {
             "orchestrations",
             "virtual_seconds",
             "throughput_per_s",
+            "work",
+            "other_instances_ended",
             "latency_ms",
             "client_latency_ms",
             "operations",
@@ -54,7 +56,7 @@ fn json_is_one_object_with_the_documented_keys() {
     assert_eq!(summary["seed"], 7);
     let digest = summary["digest"].as_str().expect("a text");
     assert!(digest.len() == 32 && digest.chars().all(|digit| digit.is_ascii_hexdigit()));
-    for key in ["started", "completed", "failed"] {
+    for key in ["started", "completed", "failed", "terminated"] {
         assert!(summary["orchestrations"][key].is_u64(), "{key}");
     }
     for latency in ["latency_ms", "client_latency_ms"] {

@@ -5,11 +5,12 @@
 //! are not judged.
 
 use crate::recorder::{Problems, Recording};
-use crate::workload::Naming;
+use crate::workload::{EntityStates, Orchestrations};
 use serde::{Deserialize, Serialize};
 use sim_model::engine::{Delivery, Guarantees};
 use sim_model::graph::checks::{self, Finding};
 use sim_model::graph::{Graph, Progress, WorkItemKind};
+use sim_model::time::Timestamp;
 
 /// What a check says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,19 +53,52 @@ impl Check {
     }
 }
 
-/// All checks of a run, always the same ones in the same order.
-pub(crate) fn all(
-    graph: &Graph,
-    guarantees: &Guarantees,
-    recording: &Recording,
-    naming: Naming,
-) -> Vec<Check> {
+/// What was found out about the workload's entities.
+pub(crate) enum Entities {
+    /// Their states; none if the workload names no entities.
+    Read(EntityStates),
+    /// The engine did not tell: why, for a person.
+    Unreadable(String),
+    /// The run was not over.
+    NotRead,
+}
+
+impl Entities {
+    /// The states that were read.
+    pub(crate) fn into_states(self) -> EntityStates {
+        match self {
+            Entities::Read(states) => states,
+            Entities::Unreadable(_) | Entities::NotRead => EntityStates::new(),
+        }
+    }
+}
+
+/// What a run is judged by.
+pub(crate) struct Evidence<'a> {
+    /// The record of work items.
+    pub(crate) graph: &'a Graph,
+    /// The instant at which the run had come to rest.
+    pub(crate) at: Timestamp,
+    /// What the engine promises.
+    pub(crate) guarantees: &'a Guarantees,
+    /// What load and engine reported.
+    pub(crate) recording: &'a Recording,
+    /// What was started.
+    pub(crate) orchestrations: &'a Orchestrations,
+    /// What became of entities.
+    pub(crate) entities: &'a Entities,
+}
+
+/// All checks of a run, always the same ones in the same order, but for `entities`, which is there
+/// if the workload names entities.
+pub(crate) fn all(evidence: &Evidence<'_>) -> Vec<Check> {
+    let Evidence { graph, at, guarantees, recording, orchestrations, entities } = *evidence;
     let at_rest = recording.unfinished() == 0;
     let (steps, tasks) = committed(graph);
     let sent = u64::from(graph.client_messages()) + produced(graph);
     let passed_steps = format!("{steps} steps committed");
     let exactly = |delivery| delivery == Delivery::ExactlyOnce;
-    vec![
+    let mut all = vec![
         rule(
             "exactly-once-steps",
             exactly(guarantees.steps),
@@ -79,19 +113,25 @@ pub(crate) fn all(
         ),
         if at_rest {
             let passed = format!("{sent} messages sent");
-            rule("no-message-lost", true, &checks::no_message_lost(graph), passed)
+            rule("no-message-lost", true, &checks::no_message_lost(graph, at), passed)
         } else {
             let detail = "not judged: the run did not come to rest".to_owned();
             Check::new("no-message-lost", Verdict::Observed, detail)
         },
         rule("serial-instances", true, &checks::serial_instances(graph), passed_steps),
         rule(
+            "no-timer-early",
+            true,
+            &checks::no_timer_early(graph),
+            format!("{} messages sent for later", graph.timers()),
+        ),
+        rule(
             "causally-consistent-commit",
             guarantees.causally_consistent_commit,
             &checks::causally_consistent_commit(graph),
             format!("{} commits", graph.commits()),
         ),
-        completion(recording, naming),
+        completion(recording, orchestrations),
         problems(
             "results",
             &recording.result_problems,
@@ -100,9 +140,35 @@ pub(crate) fn all(
         problems(
             "breakdown",
             &recording.breakdown_problems,
-            format!("parts sum to the latency in all {} orchestrations", recording.ended()),
+            format!("parts sum to the latency in all {} orchestrations", recording.broken_down),
         ),
-    ]
+    ];
+    all.extend(entity_states(orchestrations, recording.started(), entities));
+    all
+}
+
+/// Whether the final states of entities are as the workload expects.
+fn entity_states(
+    orchestrations: &Orchestrations,
+    started: u64,
+    entities: &Entities,
+) -> Option<Check> {
+    let check = |verdict, detail| Some(Check::new("entities", verdict, detail));
+    match entities {
+        Entities::Read(states) if states.is_empty() => None,
+        Entities::Read(states) => match orchestrations.workload().check_entities(started, states) {
+            Ok(()) => {
+                let passed = format!("{} states are as the workload expects", states.len());
+                check(Verdict::Pass, passed)
+            }
+            Err(problem) => check(Verdict::Fail, problem),
+        },
+        Entities::Unreadable(problem) => check(Verdict::Fail, problem.clone()),
+        Entities::NotRead => {
+            let detail = "not judged: the run did not come to rest".to_owned();
+            check(Verdict::Observed, detail)
+        }
+    }
 }
 
 fn committed(graph: &Graph) -> (u64, u64) {
@@ -145,7 +211,7 @@ fn problems(name: &str, problems: &Problems, passed: String) -> Check {
 }
 
 /// Whether everything that was started has ended, once, and everyone who waited was answered.
-fn completion(recording: &Recording, naming: Naming) -> Check {
+fn completion(recording: &Recording, orchestrations: &Orchestrations) -> Check {
     let mut faults = Vec::new();
     let unfinished = recording.unfinished();
     if unfinished > 0 {
@@ -154,7 +220,7 @@ fn completion(recording: &Recording, naming: Naming) -> Check {
         let first: Vec<String> = (0..recording.records.len())
             .filter(running)
             .take(3)
-            .map(|index| naming.instance(index as u64).to_string())
+            .map(|index| orchestrations.instance(index as u64).to_string())
             .collect();
         let started = recording.started();
         let first = first.join(", ");

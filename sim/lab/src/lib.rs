@@ -15,6 +15,8 @@
 #![forbid(unsafe_code)]
 
 pub mod checks;
+pub mod compare;
+pub mod definition;
 pub mod diverge;
 pub mod experiment;
 pub mod figure;
@@ -30,6 +32,12 @@ pub mod span;
 pub mod spec;
 pub mod suggest;
 pub mod summary;
+pub mod trial;
 pub mod workload;
 
 pub use recorder::{Outcome, Record};
+
+/// The code of the programmer's guide, compiled and run with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide.md")]
+mod guide {}

@@ -6,10 +6,13 @@
 //!   1 us to 1 h: values are off by less than 0.1 %, and never above the true maximum.
 //! - **Throughput** is what the published benchmark defines: completed orchestrations by the time
 //!   from the earliest creation to the latest update. Without any duration there is no throughput.
+//!   It is also given in the workload's own unit, such as signals or words.
 //!
-//! Only orchestrations that completed count. Units: milliseconds, orchestrations a second.
+//! What is said of orchestrations holds for jobs. Only those that completed count. Units: milliseconds, orchestrations a second.
 
 use crate::recorder::{Outcome, Record};
+use crate::summary::Work;
+use crate::workload::Unit;
 use hdrhistogram::Histogram;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -156,27 +159,33 @@ pub fn client_latencies(records: &[Record]) -> Latencies {
 
 /// Completed orchestrations a second, from the earliest creation to the latest update.
 pub fn throughput_per_s(records: &[Record]) -> Option<f64> {
-    let first = completed(records).map(|record| record.created).min()?;
-    let last = completed(records).map(|record| record.last_updated).max()?;
-    let duration = last.since(first);
-    if duration.is_zero() {
-        return None;
-    }
-    Some(round(completed(records).count() as f64 / duration.as_secs_f64(), 3))
+    work(records, Unit::orchestrations()).per_s
 }
 
-/// The mean time for each category in milliseconds; together they are the mean latency.
-pub fn mean_breakdown_ms(records: &[Record]) -> IndexMap<String, f64> {
+/// What completed in this unit, and how much a second, from the earliest creation to the latest
+/// update.
+pub fn work(records: &[Record], unit: Unit) -> Work {
+    let total = completed(records).count() as f64 * unit.per_orchestration;
+    let duration = || {
+        let first = completed(records).map(|record| record.created).min()?;
+        let last = completed(records).map(|record| record.last_updated).max()?;
+        Some(last.since(first)).filter(|duration| !duration.is_zero())
+    };
+    let per_s = duration().map(|duration| round(total / duration.as_secs_f64(), 3));
+    Work { unit: unit.name.to_owned(), total: round(total, 3), per_s }
+}
+
+/// The mean time for each category in milliseconds; together they are the mean latency. Absent if
+/// nothing that completed has a breakdown.
+pub fn mean_breakdown_ms(records: &[Record]) -> Option<IndexMap<String, f64>> {
     let (mut sum, mut count) = (Timing::default(), 0_u64);
-    for record in completed(records) {
-        sum.merge(&record.timing);
+    for timing in completed(records).filter_map(|record| record.timing.as_ref()) {
+        sum.merge(timing);
         count += 1;
     }
-    let mean = |category| match count {
-        0 => 0.0,
-        _ => round(nanos(sum.get(category)) as f64 / count as f64 / 1e6, 6),
-    };
-    Category::ALL.map(|category| (category.name().to_owned(), mean(category))).into_iter().collect()
+    let mean = |category| round(nanos(sum.get(category)) as f64 / count as f64 / 1e6, 6);
+    let named = |category: Category| (category.name().to_owned(), mean(category));
+    (count > 0).then(|| Category::ALL.map(named).into_iter().collect())
 }
 
 /// `value` rounded to `digits` after the point: what is written has the same bytes everywhere.
@@ -193,7 +202,7 @@ mod tests {
     fn record(created_ms: u64, last_updated_ms: u64) -> Record {
         let (created, last_updated) =
             (Timestamp::from_millis(created_ms), Timestamp::from_millis(last_updated_ms));
-        let timing = Timing::of(Category::Cpu, last_updated.since(created));
+        let timing = Some(Timing::of(Category::Cpu, last_updated.since(created)));
         Record { created, last_updated, timing, outcome: Outcome::Completed, ..Record::default() }
     }
 
@@ -218,7 +227,9 @@ mod tests {
         assert_eq!(engine_latencies(&[]).percentiles(), Percentiles::default());
         assert_eq!(throughput_per_s(&[]), None);
         assert_eq!(throughput_per_s(&[record(5, 5)]), None, "a zero duration");
-        assert!(mean_breakdown_ms(&[]).values().all(|mean| *mean == 0.0));
+        assert_eq!(mean_breakdown_ms(&[]), None);
+        let job = Record { timing: None, ..record(0, 5) };
+        assert_eq!(mean_breakdown_ms(&[job]), None, "a job");
         let running = Record { outcome: Outcome::Running, ..record(0, 5) };
         assert_eq!(engine_latencies(&[running]).count(), 0);
     }
@@ -238,7 +249,9 @@ mod tests {
 
     #[test]
     fn the_breakdown_sums_to_the_mean_latency() {
-        let breakdown = mean_breakdown_ms(&[record(0, 10), record(0, 20)]);
+        let job = Record { timing: None, ..record(0, 100) };
+        let records = [record(0, 10), job, record(0, 20)];
+        let breakdown = mean_breakdown_ms(&records).expect("two have a breakdown");
         assert_eq!(breakdown.len(), Category::COUNT);
         assert_eq!(breakdown["cpu"], 15.0);
         assert_eq!(breakdown.values().sum::<f64>(), 15.0);

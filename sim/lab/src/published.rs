@@ -4,7 +4,7 @@
 //! embedded, so that a figure does not depend on the folder a run is started from. They are drawn
 //! and tabulated beside simulated results; no simulated run reads them.
 //!
-//! Units: latencies in milliseconds, throughput in orchestrations a second.
+//! Units: latencies in milliseconds, throughput in orchestrations a second unless a row names another.
 
 use csv::StringRecord;
 
@@ -14,6 +14,8 @@ pub const LATENCY_PERCENTILES_CSV: &str =
 /// `throughput-runs.csv`, byte for byte.
 pub const THROUGHPUT_RUNS_CSV: &str =
     include_str!("../../../experiments/published/throughput-runs.csv");
+/// `tables.csv`, byte for byte.
+pub const TABLES_CSV: &str = include_str!("../../../experiments/published/tables.csv");
 
 /// Measured latency percentiles of one series: one system under one workload.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,6 +65,23 @@ pub struct ThroughputRun {
     pub mean: f64,
     /// Orchestrations in a run (median over the repetitions).
     pub size: f64,
+}
+
+/// An estimate of the highest rate of one worker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PublishedMaximum {
+    /// The document it is from.
+    pub source: String,
+    /// The engine, as the document names it.
+    pub engine: String,
+    /// Hosting plan, for example `EP2`.
+    pub plan: String,
+    /// The scenario, as the document names it.
+    pub scenario: String,
+    /// The rate, a second.
+    pub per_s: f64,
+    /// What is counted: `activities/s`, `signals/s`, `orch/s`.
+    pub unit: String,
 }
 
 /// A published file that is not as it should be.
@@ -116,6 +135,29 @@ pub fn latency_series() -> Result<Vec<LatencySeries>, PublishedError> {
 /// [`PublishedError`], naming line and column; never for the file as committed (a test).
 pub fn throughput_runs() -> Result<Vec<ThroughputRun>, PublishedError> {
     parse_throughput(THROUGHPUT_RUNS_CSV)
+}
+
+/// The maxima on one worker in the embedded `tables.csv`, in the order of the file.
+///
+/// # Errors
+/// [`PublishedError`], naming line and column; never for the file as committed (a test).
+pub fn single_worker_maxima() -> Result<Vec<PublishedMaximum>, PublishedError> {
+    let table = Table::read("tables.csv", TABLES_CSV)?;
+    let mut maxima = Vec::new();
+    for row in &table.rows {
+        if row.text(&table, "table")? != "max-single-worker" {
+            continue;
+        }
+        maxima.push(PublishedMaximum {
+            source: row.text(&table, "source")?,
+            engine: row.text(&table, "engine")?,
+            plan: row.text(&table, "plan")?,
+            scenario: row.text(&table, "workload")?,
+            per_s: row.number(&table, "value")?,
+            unit: row.text(&table, "unit")?,
+        });
+    }
+    Ok(maxima)
 }
 
 /// Columns of percentiles and the fraction each stands for.
@@ -285,6 +327,17 @@ mod tests {
             assert!(series.percentiles.is_sorted(), "{}", series.series);
         }
         assert_eq!(all[0].at(0.42), None);
+    }
+
+    #[test]
+    fn the_embedded_maxima_are_read() {
+        let all = single_worker_maxima().unwrap();
+        assert_eq!(all.len(), 12);
+        let signals = all.iter().find(|known| known.unit == "signals/s" && known.plan == "EP2");
+        let signals = signals.expect("scenario C on EP2");
+        assert_eq!((signals.per_s, &*signals.engine), (1400.0, "Netherite"));
+        assert_eq!(signals.scenario, "C signals to one entity");
+        assert_eq!(signals.source, "netherite gh-pages docs/scenarios.md");
     }
 
     #[test]

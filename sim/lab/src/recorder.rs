@@ -1,14 +1,18 @@
-//! What a run is measured by: every orchestration's times, results, and the breakdown of its
-//! latency.
+//! What a run is measured by: the times and the result of every orchestration or job of the load,
+//! and the breakdown of its latency.
 //!
-//! The recorder listens: to the load (what was asked for, when, and when the answer came) and to
-//! the engine (what ended, when, and how). It also knows when a run is over: the load has ended,
-//! everything that was started has ended, and everyone who waits has been answered.
+//! The recorder listens: to the load (what was asked for, when, and when the answer came; how a
+//! job ended) and to the engine (what ended, when, and how). Orchestrations that the load did not
+//! start (sub-orchestrations, those that jobs, entities and other orchestrations start) are counted
+//! apart. It also knows when a run is over: the load has ended, everything that it started has
+//! ended, and everyone who waits has been answered.
 
 use crate::progress::Progress;
-use crate::workload::{Orchestrations, launcher};
+use crate::workload::{JobResult, Orchestrations, Start};
 use sim_model::engine::{ClientError, Completion};
-use sim_model::ledger::Timing;
+use sim_model::error::ApplicationError;
+use sim_model::id::{EntityId, InstanceId};
+use sim_model::ledger::{Category, Timing};
 use sim_model::orchestration::RuntimeStatus;
 use sim_model::time::{Timestamp, nanos};
 use sim_world::kernel::{Kernel, Notify};
@@ -19,7 +23,7 @@ use std::time::Duration;
 /// How many problems of one sort are kept in words; the rest are counted.
 const PROBLEMS_KEPT: usize = 3;
 
-/// How an orchestration stands.
+/// How an orchestration or job stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Outcome {
     /// It has not ended.
@@ -29,6 +33,8 @@ pub enum Outcome {
     Completed,
     /// It ended with an error.
     Failed,
+    /// It was ended from outside.
+    Terminated,
 }
 
 impl Outcome {
@@ -38,25 +44,35 @@ impl Outcome {
             Outcome::Running => "running",
             Outcome::Completed => "completed",
             Outcome::Failed => "failed",
+            Outcome::Terminated => "terminated",
+        }
+    }
+
+    fn of(status: &RuntimeStatus) -> Outcome {
+        match status {
+            RuntimeStatus::Running | RuntimeStatus::Suspended => Outcome::Running,
+            RuntimeStatus::Completed(_) => Outcome::Completed,
+            RuntimeStatus::Failed(_) => Outcome::Failed,
+            RuntimeStatus::Terminated(_) => Outcome::Terminated,
         }
     }
 }
 
-/// One orchestration, as measured.
+/// One orchestration or job of the load, as measured.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Record {
     /// When its start was intended: the arrival of an open load, the request of a closed one.
     pub intended: Timestamp,
-    /// The engine's creation time.
+    /// The engine's creation time; of a job, when its measured work began.
     pub created: Timestamp,
-    /// The engine's time of the last update.
+    /// The engine's time of the last update; of a job, when its measured work ended.
     pub last_updated: Timestamp,
     /// From the intended start to the answer, if a client waited and got one.
     pub client_latency: Option<Duration>,
     /// How it stands.
     pub outcome: Outcome,
-    /// Where its latency went; the parts sum to it.
-    pub timing: Timing,
+    /// Where its latency went; the parts sum to it. Absent until it has ended, and for jobs.
+    pub timing: Option<Timing>,
 }
 
 impl Record {
@@ -87,27 +103,32 @@ impl Problems {
 /// Everything recorded in one run.
 #[derive(Default)]
 pub(crate) struct Recording {
-    /// Orchestrations by index.
+    /// Orchestrations and jobs by index.
     pub(crate) records: Vec<Record>,
     /// Orchestrations whose start was refused.
     pub(crate) refused: u64,
     pub(crate) completed: u64,
     pub(crate) failed: u64,
+    pub(crate) terminated: u64,
+    /// Instances that ended and were not started by the load.
+    pub(crate) others_ended: u64,
     pub(crate) answered: u64,
-    pub(crate) launchers_expected: u64,
-    pub(crate) launchers_ended: u64,
     /// Requests that were not served as they should be.
     pub(crate) client_problems: Problems,
     /// Results that are not what the workload expects.
     pub(crate) result_problems: Problems,
-    /// Reports of the engine that cannot be: of an unknown instance, or a second end.
+    /// Reports that cannot be: a second end, an end before any start, times that run backwards.
     pub(crate) report_problems: Problems,
+    /// Orchestrations that have a breakdown.
+    pub(crate) broken_down: u64,
     /// Breakdowns that do not sum to the latency.
     pub(crate) breakdown_problems: Problems,
-    /// Hash over all completions in their order.
+    /// Hash over all ends in their order.
     pub(crate) completions: blake3::Hasher,
     /// Hash over all results, whatever their order.
     pub(crate) results: u128,
+    /// How each orchestration or job ended, by index, if that is kept.
+    pub(crate) kept: Option<Vec<RuntimeStatus>>,
     /// Orchestrations started and ended, by second.
     pub(crate) started_per_second: Vec<u32>,
     pub(crate) ended_per_second: Vec<u32>,
@@ -120,9 +141,9 @@ impl Recording {
         self.records.len() as u64 - self.refused
     }
 
-    /// Orchestrations that have ended, in either way.
+    /// Orchestrations that have ended, in whichever way.
     pub(crate) fn ended(&self) -> u64 {
-        self.completed + self.failed
+        self.completed + self.failed + self.terminated
     }
 
     /// Orchestrations that were started and have not ended.
@@ -148,25 +169,32 @@ struct Inner {
     orchestrations: Orchestrations,
     progress: Progress,
     clients_wait: bool,
+    /// Whether the load starts orchestrations, and no jobs.
+    loads_orchestrations: bool,
     recording: RefCell<Recording>,
     over: Cell<bool>,
     over_notify: Notify,
 }
 
 impl Recorder {
-    /// A recorder of a run whose load has clients that wait for answers, or none.
+    /// A recorder of a run whose load has clients that wait for answers, or none. If asked to it
+    /// keeps all results, not only their hash.
     pub(crate) fn new(
         kernel: &Kernel,
         orchestrations: &Orchestrations,
         progress: &Progress,
         clients_wait: bool,
+        keep_results: bool,
     ) -> Recorder {
+        let kept = keep_results.then(Vec::new);
+        let start = orchestrations.workload().start();
         Recorder(Rc::new(Inner {
+            loads_orchestrations: matches!(start, Start::Orchestration(_)),
             kernel: kernel.clone(),
             orchestrations: orchestrations.clone(),
             progress: progress.clone(),
             clients_wait,
-            recording: RefCell::default(),
+            recording: RefCell::new(Recording { kept, ..Recording::default() }),
             over: Cell::new(false),
             over_notify: kernel.notify(),
         }))
@@ -200,11 +228,6 @@ impl Recorder {
         self.check_over();
     }
 
-    /// This many launchers will be started besides the orchestrations.
-    pub(crate) fn expect_launchers(&self, count: u64) {
-        self.0.recording.borrow_mut().launchers_expected += count;
-    }
-
     /// The engine answered a request to start.
     pub(crate) fn start_answered(&self, answer: &Result<(), ClientError>) {
         let Err(error) = answer else { return };
@@ -218,6 +241,15 @@ impl Recorder {
         self.check_over();
     }
 
+    /// The engine answered a signal to a launcher. If it was refused, the orchestrations it was to
+    /// start never end, which the run's bound and the check `completion` tell.
+    pub(crate) fn launcher_answered(&self, launcher: &EntityId, answer: &Result<(), ClientError>) {
+        let Err(error) = answer else { return };
+        let now = self.0.kernel.now();
+        let mut recording = self.0.recording.borrow_mut();
+        recording.client_problems.note(|| format!("a signal to {launcher} at {now}: {error}"));
+    }
+
     /// The client that asked for an orchestration was answered.
     pub(crate) fn answered(&self, index: u64, answer: &Result<(), ClientError>) {
         let now = self.0.kernel.now();
@@ -227,7 +259,7 @@ impl Recorder {
         match answer {
             Ok(()) => record.client_latency = Some(now.since(record.intended)),
             Err(error) => {
-                let instance = self.0.orchestrations.naming().instance(index);
+                let instance = self.0.orchestrations.instance(index);
                 recording.client_problems.note(|| format!("{instance} at {now}: {error}"));
             }
         }
@@ -237,31 +269,21 @@ impl Recorder {
 
     /// The engine reports the end of an instance.
     pub(crate) fn ended(&self, completion: &Completion) {
-        let mut recording = self.0.recording.borrow_mut();
-        if launcher::is_launcher(&completion.instance) {
-            recording.launchers_ended += 1;
-            if let RuntimeStatus::Failed(error) = &completion.status {
-                let instance = &completion.instance;
-                recording.result_problems.note(|| format!("{instance} failed with {error}"));
-            }
-        } else {
-            self.record_end(&mut recording, completion);
-        }
-        drop(recording);
+        self.instance_ended(&mut self.0.recording.borrow_mut(), completion);
         self.check_over();
     }
 
-    fn record_end(&self, recording: &mut Recording, completion: &Completion) {
+    fn instance_ended(&self, recording: &mut Recording, completion: &Completion) {
         let Completion { instance, created, last_updated, status, ledger } = completion;
-        let index = self.0.orchestrations.naming().index_of(instance);
-        let Some(index) = index.filter(|index| *index < recording.records.len() as u64) else {
-            recording.report_problems.note(|| format!("{instance} ended and was never started"));
+        let index = match self.0.loads_orchestrations {
+            true => self.0.orchestrations.index_of(instance),
+            false => None,
+        };
+        let Some(index) = index else {
+            recording.others_ended += 1;
+            hash_end(recording, instance, [*created, *last_updated], &hash_of_result(0, status));
             return;
         };
-        if recording.records[index as usize].outcome != Outcome::Running {
-            recording.report_problems.note(|| format!("{instance} ended a second time"));
-            return;
-        }
         let timing = ledger.settle(*created, *last_updated);
         let latency = last_updated.since(*created);
         if timing.total() != latency || last_updated < created {
@@ -269,23 +291,92 @@ impl Recorder {
                 .breakdown_problems
                 .note(|| format!("{instance}: parts of {:?}, latency {latency:?}", timing.total()));
         }
-        let outcome = match status {
-            RuntimeStatus::Completed(_) => Outcome::Completed,
-            _ => Outcome::Failed,
+        recording.broken_down += 1;
+        let times = [*created, *last_updated];
+        self.record_end(recording, index, instance, times, status, Some(timing));
+    }
+
+    /// The front end reports the end of a job that began at `began`.
+    pub(crate) fn job_ended(
+        &self,
+        index: u64,
+        began: Timestamp,
+        result: Result<JobResult, String>,
+    ) {
+        let now = self.0.kernel.now();
+        let (times, status) = match result {
+            Ok(JobResult { started, ended, result }) => {
+                ([started, ended], RuntimeStatus::Completed(result))
+            }
+            Err(problem) => ([began, now], RuntimeStatus::Failed(ApplicationError::user(problem))),
         };
-        let record = &mut recording.records[index as usize];
-        *record =
-            Record { created: *created, last_updated: *last_updated, outcome, timing, ..*record };
+        let instance = self.0.orchestrations.instance(index);
+        let mut recording = self.0.recording.borrow_mut();
+        if times[1] < times[0] || times[1] > now {
+            let [started, ended] = times;
+            recording
+                .report_problems
+                .note(|| format!("{instance} reported {started} to {ended} at {now}"));
+        }
+        self.record_end(&mut recording, index, &instance, times, &status, None);
+        drop(recording);
+        self.check_over();
+    }
+
+    fn record_end(
+        &self,
+        recording: &mut Recording,
+        index: u64,
+        instance: &InstanceId,
+        [created, last_updated]: [Timestamp; 2],
+        status: &RuntimeStatus,
+        timing: Option<Timing>,
+    ) {
+        let Some(record) = recording.records.get_mut(index as usize) else {
+            recording.report_problems.note(|| format!("{instance} ended and was never started"));
+            return;
+        };
+        if record.outcome != Outcome::Running {
+            recording.report_problems.note(|| format!("{instance} ended a second time"));
+            return;
+        }
+        let outcome = Outcome::of(status);
+        *record = Record { created, last_updated, outcome, timing, ..*record };
         match outcome {
             Outcome::Completed => recording.completed += 1,
-            _ => recording.failed += 1,
+            Outcome::Failed => recording.failed += 1,
+            Outcome::Terminated => recording.terminated += 1,
+            Outcome::Running => unreachable!("observers are told of final states only"),
         }
         if let Err(problem) = self.0.orchestrations.workload().check(index, status) {
             recording.result_problems.note(|| format!("{instance} {problem}"));
         }
-        hash_completion(recording, index, completion, &timing);
-        Recording::count_second(&mut recording.ended_per_second, *last_updated, 1);
+        if let Some(kept) = &mut recording.kept {
+            kept.resize(recording.records.len(), RuntimeStatus::Running);
+            kept[index as usize] = status.clone();
+        }
+        let result = hash_of_result(index, status);
+        let (low, _) = result.as_bytes().split_at(16);
+        let low = u128::from_le_bytes(low.try_into().expect("invariant: 16 bytes"));
+        recording.results = recording.results.wrapping_add(low);
+        hash_end(recording, instance, [created, last_updated], &result);
+        if let Some(timing) = timing {
+            for category in Category::ALL {
+                recording.completions.update(&nanos(timing.get(category)).to_le_bytes());
+            }
+        }
+        Recording::count_second(&mut recording.ended_per_second, last_updated, 1);
         self.0.progress.complete(self.0.kernel.now());
+    }
+
+    /// Orchestrations and jobs that were started so far.
+    pub(crate) fn started(&self) -> u64 {
+        self.0.recording.borrow().started()
+    }
+
+    /// Whether the run is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.over.get()
     }
 
     /// Resolves when the run is over.
@@ -299,10 +390,7 @@ impl Recorder {
         let recording = self.0.recording.borrow();
         let everyone_answered =
             !self.0.clients_wait || recording.answered == recording.records.len() as u64;
-        let over = recording.load_ended
-            && recording.unfinished() == 0
-            && recording.launchers_ended >= recording.launchers_expected
-            && everyone_answered;
+        let over = recording.load_ended && recording.unfinished() == 0 && everyone_answered;
         drop(recording);
         if over && !self.0.over.replace(true) {
             self.0.over_notify.notify_one();
@@ -311,36 +399,41 @@ impl Recorder {
 
     /// The recording, at the end of the run.
     pub(crate) fn take(&self) -> Recording {
-        self.0.recording.take()
+        let mut recording = self.0.recording.take();
+        if let Some(kept) = &mut recording.kept {
+            kept.resize(recording.records.len(), RuntimeStatus::Running);
+        }
+        recording
     }
 }
 
-/// Folds a completion into the hash over completions (every field, in order) and its result into
-/// the hash over results (a sum, so that the order in which orchestrations end does not matter).
-fn hash_completion(
-    recording: &mut Recording,
-    index: u64,
-    completion: &Completion,
-    timing: &Timing,
-) {
+/// The hash of how the orchestration or job with this index ended.
+fn hash_of_result(index: u64, status: &RuntimeStatus) -> blake3::Hash {
     let mut result = blake3::Hasher::new();
     result.update(&index.to_le_bytes());
-    result.update(completion.status.name().as_bytes());
-    match &completion.status {
+    result.update(status.name().as_bytes());
+    match status {
         RuntimeStatus::Completed(payload) => result.update(payload.as_str().as_bytes()),
         RuntimeStatus::Failed(error) => result.update(error.to_string().as_bytes()),
-        RuntimeStatus::Running => unreachable!("observers are told of final states only"),
+        RuntimeStatus::Terminated(reason) => result.update(reason.as_bytes()),
+        RuntimeStatus::Running | RuntimeStatus::Suspended => {
+            unreachable!("observers are told of final states only")
+        }
     };
-    let result = result.finalize();
-    let (low, _) = result.as_bytes().split_at(16);
-    let low = u128::from_le_bytes(low.try_into().expect("invariant: 16 bytes"));
-    recording.results = recording.results.wrapping_add(low);
+    result.finalize()
+}
+
+/// Folds an end into the hash over all ends in their order.
+fn hash_end(
+    recording: &mut Recording,
+    instance: &InstanceId,
+    times: [Timestamp; 2],
+    result: &blake3::Hash,
+) {
     let hasher = &mut recording.completions;
-    hasher.update(completion.instance.as_str().as_bytes());
-    hasher.update(&completion.created.as_nanos().to_le_bytes());
-    hasher.update(&completion.last_updated.as_nanos().to_le_bytes());
-    hasher.update(result.as_bytes());
-    for category in sim_model::ledger::Category::ALL {
-        hasher.update(&nanos(timing.get(category)).to_le_bytes());
+    hasher.update(instance.as_str().as_bytes());
+    for time in times {
+        hasher.update(&time.as_nanos().to_le_bytes());
     }
+    hasher.update(result.as_bytes());
 }

@@ -7,6 +7,10 @@ use sim_world::world::World;
 /// An engine for the simulated world.
 pub type WorldEngine = Box<dyn Engine<World>>;
 
+/// The engine whose results the others are compared with: it runs the model with nothing in
+/// between.
+pub const REFERENCE: &str = "in-memory";
+
 /// All engines, sorted by name.
 pub fn engines() -> Vec<WorldEngine> {
     vec![
@@ -37,6 +41,7 @@ mod tests {
     fn engines_are_sorted_and_found_by_name() {
         let names: Vec<_> = engines().iter().map(|engine| engine.name()).collect();
         assert!(names.is_sorted(), "{names:?}");
+        assert!(names.contains(&REFERENCE), "{names:?}");
         for name in names {
             assert_eq!(engine(name).ok().map(|engine| engine.name()), Some(name));
         }

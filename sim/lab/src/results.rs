@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `spec.toml` | everything needed to repeat the run, every default written out |
 //! | `profile.toml` | the profile, if it is not an embedded one |
+//! | `workload-<key>.<extension>` | the files that the workload read |
 //! | `summary.json` | the summary, as `sim run --json` prints it |
 //! | `latency.csv` | one row for each orchestration: times, status, and where its latency went |
 //! | `operations.csv` | operations, bytes and price for each service and kind |
@@ -20,10 +21,11 @@
 
 mod tables;
 
-use crate::figure::{CdfCurve, CdfFigure, CdfPanel, FigureError};
+use crate::figure::{CdfCurve, CdfFigure, CdfPanel, FigureError, Stroke};
 use crate::measure;
 use crate::run::RunOutcome;
 use crate::spec::{CheckedSpec, RunSpec};
+use crate::workload::Orchestrations;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -245,14 +247,22 @@ pub fn files(
     outcome: &RunOutcome,
 ) -> Result<BTreeMap<String, Vec<u8>>, FigureError> {
     let mut repeat: RunSpec = spec.spec().clone();
+    let orchestrations = Orchestrations::new(spec.build_workload(), outcome.naming);
     let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     if let Some(text) = spec.profile_text() {
         files.insert(PROFILE.to_owned(), text.into());
         repeat.profile = PROFILE.to_owned();
     }
+    repeat.workload = repeat.workload.with_file_names(|key, path| {
+        let extension = path.extension().map(|extension| format!(".{}", extension.display()));
+        format!("workload-{key}{}", extension.unwrap_or_default())
+    });
+    for (key, file) in spec.parameters().files() {
+        files.insert(repeat.workload.parameters[*key].clone(), file.text.as_bytes().to_vec());
+    }
     files.insert(SPEC.to_owned(), repeat.to_toml().into());
     files.insert(SUMMARY.to_owned(), outcome.summary.to_json_pretty().into());
-    files.insert("latency.csv".to_owned(), tables::latency(outcome));
+    files.insert("latency.csv".to_owned(), tables::latency(outcome, &orchestrations));
     files.insert("operations.csv".to_owned(), tables::operations(outcome));
     files.insert("timeseries.csv".to_owned(), tables::timeseries(outcome));
     files.insert("counters.csv".to_owned(), tables::counters(outcome));
@@ -269,17 +279,17 @@ pub(crate) use tables::parse_events;
 /// The latency distribution of a run; `None` if nothing completed.
 pub fn latency_figure(spec: &CheckedSpec, outcome: &RunOutcome) -> Option<CdfFigure> {
     let asked = spec.spec();
-    let curve = |label: &str, dashed: bool, latencies: measure::Latencies| {
+    let curve = |label: &str, stroke: Stroke, latencies: measure::Latencies| {
         (latencies.count() > 0).then(|| CdfCurve {
             label: label.to_owned(),
             engine: asked.engine.clone(),
-            dashed,
+            stroke,
             points: latencies.points(),
         })
     };
     let curves: Vec<CdfCurve> = [
-        curve("engine", false, measure::engine_latencies(&outcome.records)),
-        curve("client", true, measure::client_latencies(&outcome.records)),
+        curve("engine", Stroke::Solid, measure::engine_latencies(&outcome.records)),
+        curve("client", Stroke::Dashed, measure::client_latencies(&outcome.records)),
     ]
     .into_iter()
     .flatten()
@@ -287,7 +297,7 @@ pub fn latency_figure(spec: &CheckedSpec, outcome: &RunOutcome) -> Option<CdfFig
     if curves.is_empty() {
         return None;
     }
-    let workload = asked.workload.to_string();
+    let workload = asked.workload.shown().to_string();
     Some(CdfFigure {
         title: format!("Latency of {workload} on {}", asked.engine),
         panels: vec![CdfPanel { title: workload, curves, marks: Vec::new() }],

@@ -4,10 +4,14 @@
 //! so that any number can go on side by side without touching each other. Its phases: hosts start
 //! up for the load's `settle` time; the load runs; the run goes on until everything that was
 //! started has ended and everyone who waits was answered, or until the bound of virtual time; then
-//! it is given [`DRAIN`] to come to rest (engines delete messages and confirm deliveries after the
-//! last orchestration has ended), and it is judged.
+//! it comes to rest (see `run/rest.rs`); what it cost is measured; the final states of the
+//! workload's entities are read, which costs nothing that is reported; and it is judged.
 
-use crate::checks;
+mod rest;
+
+pub use rest::{DRAIN, REST_BOUND};
+
+use crate::checks::{self, Entities, Evidence};
 use crate::load;
 use crate::measure;
 use crate::progress::Progress;
@@ -15,9 +19,11 @@ use crate::recorder::{Record, Recorder, Recording};
 use crate::registry;
 use crate::spec::CheckedSpec;
 use crate::summary::{OrchestrationCounts, Summary};
-use crate::workload::{Naming, Orchestrations};
+use crate::workload::{EntityStates, Naming, Orchestrations, Start, Unit};
 use sim_model::engine::{DeployError, Deployment, Guarantees, Observer, TaskHub};
 use sim_model::graph::GraphRecorder;
+use sim_model::orchestration::RuntimeStatus;
+use sim_model::payload::Payload;
 use sim_model::time::Timestamp;
 use sim_world::cost::{self, Cost, Rented};
 use sim_world::kernel::{self, EventTrail, Kernel, KernelError, KernelOptions};
@@ -30,14 +36,12 @@ use std::rc::Rc;
 use std::time::Duration;
 use thiserror::Error;
 
-/// Virtual time after the last orchestration has ended.
-pub const DRAIN: Duration = Duration::from_secs(1);
 /// How much longer than its load a run may take, in virtual time.
 pub const BOUND_DEFAULT: Duration = Duration::from_secs(3600);
 /// Events between two marks of the event trail.
 pub const MARK_INTERVAL: u64 = 4096;
 
-/// What a run depends on besides its specification: nothing of it reaches the results of a run
+/// What a run depends on besides its specification: nothing of it changes the results of a run
 /// that ends in time.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
@@ -45,11 +49,13 @@ pub struct RunOptions {
     pub bound: Duration,
     /// Events, by their index, to keep in full in the trail.
     pub window: Option<Range<u64>>,
+    /// Whether to keep all results, not only their hash: [`RunOutcome::finals`].
+    pub keep_results: bool,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        RunOptions { bound: BOUND_DEFAULT, window: None }
+        RunOptions { bound: BOUND_DEFAULT, window: None, keep_results: false }
     }
 }
 
@@ -76,6 +82,8 @@ pub struct RunOutcome {
     pub records: Vec<Record>,
     /// The names of their instances.
     pub naming: Naming,
+    /// Whether they are jobs.
+    pub jobs: bool,
     /// Counts of all kinds of operations, and of counters and messages, sorted by name.
     pub operations: Vec<OperationCount>,
     /// Price of one operation of each kind in [`RunOutcome::operations`], in US dollars.
@@ -95,10 +103,21 @@ pub struct RunOutcome {
     pub results_digest: String,
     /// Whether that is so.
     pub timing_independent: bool,
+    /// All results, if they were asked for.
+    pub finals: Option<Finals>,
     /// Where each core's time went: core time used by each host.
     pub cpu_used: Vec<Duration>,
     /// The event trail.
     pub trail: EventTrail,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Finals {
+    /// How each orchestration or job ended, by index.
+    pub statuses: Vec<RuntimeStatus>,
+    /// The states of the workload's entities.
+    pub entities: EntityStates,
 }
 
 /// Carries out a run.
@@ -135,11 +154,13 @@ fn simulate(
         window: options.window.clone(),
         ..KernelOptions::with_seed(spec.spec().seed)
     };
-    let (spec, progress, bound) = (spec.clone(), progress.clone(), options.bound);
+    let (spec, progress, options) = (spec.clone(), progress.clone(), options.clone());
     let main = |kernel: Kernel| async move {
-        let stage = Stage::set(&kernel, &spec, &progress)?;
-        stage.play(&spec, bound).await;
-        Ok::<_, RunError>(stage.judge(&spec))
+        let stage = Stage::set(&kernel, &spec, &progress, options.keep_results)?;
+        stage.play(&spec, options.bound).await;
+        let measured = stage.measure();
+        let entities = stage.read_entities().await;
+        Ok::<_, RunError>(stage.judge(&spec, measured, entities))
     };
     let (outcome, trail) = kernel::simulate(kernel_options, main)?;
     Ok(outcome?.seal(trail))
@@ -157,7 +178,12 @@ struct Stage {
 
 impl Stage {
     /// Builds the world and deploys the application.
-    fn set(kernel: &Kernel, spec: &CheckedSpec, progress: &Progress) -> Result<Stage, RunError> {
+    fn set(
+        kernel: &Kernel,
+        spec: &CheckedSpec,
+        progress: &Progress,
+        keep_results: bool,
+    ) -> Result<Stage, RunError> {
         let asked = spec.spec();
         let deployment = world::Deployment {
             plan: asked.plan.clone(),
@@ -166,10 +192,9 @@ impl Stage {
         };
         let world = World::new(kernel, asked.seed, Rc::new(spec.profile()), &deployment)?;
         let key = SeedTree::new(asked.seed).stream("workload names").below(u64::MAX);
-        let workload = (spec.workload().build)(spec.parameters());
-        let orchestrations = Orchestrations::new(workload, Naming::new(key));
+        let orchestrations = Orchestrations::new(spec.build_workload(), Naming::new(key));
         let clients_wait = asked.load.clients_wait();
-        let recorder = Recorder::new(kernel, &orchestrations, progress, clients_wait);
+        let recorder = Recorder::new(kernel, &orchestrations, progress, clients_wait, keep_results);
         let graph = GraphRecorder::default();
         let listener = recorder.clone();
         let observer = Observer::new(graph.clone(), move |completion| listener.ended(&completion));
@@ -196,34 +221,71 @@ impl Stage {
         load::generate(&self.world, &self.hub, load, &self.orchestrations, &self.recorder);
         let over = kernel.timeout(load.duration() + bound, self.recorder.over()).await;
         if over.is_some() {
-            kernel.sleep(DRAIN).await;
+            rest::come_to_rest(kernel, &self.graph).await;
+        }
+    }
+
+    /// What the run has used so far.
+    fn measure(&self) -> Measured {
+        let now = self.world.kernel().now();
+        let operations = self.world.meter().snapshot();
+        Measured {
+            now,
+            cost: self.cost(&operations, now),
+            operations,
+            series: self.world.meter().series(),
+            counters: self.hub.counters(),
+            cpu_used: self.world.hosts().iter().map(|host| host.cpu_used()).collect(),
+        }
+    }
+
+    /// The final states of the workload's entities, if the run has come to its end.
+    async fn read_entities(&self) -> Entities {
+        let asked = self.orchestrations.workload().entities(self.recorder.started());
+        if asked.is_empty() {
+            return Entities::Read(EntityStates::new());
+        }
+        if !self.recorder.is_over() {
+            return Entities::NotRead;
+        }
+        let client = self.hub.client(0);
+        match rest::read_entities(self.world.kernel(), client, asked).await {
+            Ok(states) => Entities::Read(states),
+            Err(problem) => Entities::Unreadable(problem),
         }
     }
 
     /// Judges the run; the trail is added when the kernel has ended.
-    fn judge(&self, spec: &CheckedSpec) -> Judged {
+    fn judge(&self, spec: &CheckedSpec, measured: Measured, entities: Entities) -> Judged {
         let recording = self.recorder.take();
-        let now = self.world.kernel().now();
-        let naming = self.orchestrations.naming();
-        let operations = self.world.meter().snapshot();
-        let cost = self.cost(&operations, now);
-        let checks = checks::all(&self.graph.graph(), &self.guarantees, &recording, naming);
-        let summary = summarize(spec, &recording, &operations, now, &cost, checks);
+        let workload = self.orchestrations.workload();
+        let checks = checks::all(&Evidence {
+            graph: &self.graph.graph(),
+            at: measured.now,
+            guarantees: &self.guarantees,
+            recording: &recording,
+            orchestrations: &self.orchestrations,
+            entities: &entities,
+        });
+        let entities = entities.into_states();
+        let summary = summarize(spec, workload.unit(), &recording, &measured, checks);
         let prices = &self.world.profile().prices;
         let price = |counted: &OperationCount| {
             cost::operation_price(prices, &counted.service, &counted.kind)
         };
         let outcome = RunOutcome {
             summary,
-            naming,
-            prices_usd: operations.iter().map(price).collect(),
-            operation_series: self.world.meter().series(),
-            operations,
-            cost,
-            counters: self.hub.counters(),
-            results_digest: format!("{:032x}", recording.results),
-            timing_independent: self.orchestrations.workload().timing_independent(),
-            cpu_used: self.world.hosts().iter().map(|host| host.cpu_used()).collect(),
+            naming: self.orchestrations.naming(),
+            jobs: matches!(workload.start(), Start::Job(_)),
+            prices_usd: measured.operations.iter().map(price).collect(),
+            operation_series: measured.series,
+            operations: measured.operations,
+            cost: measured.cost,
+            counters: measured.counters,
+            results_digest: results_digest(recording.results, &entities),
+            timing_independent: workload.timing_independent(),
+            finals: recording.kept.map(|statuses| Finals { statuses, entities }),
+            cpu_used: measured.cpu_used,
             trail: EventTrail {
                 digest: 0,
                 events: 0,
@@ -248,6 +310,34 @@ impl Stage {
     }
 }
 
+/// What a run has used, up to an instant.
+struct Measured {
+    now: Timestamp,
+    operations: Vec<OperationCount>,
+    series: Vec<OperationSeries>,
+    cost: Cost,
+    counters: Vec<(&'static str, u64)>,
+    cpu_used: Vec<Duration>,
+}
+
+/// The hash over the results of orchestrations and jobs, joined with that over the states of the
+/// workload's entities, if it has any.
+fn results_digest(results: u128, entities: &EntityStates) -> String {
+    if entities.is_empty() {
+        return format!("{results:032x}");
+    }
+    let mut digest = blake3::Hasher::new();
+    digest.update(&results.to_le_bytes());
+    for (entity, state) in entities {
+        let state = state.as_ref().map_or("", Payload::as_str);
+        for text in [entity.name(), &**entity.key(), state] {
+            digest.update(&(text.len() as u64).to_le_bytes());
+            digest.update(text.as_bytes());
+        }
+    }
+    digest.finalize().to_hex()[..32].to_owned()
+}
+
 /// An outcome that waits for the trail of its kernel.
 struct Judged {
     outcome: RunOutcome,
@@ -268,14 +358,14 @@ impl Judged {
 
 fn summarize(
     spec: &CheckedSpec,
+    unit: Unit,
     recording: &Recording,
-    operations: &[OperationCount],
-    now: Timestamp,
-    cost: &Cost,
+    measured: &Measured,
     checks: Vec<checks::Check>,
 ) -> Summary {
     let asked = spec.spec();
     let records = &recording.records;
+    let Measured { operations, now, cost, .. } = measured;
     let name = |counted: &OperationCount| format!("{}.{}", counted.service, counted.kind);
     let real = |counted: &&OperationCount| is_operation(&counted.service, &counted.kind);
     let total: u64 = operations.iter().filter(real).map(|counted| counted.count).sum();
@@ -283,16 +373,19 @@ fn summarize(
     let client_latency = || measure::client_latencies(records).percentiles();
     Summary {
         engine: asked.engine.clone(),
-        workload: asked.workload.to_string(),
+        workload: asked.workload.shown().to_string(),
         seed: asked.seed,
         digest: String::new(),
         orchestrations: OrchestrationCounts {
             started: recording.started(),
             completed: recording.completed,
             failed: recording.failed,
+            terminated: recording.terminated,
         },
         virtual_seconds: measure::round(now.as_secs_f64(), 6),
         throughput_per_s: measure::throughput_per_s(records),
+        work: measure::work(records, unit),
+        other_instances_ended: recording.others_ended,
         latency_ms: measure::engine_latencies(records).percentiles(),
         client_latency_ms: asked.load.clients_wait().then(client_latency),
         operations: operations

@@ -6,20 +6,20 @@
 //! defaults change.
 
 mod items;
+mod workload_spec;
 
 pub(crate) use items::Items;
 
 use crate::load::LoadSpec;
 use crate::registry;
 use crate::suggest::UnknownName;
-use crate::workload::{self, WorkloadKind};
+use crate::workload::{Parameters, Start, Workload, WorkloadKind};
 use serde::{Deserialize, Serialize};
 use sim_model::settings::{SettingError, Settings};
 use sim_world::profile::{Profile, ProfileError};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::rc::Rc;
 use thiserror::Error;
 
 /// Most hosts: the published plans scale out to 100 instances.
@@ -72,6 +72,14 @@ pub enum SpecError {
     /// A profile that cannot be used.
     #[error("{0}")]
     Profile(ProfileError),
+    /// A workload that cannot be built with its parameters.
+    #[error("workload {name}: {problem}")]
+    Workload {
+        /// The workload.
+        name: &'static str,
+        /// What does not fit.
+        problem: String,
+    },
     /// A file that cannot be read or is not a specification.
     #[error("{}: {problem}", path.display())]
     File {
@@ -128,72 +136,7 @@ impl From<ProfileError> for SpecError {
     }
 }
 
-/// A workload and its parameters, as on the command line: `hello:length=5`,
-/// `sequence:length=10,data_exponent=0`. Parameters that are left out have their defaults.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct WorkloadSpec {
-    /// The workload.
-    pub name: String,
-    /// Parameters by key.
-    pub parameters: BTreeMap<String, String>,
-}
-
-impl WorkloadSpec {
-    /// Checks the name and the parameters.
-    ///
-    /// # Errors
-    /// The first that is unknown or does not fit.
-    pub fn check(&self) -> Result<(&'static WorkloadKind, Settings), SpecError> {
-        let kind = workload::kind(&self.name)?;
-        let mut parameters = Settings::defaults(kind.parameters);
-        for (key, value) in &self.parameters {
-            let owner = format!("parameter of {}", kind.name);
-            parameters.set(key, value).map_err(|error| SpecError::setting(&owner, error))?;
-        }
-        Ok((kind, parameters))
-    }
-}
-
-impl fmt::Display for WorkloadSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)?;
-        let mut separator = ':';
-        for (key, value) in &self.parameters {
-            write!(f, "{separator}{key}={value}")?;
-            separator = ',';
-        }
-        Ok(())
-    }
-}
-
-impl FromStr for WorkloadSpec {
-    type Err = SpecError;
-
-    /// Reads the text and checks it against the workloads there are.
-    fn from_str(text: &str) -> Result<WorkloadSpec, SpecError> {
-        let (name, rest) = text.split_once(':').map_or((text, None), |(n, r)| (n, Some(r)));
-        workload::kind(name)?;
-        let parameters = Items::read(format!("workload {name}"), rest, None)?.into_map();
-        let spec = WorkloadSpec { name: name.to_owned(), parameters };
-        spec.check()?;
-        Ok(spec)
-    }
-}
-
-impl From<WorkloadSpec> for String {
-    fn from(workload: WorkloadSpec) -> String {
-        workload.to_string()
-    }
-}
-
-impl TryFrom<String> for WorkloadSpec {
-    type Error = SpecError;
-
-    fn try_from(text: String) -> Result<WorkloadSpec, SpecError> {
-        text.parse()
-    }
-}
+pub use workload_spec::WorkloadSpec;
 
 /// Everything a run depends on.
 ///
@@ -244,6 +187,11 @@ impl Default for RunSpec {
 }
 
 impl RunSpec {
+    /// A run of this workload under the workload's own load; everything else has its default.
+    pub fn of(workload: WorkloadSpec) -> RunSpec {
+        RunSpec { load: workload.default_load(), workload, ..RunSpec::default() }
+    }
+
     /// The keys of a specification file.
     const KEYS: [&'static str; 9] = [
         "engine",
@@ -257,7 +205,8 @@ impl RunSpec {
         "settings",
     ];
 
-    /// Reads a specification; keys that are left out have their defaults.
+    /// Reads a specification; keys that are left out have their defaults, the load that of the
+    /// workload.
     ///
     /// # Errors
     /// The first line that is wrong.
@@ -270,11 +219,15 @@ impl RunSpec {
         if let Some(key) = table.keys().find(|key| !Self::KEYS.contains(&key.as_str())) {
             return Err(SpecError::unknown("key of a specification", key, Self::KEYS));
         }
-        toml::from_str(text).map_err(in_text)
+        let mut spec: RunSpec = toml::from_str(text).map_err(in_text)?;
+        if !table.contains_key("load") {
+            spec.load = spec.workload.default_load();
+        }
+        Ok(spec)
     }
 
-    /// Reads the specification in a file. A profile that is given as a relative path is looked
-    /// for beside that file.
+    /// Reads the specification in a file. Files that it names by relative paths (a profile, those
+    /// of a workload) are looked for beside it.
     ///
     /// # Errors
     /// If the file cannot be read or is not a specification.
@@ -289,6 +242,7 @@ impl RunSpec {
             let beside = path.parent().unwrap_or(Path::new("")).join(&spec.profile);
             spec.profile = beside.to_string_lossy().into_owned();
         }
+        spec.workload.look_beside(path);
         Ok(spec)
     }
 
@@ -343,9 +297,17 @@ impl RunSpec {
         for (key, value) in &self.settings {
             self.check_setting(key, value, &mut settings)?;
         }
+        let built = workload.build_checked(&parameters)?;
         let mut spec = self.clone();
-        spec.load = self.load.completed();
+        spec.load = load_of(&*built, &self.load)?;
         spec.workload.parameters = texts(&parameters, "");
+        for (key, file) in parameters.files() {
+            let path = file.path.to_string_lossy().into_owned();
+            spec.workload.parameters.insert((*key).to_owned(), path);
+        }
+        for (key, value) in built.determined() {
+            spec.workload.parameters.insert(key.to_owned(), value);
+        }
         spec.settings = texts(&settings, &format!("{}.", self.engine));
         Ok(CheckedSpec { spec, workload, parameters, settings, source })
     }
@@ -367,6 +329,19 @@ impl RunSpec {
         let set = settings.set(local, value);
         set.map_err(|error| SpecError::setting(&format!("setting of {owner}"), error))
     }
+}
+
+/// The load with every choice written out. Launchers start orchestrations; jobs need none.
+fn load_of(workload: &dyn Workload, load: &LoadSpec) -> Result<LoadSpec, SpecError> {
+    let mut load = load.clone();
+    if let (Start::Job(_), LoadSpec::Batch { launcher, .. }) = (workload.start(), &mut load) {
+        if launcher.is_some_and(|each| each > 0) {
+            let expected = "0 or nothing: this workload runs jobs, which no launcher starts";
+            return Err(SpecError::bad("load batch: launcher", launcher.unwrap_or(0), expected));
+        }
+        *launcher = Some(0);
+    }
+    Ok(load.completed())
 }
 
 fn texts(settings: &Settings, prefix: &str) -> BTreeMap<String, String> {
@@ -420,7 +395,7 @@ impl ProfileSource {
 pub struct CheckedSpec {
     spec: RunSpec,
     workload: &'static WorkloadKind,
-    parameters: Settings,
+    parameters: Parameters,
     settings: Settings,
     source: ProfileSource,
 }
@@ -437,8 +412,14 @@ impl CheckedSpec {
     }
 
     /// The complete parameters of the workload.
-    pub fn parameters(&self) -> &Settings {
+    pub fn parameters(&self) -> &Parameters {
         &self.parameters
+    }
+
+    /// The workload. It belongs to the thread it is built on.
+    pub fn build_workload(&self) -> Rc<dyn Workload> {
+        let built = (self.workload.build)(&self.parameters);
+        built.expect("invariant: the workload was built when the run was checked")
     }
 
     /// The complete settings of the engine.

@@ -5,7 +5,9 @@
 //! the operations on storage and event services in the whole run, start-up and polling included;
 //! `operations_per_orchestration` is their sum by completed orchestrations; `bytes` adds requests
 //! and replies, and also has the network's messages. `breakdown_ms` is the mean time for each
-//! category: together the mean latency.
+//! category: together the mean latency; null for workloads that are jobs. `orchestrations` counts
+//! what the load started (orchestrations or jobs), `other_instances_ended` what these started in
+//! turn. `work` is the same throughput in the workload's own unit.
 
 use crate::checks::{Check, Verdict};
 use crate::measure::Percentiles;
@@ -23,6 +25,20 @@ pub struct OrchestrationCounts {
     pub completed: u64,
     /// Ended with an error.
     pub failed: u64,
+    /// Ended from outside.
+    pub terminated: u64,
+}
+
+/// What completed, in the workload's unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Work {
+    /// The unit's plural.
+    pub unit: String,
+    /// How much completed.
+    pub total: f64,
+    /// How much a second, over the same time as the throughput.
+    pub per_s: Option<f64>,
 }
 
 /// The summary of a run.
@@ -43,6 +59,10 @@ pub struct Summary {
     pub virtual_seconds: f64,
     /// Completed orchestrations a second, from the first creation to the last update.
     pub throughput_per_s: Option<f64>,
+    /// What completed, in the workload's unit.
+    pub work: Work,
+    /// Sub-orchestrations and others that ended and were not started by the load.
+    pub other_instances_ended: u64,
     /// Latency as the engine reports it.
     pub latency_ms: Percentiles,
     /// Latency as clients see it; absent if no client waits.
@@ -57,8 +77,8 @@ pub struct Summary {
     pub cost_usd: f64,
     /// The checks.
     pub checks: Vec<Check>,
-    /// Mean time for each category.
-    pub breakdown_ms: IndexMap<String, f64>,
+    /// Mean time for each category; absent where there is no breakdown.
+    pub breakdown_ms: Option<IndexMap<String, f64>>,
 }
 
 impl Summary {

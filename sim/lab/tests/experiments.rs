@@ -1,7 +1,8 @@
 //! Experiments: what comes out does not depend on how many threads carry them.
 
 use sim_lab::experiment::{
-    self, CheckedExperiment, Experiment, LatencyExperiment, ThroughputExperiment,
+    self, CheckedExperiment, Experiment, LatencyExperiment, MaximaExperiment,
+    PredictionsExperiment, ResultTable, ThroughputExperiment,
 };
 use sim_lab::progress::Progress;
 
@@ -33,10 +34,66 @@ fn small_throughput() -> ThroughputExperiment {
     experiment
 }
 
+/// The maxima, at a small size and on the engine without cost.
+fn small_maxima() -> MaximaExperiment {
+    let Ok(Experiment::Maxima(mut experiment)) = experiment::named("netherite-maxima") else {
+        panic!("embedded, of this kind");
+    };
+    experiment.engine.engine = "in-memory".to_owned();
+    for (scenario, workload, units) in [
+        (0, "hello:length=20", 20.0),
+        (1, "fanout:width=20", 20.0),
+        (2, "counter:signals=300", 1.0),
+        (3, "hello:length=5", 1.0),
+    ] {
+        experiment.scenarios[scenario].workload = workload.parse().expect("a workload");
+        experiment.scenarios[scenario].units = units;
+    }
+    experiment.scenarios[3].load = "batch:20".parse().expect("a load");
+    experiment.seeds = vec![1, 2];
+    experiment
+}
+
+/// The predictions, at a small size and on the engine without cost.
+fn small_predictions() -> PredictionsExperiment {
+    let Ok(Experiment::Predictions(mut experiment)) = experiment::named("predictions") else {
+        panic!("embedded, of this kind");
+    };
+    for series in &mut experiment.series {
+        series.engine = "in-memory".to_owned();
+        series.settings.clear();
+    }
+    experiment.panels.truncate(2);
+    for (panel, workload) in
+        ["bank", "wordcount:mappers=2,reducers=2,word_limit=50"].iter().enumerate()
+    {
+        experiment.panels[panel].workload = workload.parse().expect("a workload");
+        experiment.panels[panel].load = "batch:2".parse().expect("a load");
+    }
+    experiment.plans.truncate(2);
+    experiment.hosts = vec![1, 2];
+    experiment.panels[1].hosts = Some(vec![3]);
+    experiment.seeds = vec![1, 2];
+    experiment
+}
+
+#[test]
+fn every_embedded_experiment_is_valid() {
+    for experiment in experiment::all() {
+        let checked = experiment.check();
+        assert!(checked.is_ok(), "{}: {:?}", experiment.name(), checked.err());
+        assert_eq!(Experiment::from_toml(&experiment.to_toml()), Ok(experiment));
+    }
+}
+
 #[test]
 fn threads_change_no_byte() {
-    let experiments =
-        [(Experiment::Latency(small()), 12), (Experiment::Throughput(small_throughput()), 24)];
+    let experiments = [
+        (Experiment::Latency(small()), 12),
+        (Experiment::Throughput(small_throughput()), 24),
+        (Experiment::Maxima(small_maxima()), 4 * 3 * 2),
+        (Experiment::Predictions(small_predictions()), (3 * 2 * 2 + 3 * 2) * 2),
+    ];
     for (experiment, runs) in experiments {
         let checked = experiment.check().expect("valid");
         assert_eq!(checked.runs(), runs);
@@ -61,10 +118,10 @@ fn compare_threads(checked: &CheckedExperiment) {
 #[test]
 fn the_table_compares_with_what_was_measured() {
     let outcome = small().check().expect("valid").run(None, &Progress::default()).expect("runs");
-    assert_eq!(outcome.rows.len(), 2 * 3 * 5);
+    assert_eq!(outcome.rows().len(), 2 * 3 * 5);
     let median = outcome
-        .rows
-        .iter()
+        .rows()
+        .into_iter()
         .find(|row| {
             (&*row.panel, &*row.series, &*row.metric) == ("Hello3", "netherite none", "p50 ms")
         })
@@ -72,7 +129,7 @@ fn the_table_compares_with_what_was_measured() {
     assert_eq!(median.measured, Some(93.68));
     let ratio = median.ratio().expect("both are known");
     assert!(ratio > 0.0 && ratio < 1.0, "{ratio}");
-    let slow = outcome.rows.iter().find(|row| row.metric == "above 2s").expect("a row");
+    let slow = outcome.rows().into_iter().find(|row| row.metric == "above 2s").expect("a row");
     assert_eq!((slow.simulated, slow.measured, slow.ratio()), (Some(0.0), None, None));
 }
 
@@ -80,14 +137,14 @@ fn the_table_compares_with_what_was_measured() {
 fn throughput_is_compared_configuration_by_configuration() {
     let checked = small_throughput().check().expect("valid");
     let outcome = checked.run(None, &Progress::default()).expect("runs");
-    assert_eq!((outcome.rows.len(), outcome.runs.len()), (24, 24));
-    for (row, run) in outcome.rows.iter().zip(&outcome.runs) {
+    assert_eq!((outcome.rows().len(), outcome.runs.len()), (24, 24));
+    for (row, run) in outcome.rows().iter().zip(&outcome.runs) {
         assert_eq!((&row.panel, &row.series), (&run.panel, &run.series));
         assert_eq!(row.simulated, run.throughput_per_s, "one seed is its own mean");
         assert!(row.ratio().is_some(), "{row:?}");
     }
     let of = |panel: &str, series: &str, metric: &str| {
-        let rows = &mut outcome.rows.iter();
+        let rows = &mut outcome.rows().into_iter();
         let same = |row: &&experiment::Row| {
             (&*row.panel, &*row.series, &*row.metric) == (panel, series, metric)
         };
@@ -97,6 +154,58 @@ fn throughput_is_compared_configuration_by_configuration() {
     assert_eq!(of("EP3 (4 cores)", "netherite", "12 hosts, per s"), Some(1455.6201));
     let conclusion = outcome.conclusion.expect("some were measured");
     assert!(conclusion.contains("of 12"), "{conclusion}");
+}
+
+#[test]
+fn maxima_are_rates_beside_published_ones() {
+    let outcome = small_maxima().check().expect("valid").run(None, &Progress::default());
+    let outcome = outcome.expect("runs");
+    let ResultTable::Maxima(maxima) = &outcome.table else { panic!("of this kind") };
+    assert_eq!(maxima.len(), 4 * 3);
+    let first = &maxima[0];
+    assert_eq!((&*first.row.metric, first.row.measured), ("EP1, activities per s", Some(250.0)));
+    let of_runs = outcome.runs[..2].iter().map(|run| run.throughput_per_s.expect("a rate"));
+    let mean = of_runs.sum::<f64>() / 2.0 * 20.0;
+    let simulated = first.row.simulated.expect("a rate");
+    assert!((simulated - mean).abs() < 0.02, "{simulated}, mean of the seeds {mean}");
+    for maximum in maxima {
+        let agrees = maximum.row.ratio().is_some_and(|ratio| (0.6..=1.4).contains(&ratio));
+        assert_eq!(maximum.agrees, agrees, "{maximum:?}");
+        assert_eq!(maximum.source, "netherite gh-pages docs/scenarios.md");
+    }
+    let agreeing = maxima.iter().filter(|maximum| maximum.agrees).count();
+    let conclusion = outcome.conclusion.expect("all were published");
+    assert!(conclusion.contains(&format!("{agreeing} of ")), "{conclusion}");
+    let mut misspelt = small_maxima();
+    misspelt.scenarios[2].published = "C signals to one entitty".to_owned();
+    let error = misspelt.check().expect_err("no such scenario").to_string();
+    assert!(error.contains("did you mean \"C signals to one entity\"?"), "{error}");
+}
+
+#[test]
+fn predictions_have_a_row_for_each_configuration() {
+    let experiment = small_predictions();
+    let outcome = experiment.check().expect("valid").run(None, &Progress::default());
+    let outcome = outcome.expect("runs");
+    let ResultTable::Predictions(rows) = &outcome.table else { panic!("of this kind") };
+    assert_eq!(rows.len(), 3 * 2 * 2 + 3 * 2);
+    let bank = &rows[0];
+    assert_eq!((&*bank.panel, &*bank.plan, bank.hosts), ("Bank", "EP1", 1));
+    assert_eq!((bank.counts.started, bank.counts.completed), (4, 4), "two for each seed");
+    assert_eq!(bank.unit, "transactions");
+    let words = rows.last().expect("rows");
+    assert_eq!((&*words.unit, words.hosts, &*words.plan), ("words", 3, "EP2"));
+    for row in rows {
+        assert!(row.complete && row.per_s.is_some(), "{row:?}");
+        let [p50, p95, p99] = row.latency_ms.map(|latency| latency.expect("completed"));
+        assert!(p50 <= p95 && p95 <= p99, "{row:?}");
+    }
+    let names: Vec<&str> = outcome.figures.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["bank", "wordcount-15x40"]);
+    let mut misspelt = small_predictions();
+    misspelt.panels[0].series[0] = "netherit".to_owned();
+    let error = misspelt.check().expect_err("no such series").to_string();
+    assert!(error.contains("did you mean \"netherite\"?"), "{error}");
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn an_open_load_runs_to_its_end() {
     assert_eq!(u64::from(series), counts.completed);
     for record in &outcome.records {
         assert_eq!(record.outcome, Outcome::Completed);
-        assert_eq!(record.timing.total(), record.latency());
+        assert_eq!(record.timing.map(|timing| timing.total()), Some(record.latency()));
         let client = record.client_latency.expect("a client waits");
         assert!(client > record.latency(), "the client sees the network too");
         assert!(record.created > record.intended, "the request travels first");
@@ -95,7 +95,8 @@ fn results_do_not_depend_on_the_load() {
 #[test]
 fn a_run_that_does_not_end_in_time_fails_the_completion_check() {
     let checked = spec("batch:500").check().expect("valid");
-    let options = RunOptions { bound: Duration::from_millis(10), window: None };
+    let options =
+        RunOptions { bound: Duration::from_millis(10), window: None, ..RunOptions::default() };
     let outcome = run_with(&checked, &Progress::default(), &options).expect("a run");
     let verdict = |name: &str| {
         let check = outcome.summary.checks.iter().find(|check| check.name == name);
@@ -176,6 +177,8 @@ fn the_summary_has_the_promised_keys_in_their_order() {
             "orchestrations",
             "virtual_seconds",
             "throughput_per_s",
+            "work",
+            "other_instances_ended",
             "latency_ms",
             "client_latency_ms",
             "operations",
@@ -186,7 +189,8 @@ fn the_summary_has_the_promised_keys_in_their_order() {
             "breakdown_ms",
         ]
     );
-    assert_eq!(keys(&value["orchestrations"]), ["started", "completed", "failed"]);
+    assert_eq!(keys(&value["orchestrations"]), ["started", "completed", "failed", "terminated"]);
+    assert_eq!(keys(&value["work"]), ["unit", "total", "per_s"]);
     for latency in ["latency_ms", "client_latency_ms"] {
         assert_eq!(keys(&value[latency]), ["p50", "p90", "p95", "p99", "p99_9", "max"]);
     }
@@ -221,6 +225,7 @@ fn the_summary_has_the_promised_keys_in_their_order() {
             "exactly-once-tasks",
             "no-message-lost",
             "serial-instances",
+            "no-timer-early",
             "causally-consistent-commit",
             "completion",
             "results",
@@ -238,4 +243,51 @@ fn the_sequence_workload_passes_its_own_check() {
     let outcome = outcome(&RunSpec { workload, ..spec("batch:20") });
     assert_all_pass(&outcome);
     assert_eq!(outcome.summary.orchestrations.completed, 20);
+}
+
+#[test]
+fn jobs_run_under_every_load() {
+    for (load, clients_wait) in [
+        ("batch:3", false),
+        ("open:rate=2,duration=2s", true),
+        ("closed:clients=2,duration=3s,think=500ms", true),
+    ] {
+        let spec = RunSpec {
+            workload: "wordcount:mappers=1,reducers=2,word_limit=20".parse().expect("a workload"),
+            ..spec(load)
+        };
+        let outcome = outcome(&spec);
+        assert_all_pass(&outcome);
+        let counts = outcome.summary.orchestrations;
+        assert!(counts.started > 1 && counts.completed == counts.started, "{load}: {counts:?}");
+        assert!(outcome.summary.other_instances_ended >= counts.started, "{load}");
+        assert_eq!(outcome.summary.work.total, 20.0 * counts.completed as f64, "{load}");
+        assert_eq!(outcome.summary.breakdown_ms, None, "a job has no breakdown");
+        assert_eq!(outcome.summary.client_latency_ms.is_some(), clients_wait);
+        for record in &outcome.records {
+            assert_eq!((record.outcome, record.timing), (Outcome::Completed, None));
+            assert_eq!(record.client_latency.is_some(), clients_wait);
+            assert!(record.created >= record.intended, "{load}");
+        }
+        let names: Vec<&str> =
+            outcome.summary.checks.iter().map(|check| check.name.as_str()).collect();
+        assert!(names.contains(&"entities"), "{names:?}");
+    }
+}
+
+#[test]
+fn launchers_are_for_orchestrations() {
+    let workload = "counter".parse().expect("a workload");
+    let spec = RunSpec { workload, ..spec("batch:2,launcher=1") };
+    let error = spec.check().expect_err("jobs have no launcher").to_string();
+    assert!(error.starts_with("load batch: launcher: found \"1\""), "{error}");
+}
+
+#[test]
+fn a_run_takes_the_load_of_its_workload() {
+    let of = |workload: &str| RunSpec::of(workload.parse().expect("a workload")).load.to_string();
+    assert_eq!(of("hello"), "open:rate=20,duration=30s");
+    assert_eq!(of("collision"), "batch:1");
+    let read = RunSpec::from_toml("workload = 'collision'\n").expect("a specification");
+    assert_eq!(read.load.to_string(), "batch:1");
 }

@@ -13,6 +13,9 @@ use crate::profile::{Plan, Prices};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// The name by which the meter knows the application's own blob storage.
+pub const APPLICATION_BLOB: &str = "application-blob";
+
 /// What a run costs, in US dollars.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
@@ -59,6 +62,8 @@ pub fn cost(prices: &Prices, plan: &Plan, operations: &[OperationCount], rented:
 pub fn operation_price(prices: &Prices, service: &str, kind: &str) -> f64 {
     match (service, kind) {
         ("eventlog", "event_in") => prices.eventlog_event,
+        (APPLICATION_BLOB, "get") => prices.block_blob_read,
+        (APPLICATION_BLOB, "put") => prices.block_blob_write,
         _ if !crate::service::is_operation(service, kind) => 0.0,
         ("queue", _) => prices.queue_operation,
         ("table", _) => prices.table_operation,

@@ -3,16 +3,18 @@
 //! Every engine runs its work items here, so that a step or an activity costs the same core time
 //! whatever stored it. The costs are the profile's `cpu.step` (one orchestration or entity step:
 //! dispatch, user code up to its next await, collecting the decisions), `cpu.activity` (dispatch of
-//! one activity) and `cpu.replayed_event` (one history event fed to code that runs again from its
-//! start). Once a work item has been executed, `cpu.after_work_item` is taken from the cores beside
+//! one activity), `cpu.operation` (one operation of an entity, besides its step) and
+//! `cpu.replayed_event` (one history event fed to code that runs again from its start). Once a work item has been executed, `cpu.after_work_item` is taken from the cores beside
 //! whatever comes next: telemetry and garbage collection use a core and delay nobody directly.
-//! User code in orchestrations takes no core time of its own; activities take what they ask
-//! for through their context.
+//! User code in orchestrations takes no core time of its own; activities and operations of entities
+//! take what they ask for through their contexts. What an operation asks for is taken when the code
+//! of the step has run and before the step is committed, so it delays whatever the step sends.
 //!
 //! All of it queues for the host's cores like anything else that runs there. Time is charged to the
 //! ledger of the work item: waiting for a core as queueing, holding one as CPU, and what an
 //! activity waits for as the application's own.
 
+use crate::application_storage::ApplicationStorage;
 use crate::host::Host;
 use crate::kernel::Kernel;
 use crate::world::World;
@@ -20,10 +22,11 @@ use futures_util::future::LocalBoxFuture;
 use sim_model::application::{
     ActivityContext, ActivityEnvironment, Application, ApplicationResult,
 };
+use sim_model::cursor::Cursor;
 use sim_model::id::WorkItemId;
 use sim_model::ledger::{Category, Ledger, Timing};
 use sim_model::message::{InstanceMessage, TaskMessage};
-use sim_model::orchestration::{Cursor, StepInput, StepOutcome};
+use sim_model::step::{EntityBackend, StepInput, StepOutcome, UserWork};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -33,24 +36,30 @@ use std::time::Duration;
 pub struct FunctionsHost {
     host: Host,
     kernel: Kernel,
+    storage: ApplicationStorage,
+    backend: EntityBackend,
     step: Duration,
     activity: Duration,
+    operation: Duration,
     replayed_event: Duration,
     after_work_item: Duration,
 }
 
 impl FunctionsHost {
-    /// The runtime of the host with this index.
+    /// The runtime of the host with this index, over an engine with these properties.
     ///
     /// # Panics
     /// If there is no such host.
-    pub fn new(world: &World, host: usize) -> FunctionsHost {
+    pub fn new(world: &World, host: usize, backend: EntityBackend) -> FunctionsHost {
         let cpu = &world.profile().cpu;
         FunctionsHost {
             host: world.hosts()[host].clone(),
             kernel: world.kernel().clone(),
+            storage: world.application_storage().clone(),
+            backend,
             step: cpu.step,
             activity: cpu.activity,
+            operation: cpu.operation,
             replayed_event: cpu.replayed_event,
             after_work_item: cpu.after_work_item,
         }
@@ -61,15 +70,16 @@ impl FunctionsHost {
         &self.host
     }
 
-    /// Takes `work` of core time, on behalf of the work item with this ledger.
-    pub async fn charge(&self, work: Duration, ledger: &mut Ledger) {
+    /// Takes `work` of core time, on behalf of the work item with this ledger; how long it took.
+    pub async fn charge(&self, work: Duration, ledger: &mut Ledger) -> Timing {
         ledger.charge(Category::Queueing, self.kernel.now());
         let timing = self.host.run(work).await;
-        let now = self.kernel.now();
-        ledger.charge_request(&split(timing.queued, timing.ran), now, Category::Queueing);
+        let timing = split(timing.queued, timing.ran);
+        ledger.charge_request(&timing, self.kernel.now(), Category::Queueing);
+        timing
     }
 
-    /// Executes one step of an orchestration whose code first had to be fed `replayed_events`.
+    /// Executes one step of an instance whose code first had to be fed `replayed_events`.
     pub async fn step(
         &self,
         cursor: &mut Cursor,
@@ -79,10 +89,54 @@ impl FunctionsHost {
         messages: Vec<InstanceMessage>,
     ) -> StepOutcome {
         let replay = self.replayed_event * u32::try_from(replayed_events).unwrap_or(u32::MAX);
-        self.charge(self.step + replay, ledger).await;
+        let execution = self.charge(self.step + replay, ledger).await;
         let now = self.kernel.now();
         self.clean_up();
-        cursor.step(StepInput { work_item, now, ledger: *ledger, messages })
+        let (ledger_now, backend) = (*ledger, self.backend);
+        let mut outcome = cursor.step(StepInput {
+            work_item,
+            now,
+            ledger: ledger_now,
+            execution,
+            messages,
+            backend,
+        });
+        if !outcome.work.is_empty() {
+            let timing = self.work(&outcome.work).await;
+            let until = self.kernel.now();
+            outcome.charge(&timing, until);
+            ledger.charge_request(&timing, until, Category::Queueing);
+        }
+        outcome
+    }
+
+    /// Takes what the code of a step asked of its host: reads, computes, waits, writes.
+    async fn work(&self, work: &UserWork) -> Timing {
+        let used = Rc::new(Cell::new(Timing::default()));
+        let host = self.environment(&used);
+        for read in parts(work.read_bytes, work.reads) {
+            host.read_blob(read).await;
+        }
+        let compute = work.compute + self.operation * work.operations;
+        if !compute.is_zero() {
+            host.compute(compute).await;
+        }
+        if !work.wait.is_zero() {
+            host.wait(work.wait).await;
+        }
+        for write in parts(work.written_bytes, work.writes) {
+            host.write_blob(write).await;
+        }
+        used.get()
+    }
+
+    fn environment(&self, used: &Rc<Cell<Timing>>) -> HostEnvironment {
+        HostEnvironment {
+            host: self.host.clone(),
+            kernel: self.kernel.clone(),
+            storage: self.storage.clone(),
+            used: used.clone(),
+        }
     }
 
     /// Executes one activity.
@@ -94,12 +148,8 @@ impl FunctionsHost {
     ) -> ApplicationResult {
         self.charge(self.activity, ledger).await;
         let used = Rc::new(Cell::new(Timing::default()));
-        let environment = Rc::new(HostEnvironment {
-            host: self.host.clone(),
-            kernel: self.kernel.clone(),
-            used: used.clone(),
-        });
-        let context = ActivityContext::new(environment);
+        let environment = Rc::new(self.environment(&used));
+        let context = ActivityContext::new(environment, task);
         let result = application.run_activity(&task.name, context, task.input.clone()).await;
         ledger.charge_request(&used.get(), self.kernel.now(), Category::Application);
         self.clean_up();
@@ -112,6 +162,12 @@ impl FunctionsHost {
     }
 }
 
+/// A sum of `bytes` in `count` parts as equal as they can be.
+fn parts(bytes: u64, count: u32) -> impl Iterator<Item = u64> {
+    let count = u64::from(count);
+    (0..count).map(move |index| bytes / count + u64::from(index < bytes % count))
+}
+
 fn split(queued: Duration, ran: Duration) -> Timing {
     let mut timing = Timing::of(Category::Queueing, queued);
     timing.add(Category::Cpu, ran);
@@ -122,7 +178,16 @@ fn split(queued: Duration, ran: Duration) -> Timing {
 struct HostEnvironment {
     host: Host,
     kernel: Kernel,
+    storage: ApplicationStorage,
     used: Rc<Cell<Timing>>,
+}
+
+impl HostEnvironment {
+    fn add(used: &Cell<Timing>, timing: &Timing) {
+        let mut sum = used.get();
+        sum.merge(timing);
+        used.set(sum);
+    }
 }
 
 impl ActivityEnvironment for HostEnvironment {
@@ -130,9 +195,7 @@ impl ActivityEnvironment for HostEnvironment {
         let (host, used) = (self.host.clone(), self.used.clone());
         Box::pin(async move {
             let ran = host.run(work).await;
-            let mut timing = used.get();
-            timing.merge(&split(ran.queued, ran.ran));
-            used.set(timing);
+            Self::add(&used, &split(ran.queued, ran.ran));
         })
     }
 
@@ -140,9 +203,23 @@ impl ActivityEnvironment for HostEnvironment {
         let (kernel, used) = (self.kernel.clone(), self.used.clone());
         Box::pin(async move {
             kernel.sleep(span).await;
-            let mut timing = used.get();
-            timing.add(Category::Application, span);
-            used.set(timing);
+            Self::add(&used, &Timing::of(Category::Application, span));
+        })
+    }
+
+    fn read_blob(&self, bytes: u64) -> LocalBoxFuture<'static, ()> {
+        let (host, storage, used) = (self.host.clone(), self.storage.clone(), self.used.clone());
+        Box::pin(async move {
+            let timing = storage.read(&host, bytes).await;
+            Self::add(&used, &timing);
+        })
+    }
+
+    fn write_blob(&self, bytes: u64) -> LocalBoxFuture<'static, ()> {
+        let (host, storage, used) = (self.host.clone(), self.storage.clone(), self.used.clone());
+        Box::pin(async move {
+            let timing = storage.write(&host, bytes).await;
+            Self::add(&used, &timing);
         })
     }
 }

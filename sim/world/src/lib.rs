@@ -35,6 +35,7 @@ compile_error!(
 );
 
 #[cfg(madsim)]
+pub mod application_storage;
 pub mod blob;
 #[cfg(madsim)]
 pub mod cost;

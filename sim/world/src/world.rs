@@ -19,6 +19,7 @@
 //! on_fresh_thread(|| simulate(KernelOptions::with_seed(7), program)).expect("comes to its end");
 //! ```
 
+use crate::application_storage::ApplicationStorage;
 use crate::event_log::{EventHub, EventLog};
 use crate::host::{Host, HostSpec, HostSpecError};
 use crate::kernel::{Kernel, NodeId};
@@ -79,6 +80,7 @@ struct Inner {
     hosts: Vec<Host>,
     client: Host,
     storage: Storage,
+    application_storage: ApplicationStorage,
     events: EventHub,
 }
 
@@ -116,7 +118,9 @@ impl World {
             blob: kernel.create_node("blob"),
         };
         let event_node = kernel.create_node("eventlog");
+        let application_node = kernel.create_node("application-blob");
         connect(&network, &profile, &hosts, &client, &nodes, event_node);
+        connect_storage(&network, &profile, &hosts, application_node);
         let site = Site {
             kernel: kernel.clone(),
             network: network.clone(),
@@ -127,6 +131,7 @@ impl World {
             options: RequestOptions::from_profile(&profile.retry),
         };
         let storage = Storage::new(&site, &nodes, &profile);
+        let application_storage = ApplicationStorage::new(&site, application_node, &profile);
         let limits = Rc::new(profile.services.eventlog.clone());
         let events = EventHub::new(&site, event_node, &limits, profile.cpu.event_send);
         let kernel = kernel.clone();
@@ -142,6 +147,7 @@ impl World {
             hosts,
             client,
             storage,
+            application_storage,
             events,
         })))
     }
@@ -201,6 +207,11 @@ impl World {
         &self.0.storage
     }
 
+    /// The application's own blob storage.
+    pub fn application_storage(&self) -> &ApplicationStorage {
+        &self.0.application_storage
+    }
+
     /// The event log `name`, which is created with that many partitions when first named.
     ///
     /// # Panics
@@ -255,6 +266,15 @@ fn link(entry: &LinkEntry, ordered: bool) -> LinkProfile {
         latency: entry.latency.clone(),
         bandwidth_bytes_per_s: entry.bandwidth_bytes_per_s,
         ordered,
+    }
+}
+
+/// Links hosts to a storage service.
+fn connect_storage(network: &Network, profile: &Profile, hosts: &[Host], service: NodeId) {
+    let storage = link(&profile.links.host_to_service, false);
+    for host in hosts {
+        network.set_link(host.node(), service, storage.clone());
+        network.set_link(service, host.node(), storage.clone());
     }
 }
 

@@ -46,6 +46,38 @@ fn every_embedded_profile_loads_with_sources() {
 }
 
 #[test]
+fn a_profile_replaces_entries_of_its_base() {
+    let text = "base = \"azure-2021-10\"\n[cpu]\n\
+        step = { value = 7, unit = \"ms\", source = \"this test\" }";
+    let (base, changed) = (
+        Profile::named("azure-2021-10").expect("valid"),
+        Profile::parse("changed", text).expect("valid"),
+    );
+    assert_eq!(changed.cpu.step, Duration::from_millis(7));
+    assert_eq!(changed.name, "changed");
+    let differ: Vec<_> = (base.entries.iter().zip(&changed.entries))
+        .filter(|(before, after)| before.provenance != after.provenance)
+        .map(|(_, after)| after.field.clone())
+        .collect();
+    assert_eq!(differ, ["cpu.step"]);
+    assert_eq!(changed.retry.timeout, base.retry.timeout);
+}
+
+#[test]
+fn a_base_is_known_and_has_what_is_replaced() {
+    let with = |rest: &str| refused(&format!("base = \"azure-2021-10\"\n{rest}"));
+    let line = with("[cpu]\nstap = { value = 7, unit = \"ms\", source = \"this test\" }");
+    assert!(line.contains("field cpu.stap: is not in the base"), "{line}");
+    let line = with("[cpu]\nstep = { value = -7, unit = \"ms\", source = \"this test\" }");
+    assert!(line.contains("cpu.step"), "{line}");
+    let line = with("cpu = 7");
+    assert!(line.contains("cpu"), "{line}");
+    let line = refused("base = \"azure-2021-11\"");
+    assert!(line.contains("field base") && line.contains("azure-2021-10"), "{line}");
+    assert!(refused("base = 7").contains("field base: is not text"));
+}
+
+#[test]
 fn units_are_converted() {
     let profile = Profile::named("azure-2021-10").expect("valid");
     assert_eq!(profile.host.quantum, Duration::from_millis(10));

@@ -271,7 +271,7 @@ async fn run_in(world: &World, plan: &Plan, expected: usize) -> Report {
     let findings = [
         ("exactly-once steps", checks::exactly_once(&graph, checks::is_step)),
         ("exactly-once tasks", checks::exactly_once(&graph, checks::is_task)),
-        ("no message lost", checks::no_message_lost(&graph)),
+        ("no message lost", checks::no_message_lost(&graph, kernel.now())),
         ("serial instances", checks::serial_instances(&graph)),
     ];
     let violations = findings
@@ -301,7 +301,10 @@ fn end_of(completion: &Completion) -> End {
     let result = match &completion.status {
         RuntimeStatus::Completed(result) => Ok(result.decode::<String>().expect("text")),
         RuntimeStatus::Failed(error) => Err(error.to_string()),
-        RuntimeStatus::Running => unreachable!("completions are final"),
+        RuntimeStatus::Terminated(reason) => Err(format!("terminated: {reason}")),
+        RuntimeStatus::Running | RuntimeStatus::Suspended => {
+            unreachable!("completions are final")
+        }
     };
     End { instance: completion.instance.to_string(), latency, result, timing }
 }

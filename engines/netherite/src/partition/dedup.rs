@@ -4,6 +4,7 @@
 //! Messages of one origin carry growing positions, and the transport keeps their order, so the last
 //! position of each origin tells old from new.
 
+use crate::event::Origin;
 use std::collections::BTreeMap;
 
 /// The last position received from each origin partition.
@@ -13,13 +14,13 @@ pub(crate) struct Dedup {
 }
 
 impl Dedup {
-    /// Whether the messages at this position of `origin` are new; they are old from then on.
-    pub(crate) fn admit(&mut self, origin: u32, position: u64, sub_position: u32) -> bool {
-        let received = (position, sub_position);
-        match self.last.get(&origin) {
+    /// Whether what comes from `origin` is new; it is old from then on.
+    pub(crate) fn admit(&mut self, origin: Origin) -> bool {
+        let received = (origin.position, origin.sub_position);
+        match self.last.get(&origin.partition) {
             Some(last) if *last >= received => false,
             _ => {
-                self.last.insert(origin, received);
+                self.last.insert(origin.partition, received);
                 true
             }
         }
@@ -40,7 +41,7 @@ mod tests {
             for (index, repeat) in repeats.iter().enumerate() {
                 for back in 0..=*repeat {
                     let position = index.saturating_sub(back) as u64;
-                    admitted += usize::from(dedup.admit(7, position, 1));
+                    admitted += usize::from(dedup.admit(Origin { partition: 7, position, sub_position: 1 }));
                 }
             }
             prop_assert_eq!(admitted, repeats.len());
@@ -50,10 +51,13 @@ mod tests {
     #[test]
     fn origins_and_sub_positions_count_apart() {
         let mut dedup = Dedup::default();
-        assert!(dedup.admit(0, 10, 0));
-        assert!(dedup.admit(1, 10, 0));
-        assert!(dedup.admit(0, 10, 1));
-        assert!(!dedup.admit(0, 10, 0));
-        assert!(!dedup.admit(0, 9, 5));
+        let mut admit = |partition, position, sub_position| {
+            dedup.admit(Origin { partition, position, sub_position })
+        };
+        assert!(admit(0, 10, 0));
+        assert!(admit(1, 10, 0));
+        assert!(admit(0, 10, 1));
+        assert!(!admit(0, 10, 0));
+        assert!(!admit(0, 9, 5));
     }
 }

@@ -13,32 +13,37 @@
 //! Source: microsoft/durabletask-netherite, `PartitionState/`; Burckhardt et al., VLDB 2022, 5.
 
 mod activities;
+mod balancing;
 mod dedup;
 mod outbox;
+mod requests;
 mod session;
+mod steps;
+mod timers;
 
 pub(crate) use activities::ActivityWork;
 pub(crate) use outbox::Outgoing;
 
-use crate::event::{BatchProcessed, ClientEvent, PartitionEvent, Phase, RequestId};
-use crate::placement::partition_of;
-use crate::settings::{Config, Speculation};
+use crate::event::{BatchProcessed, LoadInformation, Origin, PartitionEvent, RequestId};
+use crate::settings::Config;
 use activities::Activities;
 use bytes::Bytes;
 use dedup::Dedup;
 use indexmap::IndexMap;
 use outbox::Outbox;
 use rustc_hash::{FxBuildHasher, FxHashMap};
-use session::{Batch, Session};
+use session::Session;
 use sim_model::codec;
 use sim_model::engine::{Completion, InstanceState};
 use sim_model::history::HistoryEvent;
 use sim_model::id::{InstanceId, MessageId, WorkItemId};
 use sim_model::ledger::{Category, Ledger};
 use sim_model::message::InstanceMessage;
-use sim_model::orchestration::RuntimeStatus;
 use sim_model::time::Timestamp;
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+use steps::step_work;
+use timers::Timers;
 
 /// A step to execute.
 pub(crate) struct StepWork {
@@ -54,6 +59,10 @@ pub(crate) enum Effect {
     StartStep(StepWork),
     /// Execute an activity on the host.
     StartActivity(ActivityWork),
+    /// Submit a decision about the backlog of activities, so long from now.
+    PlanOffload(Duration),
+    /// Another timer than before is the next to fire.
+    SetAlarm,
     /// Submit an event to this partition.
     Submit(PartitionEvent),
     /// Hand messages and answers to the transport.
@@ -66,6 +75,8 @@ pub(crate) enum Effect {
     Completed(Completion),
     /// A message has no taker.
     Discarded(MessageId),
+    /// A client has removed an entity.
+    Removed(InstanceId),
 }
 
 /// An instance of the partition.
@@ -74,6 +85,12 @@ struct Instance {
     /// The history as encoded episodes.
     episodes: Vec<Bytes>,
     waiting: Vec<RequestId>,
+}
+
+impl Instance {
+    fn has_ended(&self) -> bool {
+        self.state.status.is_final()
+    }
 }
 
 /// What becomes final with the log.
@@ -87,8 +104,6 @@ enum Commit {
 pub(crate) struct Handling {
     pub begun: Timestamp,
     pub ended: Timestamp,
-    /// Whether the host's queue of activities is below its limit.
-    pub host_has_room: bool,
 }
 
 impl Handling {
@@ -103,14 +118,19 @@ pub(crate) struct Partition {
     index: u32,
     partitions: u32,
     config: Config,
-    instances: FxHashMap<InstanceId, Instance>,
+    instances: IndexMap<InstanceId, Instance, FxBuildHasher>,
     sessions: FxHashMap<InstanceId, Session>,
     next_session: u64,
     activities: Activities,
+    timers: Timers,
     outbox: Outbox,
     dedup: Dedup,
+    /// Sessions whose next batch waits until a log position is durable.
+    barriers: VecDeque<(u64, u64, InstanceId)>,
     awaiting_persistence: BTreeMap<u64, Box<BatchProcessed>>,
     commits: VecDeque<(u64, Commit)>,
+    /// Where episodes are encoded before they are stored.
+    scratch: Vec<u8>,
 }
 
 impl Partition {
@@ -118,21 +138,49 @@ impl Partition {
         Partition {
             index,
             partitions,
+            activities: Activities::new(config.placement, config.activity_queue_limit),
             config,
-            instances: FxHashMap::default(),
+            instances: IndexMap::default(),
             sessions: FxHashMap::default(),
             next_session: 0,
-            activities: Activities::default(),
+            timers: Timers::default(),
             outbox: Outbox::default(),
+            barriers: VecDeque::new(),
             dedup: Dedup::default(),
             awaiting_persistence: BTreeMap::new(),
             commits: VecDeque::new(),
+            scratch: Vec::new(),
         }
     }
 
     /// How many instances the partition holds.
     pub(crate) fn instance_count(&self) -> usize {
         self.instances.len()
+    }
+
+    /// How many activities were moved to other partitions.
+    pub(crate) fn moved_activities(&self) -> u64 {
+        self.activities.moved()
+    }
+
+    /// How many timers have fired.
+    pub(crate) fn timers_fired(&self) -> u64 {
+        self.timers.fired()
+    }
+
+    /// When the next timer is due.
+    pub(crate) fn next_timer(&self) -> Option<Timestamp> {
+        self.timers.next_due()
+    }
+
+    /// The event that fires a timer whose time has come.
+    pub(crate) fn take_due_timer(&mut self, now: Timestamp) -> Option<PartitionEvent> {
+        self.timers.take_due(now).map(|timer| PartitionEvent::TimerFired { timer })
+    }
+
+    /// What to tell the load monitor now, if anything.
+    pub(crate) fn load_report(&mut self, now: Timestamp) -> Option<LoadInformation> {
+        self.activities.report(self.index, now)
     }
 
     /// The history of an instance, for a replay.
@@ -144,7 +192,7 @@ impl Partition {
         episodes.unwrap_or_default().iter().flat_map(decode).collect()
     }
 
-    /// Applies the event at log position `position`.
+    /// Applies the event at log position `position`; a read-only event has none.
     pub(crate) fn process(
         &mut self,
         position: u64,
@@ -152,66 +200,81 @@ impl Partition {
         handling: Handling,
         effects: &mut Vec<Effect>,
     ) {
+        let read_only = !event.is_logged();
         let mut out = Outgoing { position, ..Outgoing::default() };
+        self.apply(event, handling, &mut out, effects);
+        if read_only {
+            effects.push(Effect::Send(out));
+        } else if self.config.outbox_after_durability {
+            self.outbox.add(out);
+        } else if !out.is_empty() {
+            effects.push(Effect::Send(self.outbox.sending(out)));
+        }
+    }
+
+    fn apply(
+        &mut self,
+        event: PartitionEvent,
+        handling: Handling,
+        out: &mut Outgoing,
+        effects: &mut Vec<Effect>,
+    ) {
         match event {
-            PartitionEvent::CreationRequestReceived {
-                request,
-                phase: Phase::Read,
-                mut message,
-            } => {
-                // Reading the instance is the first phase; the request is logged again to be
-                // processed. All instances are in memory, so the read ends at once.
-                handling.charge(&mut message.ledger);
-                let phase = Phase::ConfirmAndProcess;
-                let event = PartitionEvent::CreationRequestReceived { request, phase, message };
-                effects.push(Effect::Submit(event));
-            }
-            PartitionEvent::CreationRequestReceived { request, message, .. } => {
-                let created = !self.instances.contains_key(&message.target);
-                self.deliver(message, handling, effects);
-                out.clients.push((request.client, ClientEvent::Creation { request, created }));
-            }
-            PartitionEvent::WaitRequestReceived { request, phase: Phase::Read, instance } => {
-                let phase = Phase::ConfirmAndProcess;
-                let event = PartitionEvent::WaitRequestReceived { request, phase, instance };
-                effects.push(Effect::Submit(event));
-            }
-            PartitionEvent::WaitRequestReceived { request, instance, .. } => {
-                self.wait(request, &instance, &mut out);
-            }
             PartitionEvent::StateRequestReceived { request, instance } => {
-                let state = self.instances.get(&instance).map(|found| found.state.clone());
-                let answer = ClientEvent::State { request, state };
-                out.clients.push((request.client, answer));
-                effects.push(Effect::Send(out));
-                return;
+                out.clients.push((request.client, self.state_of(request, &instance)));
             }
-            PartitionEvent::TaskMessagesReceived { origin, position, sub_position, messages } => {
-                let new = self.dedup.admit(origin, position, sub_position);
-                if new || !self.config.dedup {
+            PartitionEvent::InstanceQueryReceived { request, query } => {
+                out.clients.push((request.client, self.select(request, &query)));
+            }
+            PartitionEvent::CreationRequestReceived { request, phase, message } => {
+                self.create(request, phase, message, handling, out, effects);
+            }
+            PartitionEvent::WaitRequestReceived { request, phase, instance } => {
+                self.wait(request, phase, instance, out, effects);
+            }
+            PartitionEvent::DeletionRequestReceived { request, phase, instance } => {
+                self.delete(request, phase, instance, out, effects);
+            }
+            PartitionEvent::ClientTaskMessagesReceived { message } => {
+                self.deliver(message, handling, effects);
+            }
+            PartitionEvent::TimerFired { timer } => {
+                if let Some(message) = self.timers.fire(timer) {
+                    self.deliver(message, handling, effects);
+                }
+            }
+            PartitionEvent::TaskMessagesReceived { origin, messages } => {
+                if self.admit(origin) {
                     for message in messages {
                         self.deliver(message, handling, effects);
                     }
                 }
             }
-            PartitionEvent::ActivityCompleted { activity, work_item, response } => {
-                self.activity_completed(
-                    position,
-                    activity,
-                    (work_item, response),
-                    handling,
-                    effects,
-                );
+            PartitionEvent::RemoteActivityResultReceived { origin, response } => {
+                if self.admit(origin) {
+                    self.deliver(response, handling, effects);
+                }
+            }
+            PartitionEvent::ActivityTransferReceived { origin, decided, activities } => {
+                if self.admit(origin) {
+                    let from = origin.partition;
+                    self.receive_activities(from, decided, activities, handling, effects);
+                }
+            }
+            PartitionEvent::ActivityCompleted(completed) => {
+                self.activity_completed(*completed, handling, out, effects);
+            }
+            PartitionEvent::OffloadDecision { decided } => {
+                self.offload(decided, handling, out, effects);
+            }
+            PartitionEvent::SolicitationReceived { asked } => self.activities.solicited(asked),
+            PartitionEvent::TransferCommandReceived { decided, count, destination } => {
+                self.transfer(decided, (count, destination), handling, out);
             }
             PartitionEvent::BatchProcessed(batch) => {
-                self.batch_processed(batch, handling, &mut out, effects);
+                self.batch_processed(batch, handling, out, effects);
             }
             PartitionEvent::SendConfirmed { position } => self.outbox.confirm(position),
-        }
-        if self.config.outbox_after_durability {
-            self.outbox.add(out);
-        } else if !out.is_empty() {
-            effects.push(Effect::Send(self.outbox.sending(out)));
         }
     }
 
@@ -229,6 +292,7 @@ impl Partition {
                 Commit::Completion(completion) => Effect::Completed(*completion),
             });
         }
+        self.remove_barriers(durable, effects);
         let later = self.awaiting_persistence.split_off(&durable);
         for mut batch in std::mem::replace(&mut self.awaiting_persistence, later).into_values() {
             batch.persisted = true;
@@ -252,16 +316,12 @@ impl Partition {
         effects: &mut Vec<Effect>,
     ) {
         handling.charge(&mut message.ledger);
-        let known = self.instances.get(&message.target);
-        let ended = known.is_some_and(|instance| instance.state.status.is_final());
-        if ended || known.is_some() == message.starts_instance() {
-            effects.push(Effect::Discarded(message.id));
-            return;
-        }
-        if message.starts_instance() {
-            let created = message.event.timestamp;
-            let status = RuntimeStatus::Running;
-            let state = InstanceState { created, last_updated: created, status };
+        if self.instances.get(&message.target).is_none_or(Instance::has_ended) {
+            if !message.creates_instance() {
+                effects.push(Effect::Discarded(message.id));
+                return;
+            }
+            let state = InstanceState::of_message(&message);
             let instance = Instance { state, episodes: Vec::new(), waiting: Vec::new() };
             self.instances.insert(message.target.clone(), instance);
         }
@@ -276,144 +336,10 @@ impl Partition {
         }
     }
 
-    fn wait(&mut self, request: RequestId, instance: &InstanceId, out: &mut Outgoing) {
-        let Some(found) = self.instances.get_mut(instance) else {
-            let answer = ClientEvent::State { request, state: None };
-            out.clients.push((request.client, answer));
-            return;
-        };
-        if found.state.status.is_final() {
-            let answer = ClientEvent::End { request, state: found.state.clone() };
-            out.clients.push((request.client, answer));
-        } else {
-            found.waiting.push(request);
-        }
+    /// Whether an event of another partition is new, or has to be taken for new.
+    fn admit(&mut self, origin: Origin) -> bool {
+        self.dedup.admit(origin) || !self.config.dedup
     }
-
-    fn activity_completed(
-        &mut self,
-        position: u64,
-        activity: u64,
-        (work_item, response): (WorkItemId, InstanceMessage),
-        handling: Handling,
-        effects: &mut Vec<Effect>,
-    ) {
-        if self.activities.complete(activity).is_none() {
-            effects.push(Effect::Aborted(work_item));
-            return;
-        }
-        self.commits.push_back((position, Commit::WorkItem(work_item)));
-        self.deliver(response, handling, effects);
-        effects.extend(self.activities.next(handling.host_has_room).map(Effect::StartActivity));
-    }
-
-    fn batch_processed(
-        &mut self,
-        mut batch: Box<BatchProcessed>,
-        handling: Handling,
-        out: &mut Outgoing,
-        effects: &mut Vec<Effect>,
-    ) {
-        let session = self.sessions.get(&batch.instance).map(|session| session.id);
-        if session != Some(batch.session) {
-            effects.push(Effect::Aborted(batch.work_item));
-            return;
-        }
-        if !batch.persisted {
-            self.commits.push_back((out.position, Commit::WorkItem(batch.work_item)));
-            if self.config.speculation == Speculation::None {
-                batch.activities.iter_mut().for_each(|task| handling.charge(&mut task.ledger));
-                batch.messages.iter_mut().for_each(|message| handling.charge(&mut message.ledger));
-                self.awaiting_persistence.insert(out.position, batch);
-                return;
-            }
-        }
-        self.write_back(&batch, out);
-        for mut task in batch.activities.drain(..) {
-            handling.charge(&mut task.ledger);
-            let started = self.activities.add(task, handling.host_has_room);
-            effects.extend(started.map(Effect::StartActivity));
-        }
-        self.route(std::mem::take(&mut batch.messages), handling, out, effects);
-        self.continue_session(&batch, effects);
-        if batch.persisted && !out.is_empty() {
-            // The step is durable already: nothing to wait for.
-            let sent = self.outbox.sending(std::mem::take(out));
-            effects.push(Effect::Send(sent));
-        }
-    }
-
-    /// Writes the step's episode and status to its instance, and answers whoever waits for an end.
-    fn write_back(&mut self, batch: &BatchProcessed, out: &mut Outgoing) {
-        let instance =
-            self.instances.get_mut(&batch.instance).expect("invariant: a stepped instance exists");
-        instance.episodes.push(codec::encode(&batch.new_events));
-        instance.state.last_updated = batch.timestamp;
-        instance.state.status = batch.status.clone();
-        if !batch.status.is_final() {
-            return;
-        }
-        for request in instance.waiting.drain(..) {
-            let answer = ClientEvent::End { request, state: instance.state.clone() };
-            out.clients.push((request.client, answer));
-        }
-        let completion = Completion {
-            instance: batch.instance.clone(),
-            created: instance.state.created,
-            last_updated: instance.state.last_updated,
-            status: batch.status.clone(),
-            ledger: batch.ledger,
-        };
-        self.commits.push_back((out.position, Commit::Completion(Box::new(completion))));
-    }
-
-    /// Delivers messages within the partition, and packs the others by destination.
-    fn route(
-        &mut self,
-        messages: Vec<InstanceMessage>,
-        handling: Handling,
-        out: &mut Outgoing,
-        effects: &mut Vec<Effect>,
-    ) {
-        let mut remote: IndexMap<u32, Vec<InstanceMessage>, FxBuildHasher> = IndexMap::default();
-        for mut message in messages {
-            let target = partition_of(&message.target, self.partitions);
-            if target == self.index {
-                self.deliver(message, handling, effects);
-            } else {
-                handling.charge(&mut message.ledger);
-                remote.entry(target).or_default().push(message);
-            }
-        }
-        for (target, messages) in remote {
-            for (sub_position, packed) in messages.chunks(self.config.pack_messages).enumerate() {
-                let event = PartitionEvent::TaskMessagesReceived {
-                    origin: self.index,
-                    position: out.position,
-                    sub_position: sub_position as u32,
-                    messages: packed.to_vec(),
-                };
-                out.partitions.push((target, event));
-            }
-        }
-    }
-
-    /// Removes the consumed messages; starts the next step, or closes the session of an instance
-    /// that has ended.
-    fn continue_session(&mut self, batch: &BatchProcessed, effects: &mut Vec<Effect>) {
-        let session = self.sessions.get_mut(&batch.instance).expect("invariant: it was checked");
-        let next = session.consume(batch.batch_start, batch.batch_length as usize);
-        if batch.status.is_final() {
-            let session = self.sessions.remove(&batch.instance).expect("invariant: it was checked");
-            effects.extend(session.into_rest().map(|message| Effect::Discarded(message.id)));
-        } else if let Some(next) = next {
-            effects.push(Effect::StartStep(step_work(batch.instance.clone(), session.id, next)));
-        }
-    }
-}
-
-fn step_work(instance: InstanceId, session: u64, batch: Batch) -> StepWork {
-    StepWork { instance, session, batch_start: batch.start, messages: batch.messages }
 }
 
 #[cfg(test)]

@@ -3,6 +3,9 @@
 //! Messages to other partitions and answers to clients wait under the log position of the event
 //! that produced them, and leave when that position is durable: nobody outside sees what could
 //! still be lost. An entry is removed when the transport has taken all of it.
+//!
+//! Receivers tell old from new by position, so nothing may overtake an earlier entry on its way to
+//! one partition: what could leave at once waits too if such an entry does.
 
 use crate::event::{ClientEvent, PartitionEvent};
 use std::collections::BTreeMap;
@@ -28,6 +31,8 @@ impl Outgoing {
 #[derive(Default)]
 pub(crate) struct Outbox {
     waiting: BTreeMap<u64, Outgoing>,
+    /// How many events wait, for each partition they are for.
+    waiting_for: BTreeMap<u32, usize>,
     /// Sent, not yet confirmed by the transport; kept so that a recovery can send them again.
     sent: BTreeMap<u64, Outgoing>,
 }
@@ -36,15 +41,30 @@ impl Outbox {
     /// Keeps `outgoing` until its position is durable.
     pub(crate) fn add(&mut self, outgoing: Outgoing) {
         if !outgoing.is_empty() {
+            for (partition, _) in &outgoing.partitions {
+                *self.waiting_for.entry(*partition).or_default() += 1;
+            }
             let previous = self.waiting.insert(outgoing.position, outgoing);
             assert!(previous.is_none(), "one entry for each log position");
         }
+    }
+
+    /// Whether something that waits is for a partition that `outgoing` is for too.
+    pub(crate) fn would_overtake(&self, outgoing: &Outgoing) -> bool {
+        outgoing.partitions.iter().any(|(partition, _)| self.waiting_for.contains_key(partition))
     }
 
     /// What may leave once the log is durable up to (not including) `durable`.
     pub(crate) fn release(&mut self, durable: u64) -> Vec<Outgoing> {
         let later = self.waiting.split_off(&durable);
         let released = std::mem::replace(&mut self.waiting, later);
+        for (partition, _) in released.values().flat_map(|outgoing| &outgoing.partitions) {
+            let left = self.waiting_for.get_mut(partition).expect("invariant: it was counted");
+            *left -= 1;
+            if *left == 0 {
+                self.waiting_for.remove(partition);
+            }
+        }
         released.into_values().map(|outgoing| self.sending(outgoing)).collect()
     }
 

@@ -1,4 +1,7 @@
 //! Sessions: the unprocessed messages of an instance and the batch taken from them.
+//!
+//! A step that sends messages to its own instance puts up a *barrier*: the next batch waits until
+//! that step is durable. So an instance that keeps itself busy cannot speculate without bound.
 
 use sim_model::message::InstanceMessage;
 use std::collections::VecDeque;
@@ -10,6 +13,8 @@ pub(crate) struct Session {
     batch_start: u64,
     /// How many messages the step in progress was given; 0 if there is none.
     in_progress: usize,
+    /// The log position that has to be durable before the next batch is taken.
+    barrier: Option<u64>,
     messages: VecDeque<InstanceMessage>,
 }
 
@@ -21,7 +26,7 @@ pub(crate) struct Batch {
 
 impl Session {
     pub(crate) fn new(id: u64) -> Session {
-        Session { id, batch_start: 0, in_progress: 0, messages: VecDeque::new() }
+        Session { id, batch_start: 0, in_progress: 0, barrier: None, messages: VecDeque::new() }
     }
 
     /// Buffers a message; a batch to execute if no step is in progress.
@@ -43,13 +48,31 @@ impl Session {
         self.take_batch()
     }
 
+    /// Lets the next batch wait until `position` is durable.
+    pub(crate) fn put_up_barrier(&mut self, position: u64) {
+        self.barrier = Some(position);
+    }
+
+    /// Takes the barrier at `position` away; a batch to execute if it held one back.
+    pub(crate) fn remove_barrier(&mut self, position: u64) -> Option<Batch> {
+        if self.barrier == Some(position) {
+            self.barrier = None;
+        }
+        self.take_batch()
+    }
+
+    /// Whether no message waits and no step is in progress.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.messages.is_empty()
+    }
+
     /// The messages nobody will consume.
     pub(crate) fn into_rest(self) -> impl Iterator<Item = InstanceMessage> {
         self.messages.into_iter()
     }
 
     fn take_batch(&mut self) -> Option<Batch> {
-        if self.in_progress > 0 || self.messages.is_empty() {
+        if self.in_progress > 0 || self.barrier.is_some() || self.messages.is_empty() {
             return None;
         }
         self.in_progress = self.messages.len();

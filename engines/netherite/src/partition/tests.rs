@@ -1,15 +1,16 @@
 //! The state machine alone, without a world.
 
 use super::*;
+use crate::event::{ActivityCompleted, ClientEvent, Deletion, Origin, Phase};
 use crate::settings::SETTINGS;
-use sim_model::history::EventKind;
+use sim_model::history::{EventKind, HistoryEvent};
 use sim_model::id::Producer;
-use sim_model::message::TaskMessage;
+use sim_model::message::{TaskMessage, TimerMessage};
+use sim_model::orchestration::RuntimeStatus;
 use sim_model::payload::Payload;
 use sim_model::settings::Settings;
 
-const NOW: Handling =
-    Handling { begun: Timestamp::ZERO, ended: Timestamp::ZERO, host_has_room: true };
+const NOW: Handling = Handling { begun: Timestamp::ZERO, ended: Timestamp::ZERO };
 
 /// Partition 0 of 2.
 fn partition(sets: &[(&str, &str)]) -> Partition {
@@ -26,7 +27,7 @@ fn message_id(index: u32) -> MessageId {
 
 fn start(target: &str, index: u32) -> InstanceMessage {
     let input = Payload::encode(&1).expect("a number");
-    let kind = EventKind::ExecutionStarted { name: "code".into(), input };
+    let kind = EventKind::execution_started("code".into(), input);
     InstanceMessage {
         id: message_id(index),
         target: InstanceId::new(target),
@@ -42,7 +43,8 @@ fn activity(caller: &str, event_id: u32) -> TaskMessage {
 }
 
 fn received(position: u64, messages: Vec<InstanceMessage>) -> PartitionEvent {
-    PartitionEvent::TaskMessagesReceived { origin: 1, position, sub_position: 0, messages }
+    let origin = Origin { partition: 1, position, sub_position: 0 };
+    PartitionEvent::TaskMessagesReceived { origin, messages }
 }
 
 fn processed(work: &StepWork, status: RuntimeStatus) -> BatchProcessed {
@@ -54,9 +56,14 @@ fn processed(work: &StepWork, status: RuntimeStatus) -> BatchProcessed {
         work_item: WorkItemId(7),
         timestamp: Timestamp::from_millis(5),
         new_events: Vec::new(),
+        replaces_history: false,
         status,
+        custom_status: None,
+        entity_state: None,
+        deleted: false,
         activities: Vec::new(),
         messages: Vec::new(),
+        timers: Vec::new(),
         ledger: Ledger::new(Timestamp::ZERO),
         persisted: false,
     }
@@ -79,12 +86,15 @@ fn names(effects: &[Effect]) -> Vec<&'static str> {
     let name = |effect: &Effect| match effect {
         Effect::StartStep(_) => "step",
         Effect::StartActivity(_) => "activity",
+        Effect::SetAlarm => "alarm",
+        Effect::PlanOffload(_) => "plan",
         Effect::Submit(_) => "submit",
         Effect::Send(_) => "send",
         Effect::Committed(_) => "committed",
         Effect::Aborted(_) => "aborted",
         Effect::Completed(_) => "completed",
         Effect::Discarded(_) => "discarded",
+        Effect::Removed(_) => "removed",
     };
     effects.iter().map(name).collect()
 }
@@ -176,64 +186,249 @@ fn a_step_of_a_closed_session_is_given_up() {
     assert_eq!(names(&durable(&mut partition, 400)), ["committed", "completed"]);
 }
 
-#[test]
-fn an_activity_result_counts_once() {
-    let mut partition = partition(&[]);
+/// Partition 0 with a backlog: instance `a!0` has called `count` activities, of which one runs.
+fn loaded(sets: &[(&str, &str)], count: u32) -> (Partition, Vec<Effect>) {
+    let mut partition = partition(&[&[("activity_queue_limit", "1")], sets].concat());
     let work = started(&mut partition);
     let mut batch = processed(&work, RuntimeStatus::Running);
-    batch.activities = vec![activity("a!0", 0)];
-    apply(&mut partition, 200, PartitionEvent::BatchProcessed(Box::new(batch)));
-    let completed = || PartitionEvent::ActivityCompleted {
-        activity: 0,
-        work_item: WorkItemId(8),
-        response: activity("a!0", 0).response(
-            message_id(9),
-            Payload::encode(&()),
-            Ledger::new(Timestamp::ZERO),
-        ),
-    };
-    assert_eq!(names(&apply(&mut partition, 300, completed())), ["step"]);
-    assert_eq!(names(&apply(&mut partition, 400, completed())), ["aborted"]);
+    batch.activities = (0..count).map(|n| activity("a!0", n)).collect();
+    let effects = apply(&mut partition, 200, PartitionEvent::BatchProcessed(Box::new(batch)));
+    (partition, effects)
 }
 
-#[test]
-fn activities_wait_in_the_backlog_while_the_host_is_busy() {
-    let mut partition = partition(&[]);
-    let work = started(&mut partition);
-    let mut batch = processed(&work, RuntimeStatus::Running);
-    batch.activities = (0..3).map(|n| activity("a!0", n)).collect();
-    let busy = Handling { host_has_room: false, ..NOW };
-    let mut effects = Vec::new();
-    let event = PartitionEvent::BatchProcessed(Box::new(batch));
-    partition.process(200, event, busy, &mut effects);
-    assert_eq!(names(&effects), ["activity"], "one may always run");
-    let response = activity("a!0", 0).response(
+fn completed(activity_id: u64, origin: u32, reported_load: u32) -> PartitionEvent {
+    let response = activity("a!0", activity_id as u32).response(
         message_id(9),
         Payload::encode(&()),
         Ledger::new(Timestamp::ZERO),
     );
-    let event =
-        PartitionEvent::ActivityCompleted { activity: 0, work_item: WorkItemId(8), response };
-    effects.clear();
-    partition.process(300, event, busy, &mut effects);
-    assert_eq!(names(&effects), ["step", "activity"]);
+    PartitionEvent::ActivityCompleted(Box::new(ActivityCompleted {
+        activity: activity_id,
+        work_item: WorkItemId(8),
+        origin,
+        timestamp: Timestamp::ZERO,
+        reported_load,
+        response,
+    }))
 }
 
 #[test]
-fn a_start_of_a_known_key_has_no_taker() {
-    let mut partition = partition(&[]);
-    started(&mut partition);
-    let effects = apply(&mut partition, 200, received(2, vec![start("a!0", 5)]));
-    assert_eq!(names(&effects), ["discarded"]);
-    let request = RequestId { client: 0, number: 1 };
-    let phase = Phase::ConfirmAndProcess;
-    let event =
-        PartitionEvent::CreationRequestReceived { request, phase, message: start("a!0", 6) };
-    apply(&mut partition, 300, event);
-    let effects = durable(&mut partition, 400);
-    let refused = |effect: &Effect| {
-        matches!(effect, Effect::Send(out)
-            if matches!(out.clients[..], [(0, ClientEvent::Creation { created: false, .. })]))
+fn an_activity_result_counts_once() {
+    let (mut partition, _) = loaded(&[], 1);
+    assert_eq!(names(&apply(&mut partition, 300, completed(0, 0, 0))), ["step"]);
+    assert_eq!(names(&apply(&mut partition, 400, completed(0, 0, 0))), ["aborted"]);
+}
+
+#[test]
+fn activities_wait_in_the_backlog_while_the_host_is_busy() {
+    let (mut partition, effects) = loaded(&[("activity_scheduler", "local")], 3);
+    assert_eq!(names(&effects), ["activity"], "one may always run");
+    let effects = apply(&mut partition, 300, completed(0, 0, 1));
+    assert_eq!(names(&effects), ["step", "activity"]);
+}
+
+/// What is handed to the transport.
+fn outgoing(effects: &[Effect]) -> impl Iterator<Item = &Outgoing> {
+    effects.iter().filter_map(|effect| match effect {
+        Effect::Send(out) => Some(out),
+        _ => None,
+    })
+}
+
+/// What is sent to other partitions.
+fn sent(effects: &[Effect]) -> Vec<&(u32, PartitionEvent)> {
+    outgoing(effects).flat_map(|out| &out.partitions).collect()
+}
+
+#[test]
+fn a_moved_activity_brings_its_result_home() {
+    let (mut home, effects) = loaded(&[("activity_scheduler", "static")], 4);
+    let [Effect::StartActivity(_), Effect::PlanOffload(_)] = &effects[..] else {
+        panic!("{:?}", names(&effects));
     };
-    assert!(effects.iter().any(refused), "{:?}", names(&effects));
+    let decision = PartitionEvent::OffloadDecision { decided: Timestamp::from_millis(100) };
+    let effects = apply(&mut home, 300, decision);
+    assert_eq!(
+        names(&effects),
+        ["plan"],
+        "one of the backlog stays, the others wait to be durable"
+    );
+    let effects = durable(&mut home, 301);
+    let [(1, transfer)] = sent(&effects)[..] else { panic!("{:?}", sent(&effects)) };
+    let PartitionEvent::ActivityTransferReceived { activities, .. } = transfer else {
+        panic!("{transfer:?}");
+    };
+    assert_eq!(activities.iter().map(|task| task.event_id).collect::<Vec<_>>(), [1, 3]);
+
+    // Partition 1 of 2 runs one at once, keeps the other, and sends the results back.
+    let settings = [("activity_queue_limit", "1")];
+    let mut away = Partition { index: 1, ..partition(&settings) };
+    let started = apply(&mut away, 100, transfer.clone());
+    let [Effect::StartActivity(work)] = &started[..] else { panic!("{:?}", names(&started)) };
+    assert_eq!((work.id, work.origin), (0, 0));
+    assert!(apply(&mut away, 200, transfer.clone()).is_empty(), "delivered twice");
+    assert_eq!(names(&apply(&mut away, 300, completed(0, 0, 0))), ["activity"]);
+    let effects = durable(&mut away, 301);
+    let [(0, result)] = sent(&effects)[..] else { panic!("{:?}", sent(&effects)) };
+
+    assert_eq!(names(&apply(&mut home, 400, result.clone())), ["step"]);
+    assert!(apply(&mut home, 500, result.clone()).is_empty(), "delivered twice");
+}
+
+#[test]
+fn a_command_with_nothing_to_move_is_still_confirmed() {
+    let (mut partition, _) = loaded(&[], 1);
+    let decided = Timestamp::from_secs(9);
+    let command = || PartitionEvent::TransferCommandReceived { decided, count: 5, destination: 1 };
+    apply(&mut partition, 300, command());
+    let effects = durable(&mut partition, 301);
+    let [(1, PartitionEvent::ActivityTransferReceived { activities, .. })] = sent(&effects)[..]
+    else {
+        panic!("{:?}", sent(&effects));
+    };
+    assert!(activities.is_empty());
+    apply(&mut partition, 400, command());
+    assert!(sent(&durable(&mut partition, 401)).is_empty(), "carried out once");
+}
+
+/// Starts `a!0` as a client does.
+fn creation(number: u64) -> PartitionEvent {
+    let (request, phase) = (RequestId { client: 0, number }, Phase::ConfirmAndProcess);
+    let message = start("a!0", number as u32);
+    PartitionEvent::CreationRequestReceived { request, phase, message }
+}
+
+/// What clients are told.
+fn answers(effects: &[Effect]) -> Vec<&ClientEvent> {
+    outgoing(effects).flat_map(|out| &out.clients).map(|(_, answer)| answer).collect()
+}
+
+#[test]
+fn a_client_can_replace_only_what_has_ended() {
+    let mut partition = partition(&[]);
+    let work = started(&mut partition);
+    assert_eq!(names(&apply(&mut partition, 200, creation(1))), ["discarded"]);
+    let refused = durable(&mut partition, 201);
+    assert!(matches!(answers(&refused)[..], [ClientEvent::Creation { created: false, .. }]));
+    let result = Payload::encode(&()).expect("nothing");
+    let end = processed(&work, RuntimeStatus::Completed(result));
+    apply(&mut partition, 300, PartitionEvent::BatchProcessed(Box::new(end)));
+    let effects = apply(&mut partition, 400, creation(2));
+    let [Effect::StartStep(again)] = &effects[..] else { panic!("{:?}", names(&effects)) };
+    assert!(again.session > work.session, "what the former life left behind is stale");
+    let accepted = durable(&mut partition, 401);
+    assert!(matches!(answers(&accepted)[..], [ClientEvent::Creation { created: true, .. }]));
+}
+
+/// A message of `a!0` to itself for later, as a timer is.
+fn timer(fire_at: Timestamp) -> TimerMessage {
+    let kind = EventKind::TimerFired { timer_id: 0, fire_at };
+    let event = HistoryEvent { timestamp: fire_at, kind };
+    TimerMessage { fire_at, message: InstanceMessage { event, ..start("a!0", 5) } }
+}
+
+#[test]
+fn a_timer_fires_as_a_logged_event() {
+    let mut partition = partition(&[]);
+    let work = started(&mut partition);
+    let fire_at = Timestamp::from_secs(60);
+    let mut batch = processed(&work, RuntimeStatus::Running);
+    batch.timers = vec![timer(fire_at)];
+    let event = PartitionEvent::BatchProcessed(Box::new(batch));
+    assert_eq!(names(&apply(&mut partition, 200, event)), ["alarm"]);
+    assert_eq!(partition.next_timer(), Some(fire_at));
+    assert!(partition.take_due_timer(Timestamp::from_secs(59)).is_none());
+    let fired = partition.take_due_timer(fire_at).expect("due");
+    assert!(fired.is_logged());
+    assert!(partition.take_due_timer(fire_at).is_none(), "submitted once");
+    assert_eq!(names(&apply(&mut partition, 300, fired.clone())), ["step"]);
+    assert!(apply(&mut partition, 400, fired).is_empty(), "fired once");
+}
+
+#[test]
+fn a_step_after_a_message_to_itself_waits_for_durability() {
+    let mut partition = partition(&[]);
+    let work = started(&mut partition);
+    let mut batch = processed(&work, RuntimeStatus::Running);
+    batch.messages = vec![timer(Timestamp::ZERO).message];
+    let event = PartitionEvent::BatchProcessed(Box::new(batch));
+    assert!(apply(&mut partition, 200, event).is_empty());
+    let from_outside = received(2, vec![timer(Timestamp::ZERO).message]);
+    assert!(apply(&mut partition, 300, from_outside).is_empty(), "it joins the batch");
+    assert!(durable(&mut partition, 200).is_empty());
+    let effects = durable(&mut partition, 201);
+    let [Effect::Committed(_), Effect::StartStep(next)] = &effects[..] else {
+        panic!("{:?}", names(&effects));
+    };
+    assert_eq!(next.messages.len(), 2);
+}
+
+#[test]
+fn only_what_has_ended_can_be_removed() {
+    let mut partition = partition(&[]);
+    let deletion = |partition: &mut Partition, position| {
+        let (request, phase) = (RequestId { client: 0, number: 1 }, Phase::ConfirmAndProcess);
+        let instance = InstanceId::new("a!0");
+        let event = PartitionEvent::DeletionRequestReceived { request, phase, instance };
+        apply(partition, position, event);
+        match answers(&durable(partition, position + 1))[..] {
+            [ClientEvent::Deletion { deletion, .. }] => *deletion,
+            ref other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(deletion(&mut partition, 50), Deletion::Absent);
+    let work = started(&mut partition);
+    assert_eq!(deletion(&mut partition, 200), Deletion::Refused);
+    let reason = RuntimeStatus::Terminated("enough".into());
+    let end = PartitionEvent::BatchProcessed(Box::new(processed(&work, reason)));
+    apply(&mut partition, 300, end);
+    assert_eq!(deletion(&mut partition, 400), Deletion::Removed);
+    assert_eq!(deletion(&mut partition, 500), Deletion::Absent);
+    assert_eq!(partition.instance_count(), 0);
+}
+
+#[test]
+fn an_entity_without_a_state_is_forgotten_once_its_messages_are_worked_off() {
+    let mut partition = partition(&[]);
+    let signal = |index| InstanceMessage { target: InstanceId::new("@E@k!0"), ..start("x", index) };
+    let effects = apply(&mut partition, 100, received(1, vec![signal(0)]));
+    let [Effect::StartStep(work)] = &effects[..] else { panic!("{:?}", names(&effects)) };
+    assert!(apply(&mut partition, 150, received(2, vec![signal(1)])).is_empty());
+    let gone = |work: &StepWork| {
+        let mut batch = processed(work, RuntimeStatus::Running);
+        (batch.deleted, batch.replaces_history) = (true, true);
+        PartitionEvent::BatchProcessed(Box::new(batch))
+    };
+    let effects = apply(&mut partition, 200, gone(work));
+    let [Effect::StartStep(work)] = &effects[..] else { panic!("{:?}", names(&effects)) };
+    assert_eq!(partition.instance_count(), 1);
+    assert!(partition.history(&work.instance).is_empty(), "the next step begins afresh");
+    assert!(apply(&mut partition, 300, gone(work)).is_empty());
+    assert_eq!(partition.instance_count(), 0);
+}
+
+/// Without speculation the effects of a durable step leave at once. But a moved activity may still
+/// wait on its way to the same partition, under an earlier position: if the message came first, the
+/// receiver would take the activity for old.
+#[test]
+fn nothing_overtakes_what_waits_for_the_same_partition() {
+    let sets = [("speculation", "none"), ("activity_scheduler", "static")];
+    let (mut home, _) = loaded(&sets, 4);
+    let mut effects = durable(&mut home, 201);
+    let Some(Effect::Submit(persisted)) = effects.pop() else { panic!("{:?}", names(&effects)) };
+    apply(&mut home, 210, persisted);
+    let effects = apply(&mut home, 220, received(3, vec![start("b!0", 7)]));
+    let [Effect::StartStep(work)] = &effects[..] else { panic!("{:?}", names(&effects)) };
+    let mut batch = processed(work, RuntimeStatus::Running);
+    batch.messages = vec![start("c!1", 8)];
+    apply(&mut home, 230, PartitionEvent::BatchProcessed(Box::new(batch)));
+    let decision = PartitionEvent::OffloadDecision { decided: Timestamp::from_millis(100) };
+    apply(&mut home, 240, decision);
+    let mut effects = durable(&mut home, 231);
+    let Some(Effect::Submit(persisted)) = effects.pop() else { panic!("{:?}", names(&effects)) };
+    assert!(sent(&apply(&mut home, 250, persisted)).is_empty(), "the activities go first");
+    let effects = durable(&mut home, 251);
+    let positions: Vec<u64> = outgoing(&effects).map(|out| out.position).collect();
+    assert_eq!(positions, [240, 250]);
+    assert_eq!(sent(&effects).len(), 2);
 }

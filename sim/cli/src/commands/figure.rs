@@ -1,6 +1,6 @@
 //! `sim figure NAME`: an experiment, drawn beside what was measured.
 
-use super::provenance;
+use super::{in_words, provenance};
 use crate::arguments::FigureArguments;
 use crate::crash;
 use crate::failure::{Exit, Failure};
@@ -8,7 +8,7 @@ use crate::terminal::{self, Look};
 use crate::text;
 use crate::wall;
 use anyhow::Error;
-use sim_lab::experiment::{self, ExperimentOutcome, Row};
+use sim_lab::experiment::{self, ExperimentOutcome, Prediction, ResultTable, Row};
 use sim_lab::results::{self, ResultsFolder};
 use std::path::{Path, PathBuf};
 
@@ -33,11 +33,16 @@ pub(crate) fn figure(asked: &FigureArguments) -> Result<(), Failure> {
     let outcome = outcome?;
     let not_carried_out = |error: Error| Failure::new(Exit::NotCarriedOut, error);
     let files = outcome.files().map_err(|error| not_carried_out(error.into()))?;
+    let is_figure = |file: &&String| file.ends_with(".svg") || file.ends_with(".png");
+    let mut written: Vec<String> = files.keys().filter(is_figure).cloned().collect();
+    if written.is_empty() {
+        written.push("table.csv".to_owned());
+    }
     results::write_files(&folder, files, &provenance(took))
         .map_err(|error| not_carried_out(error.into()))?;
     terminal::print(&page(&outcome, Look::of_standard_output()))?;
-    for kind in ["svg", "png"] {
-        terminal::note(&format!("wrote {}", out.join(format!("{name}.{kind}")).display()));
+    for file in written {
+        terminal::note(&format!("wrote {}", out.join(file).display()));
     }
     terminal::note(&format!("took {:.2} s", took.as_secs_f64()));
     judge(&outcome)
@@ -55,10 +60,6 @@ fn seeds(declared: &[u64], count: usize) -> Vec<u64> {
     declared.iter().copied().chain(next..).take(count).collect()
 }
 
-fn in_words(count: usize, thing: &str) -> String {
-    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
-}
-
 fn page(outcome: &ExperimentOutcome, look: Look) -> String {
     let experiment = &outcome.experiment;
     let runs = in_words(outcome.runs.len(), "run");
@@ -66,16 +67,58 @@ fn page(outcome: &ExperimentOutcome, look: Look) -> String {
     let wrapped = |text: &str| text::wrap(text, look.columns, text::INDENT, text::INDENT);
     let mut page = look.heading(experiment.title()) + "\n";
     page += &wrapped(&format!("{}; {runs}, {seeds} each", experiment.setup()));
+    page += &match &outcome.table {
+        ResultTable::Comparison(_) | ResultTable::Maxima(_) => comparison(&outcome.rows(), look),
+        ResultTable::Predictions(predictions) => predicted(predictions, look),
+    };
+    if let Some(conclusion) = &outcome.conclusion {
+        let heading = match &outcome.table {
+            ResultTable::Predictions(_) => "What to know",
+            _ => "Agreement",
+        };
+        page += &format!("\n{}\n{}", look.heading(heading), wrapped(conclusion));
+    }
+    page
+}
+
+/// Simulated beside measured, a table for each panel and series.
+fn comparison(rows: &[&Row], look: Look) -> String {
     let together =
-        |one: &Row, other: &Row| (&one.panel, &one.series) == (&other.panel, &other.series);
-    for group in outcome.rows.chunk_by(together) {
-        let Row { panel, series, .. } = &group[0];
+        |one: &&Row, other: &&Row| (&one.panel, &one.series) == (&other.panel, &other.series);
+    let mut page = String::new();
+    for group in rows.chunk_by(together) {
+        let Row { panel, series, .. } = group[0];
         page += &format!("\n{}\n", look.heading(&format!("{panel}, {series}")));
-        let rows: Vec<Vec<String>> = group.iter().map(cells).collect();
+        let rows: Vec<Vec<String>> = group.iter().map(|row| cells(row)).collect();
         page += &text::table(&["", "simulated", "measured", "ratio"], &rows, 1, look.columns);
     }
-    if let Some(conclusion) = &outcome.conclusion {
-        page += &format!("\n{}\n{}", look.heading("Agreement"), wrapped(conclusion));
+    page
+}
+
+/// Predictions, a table for each workload and series.
+fn predicted(predictions: &[Prediction], look: Look) -> String {
+    let together = |one: &Prediction, other: &Prediction| {
+        (&one.panel, &one.series) == (&other.panel, &other.series)
+    };
+    let mut page = String::new();
+    for group in predictions.chunk_by(together) {
+        let Prediction { panel, series, unit, .. } = &group[0];
+        page += &format!("\n{}\n", look.heading(&format!("{panel}, {series}: {unit}")));
+        let row = |row: &Prediction| {
+            let [p50, _, p99] = row.latency_ms;
+            let state = if row.complete { "" } else { "incomplete" };
+            vec![
+                format!("{}, {}", row.plan, in_words(row.hosts as usize, "host")),
+                text::number(row.per_s, 2),
+                text::number(p50, 0),
+                text::number(p99, 0),
+                text::number(row.operations_per_orchestration, 1),
+                state.to_owned(),
+            ]
+        };
+        let rows: Vec<Vec<String>> = group.iter().map(row).collect();
+        let heading = ["", "per s", "p50, ms", "p99, ms", "operations each", ""];
+        page += &text::table(&heading, &rows, 1, look.columns);
     }
     page
 }

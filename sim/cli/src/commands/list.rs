@@ -78,7 +78,12 @@ fn engines() -> Result<Vec<Line>, Failure> {
 fn workloads() -> Result<Vec<Line>, Failure> {
     let mut lines = Vec::new();
     for kind in workload::kinds() {
-        lines.push((kind.name.to_owned(), kind.summary.to_owned()));
+        lines.push((kind.name.to_owned(), format!("{} [load {}]", kind.summary, kind.load)));
+        lines.extend(kind.files.iter().map(|file| {
+            let needed = if file.required { "needed" } else { "may be left out" };
+            let name = format!("{}:{}", kind.name, file.key);
+            (name, format!("{} [path of a file; {needed}]", file.help))
+        }));
         lines.extend(kind.parameters.iter().map(|parameter| described(kind.name, ':', parameter)));
     }
     Ok(lines)
@@ -87,7 +92,10 @@ fn workloads() -> Result<Vec<Line>, Failure> {
 fn loads() -> Result<Vec<Line>, Failure> {
     let line = |form: &str, what: &str| (form.to_owned(), what.to_owned());
     Ok(vec![
-        line("batch:N", "N at once; nobody waits for the results [also launcher=N, settle=T]"),
+        line(
+            "batch:N",
+            "N at once; nobody waits for the results [also launcher=N (not for jobs), settle=T]",
+        ),
         line(
             "open:rate=R,duration=T",
             "Poisson arrivals, R a second, whatever the system does [also settle=T]",

@@ -1,5 +1,7 @@
 //! One file for each command.
 
+pub(crate) mod compare;
+pub(crate) mod definition;
 pub(crate) mod diverge;
 pub(crate) mod figure;
 pub(crate) mod list;
@@ -23,4 +25,8 @@ fn provenance(took: Duration) -> Provenance {
             .map(|(name, version)| (name.to_owned(), version.to_owned()))
             .collect::<BTreeMap<_, _>>(),
     }
+}
+
+fn in_words(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }

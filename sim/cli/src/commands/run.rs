@@ -22,6 +22,7 @@ pub(crate) fn run(asked: &RunArguments) -> Result<(), Failure> {
     let folder = asked.out.as_deref().map(ResultsFolder::check).transpose();
     let folder =
         folder.map_err(|error| Failure::input(anyhow::Error::new(error).context("--out")))?;
+    checked.build_workload().notes().iter().for_each(|note| terminal::note(note));
     crash::remember(crash::Running {
         what: format!("engine {}, seed {}", spec.engine, spec.seed),
         command: repeat::command(&spec),
@@ -53,6 +54,9 @@ fn specification(asked: &RunArguments) -> Result<RunSpec, Failure> {
     };
     if let Some(workload) = &asked.workload {
         spec.workload = workload.parse()?;
+        if asked.spec.is_none() {
+            spec.load = spec.workload.default_load();
+        }
     }
     if let Some(load) = &asked.load {
         spec.load = load.parse()?;

@@ -5,7 +5,7 @@
 //! percentiles as marks, and compared row by row: simulated, measured, and the ratio of the two.
 
 use super::runs::{self, Job};
-use super::{Experiment, ExperimentOutcome, Row, Series, Unit};
+use super::{Experiment, ExperimentOutcome, ResultTable, Row, Series, Unit};
 use crate::figure::{CdfCurve, CdfFigure, CdfMarks, CdfPanel, Figure};
 use crate::load::LoadSpec;
 use crate::measure::{self, Latencies};
@@ -178,8 +178,8 @@ impl CheckedLatency {
         }
         Ok(ExperimentOutcome {
             experiment: Experiment::Latency(self.experiment.clone()),
-            figure: Figure::Cdf(self.figure(&merged)),
-            rows: self.rows(&merged),
+            figures: vec![super::drawn(&self.experiment.name, Figure::Cdf(self.figure(&merged)))],
+            table: ResultTable::Comparison(self.rows(&merged)),
             conclusion: None,
             runs,
         })
@@ -220,7 +220,7 @@ impl CheckedLatency {
                 Some(CdfCurve {
                     label: variant.label.clone(),
                     engine: variant.engine.clone(),
-                    dashed: variant.dashed,
+                    stroke: variant.stroke(),
                     points: latencies.points(),
                 })
             });

@@ -7,16 +7,21 @@
 
 mod agreement;
 mod latency;
+mod maxima;
 mod outcome;
+mod predictions;
 mod runs;
 mod throughput;
 
 pub use agreement::Agreement;
 pub use latency::{CheckedLatency, LatencyExperiment, Panel};
-pub use outcome::{ExperimentOutcome, Row, Unit};
+pub use maxima::{CheckedMaxima, MaximaExperiment, Maximum, Scenario};
+pub use outcome::{ExperimentOutcome, ResultTable, Row, Unit};
+pub use predictions::{CheckedPredictions, Prediction, PredictionsExperiment, WorkloadPanel};
 pub use runs::RunRow;
 pub use throughput::{CheckedThroughput, PlanPanel, ThroughputExperiment};
 
+use crate::figure::{Figure, Stroke};
 use crate::progress::Progress;
 use crate::run::RunError;
 use crate::spec::SpecError;
@@ -28,9 +33,11 @@ use std::path::PathBuf;
 pub const MARKER: &str = "experiment.toml";
 
 /// The embedded experiments.
-const EMBEDDED: [&str; 2] = [
+const EMBEDDED: [&str; 4] = [
     include_str!("../../../../experiments/netherite-hello-latency.toml"),
     include_str!("../../../../experiments/netherite-hello-throughput.toml"),
+    include_str!("../../../../experiments/netherite-maxima.toml"),
+    include_str!("../../../../experiments/predictions.toml"),
 ];
 
 /// An experiment, as its file says it.
@@ -41,6 +48,10 @@ pub enum Experiment {
     Latency(LatencyExperiment),
     /// Throughput by hosts: plans by engines.
     Throughput(ThroughputExperiment),
+    /// The highest rates of one worker: scenarios by plans.
+    Maxima(MaximaExperiment),
+    /// Workloads by engines by plans by hosts, with nothing to compare with.
+    Predictions(PredictionsExperiment),
 }
 
 /// An engine with settings: a curve of a figure.
@@ -57,6 +68,29 @@ pub struct Series {
     /// Whether its curve is dashed.
     #[serde(default)]
     pub dashed: bool,
+    /// Whether its curve is dotted, if it is not dashed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub dotted: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+impl Series {
+    /// How its curve is drawn.
+    fn stroke(&self) -> Stroke {
+        match (self.dashed, self.dotted) {
+            (true, _) => Stroke::Dashed,
+            (false, true) => Stroke::Dotted,
+            (false, false) => Stroke::Solid,
+        }
+    }
+}
+
+/// A figure that is the only one of its experiment bears the experiment's name.
+fn drawn(experiment: &str, figure: Figure) -> (String, Figure) {
+    (experiment.to_owned(), figure)
 }
 
 /// An experiment whose every run was checked.
@@ -66,6 +100,10 @@ pub enum CheckedExperiment {
     Latency(CheckedLatency),
     /// Throughput by hosts.
     Throughput(CheckedThroughput),
+    /// Maxima of one worker.
+    Maxima(CheckedMaxima),
+    /// Predictions.
+    Predictions(CheckedPredictions),
 }
 
 /// All embedded experiments.
@@ -105,7 +143,9 @@ impl Experiment {
     pub fn name(&self) -> &str {
         match self {
             Experiment::Latency(LatencyExperiment { name, .. })
-            | Experiment::Throughput(ThroughputExperiment { name, .. }) => name,
+            | Experiment::Throughput(ThroughputExperiment { name, .. })
+            | Experiment::Maxima(MaximaExperiment { name, .. })
+            | Experiment::Predictions(PredictionsExperiment { name, .. }) => name,
         }
     }
 
@@ -113,7 +153,9 @@ impl Experiment {
     pub fn title(&self) -> &str {
         match self {
             Experiment::Latency(LatencyExperiment { title, .. })
-            | Experiment::Throughput(ThroughputExperiment { title, .. }) => title,
+            | Experiment::Throughput(ThroughputExperiment { title, .. })
+            | Experiment::Maxima(MaximaExperiment { title, .. })
+            | Experiment::Predictions(PredictionsExperiment { title, .. }) => title,
         }
     }
 
@@ -121,7 +163,9 @@ impl Experiment {
     pub fn summary(&self) -> &str {
         match self {
             Experiment::Latency(LatencyExperiment { summary, .. })
-            | Experiment::Throughput(ThroughputExperiment { summary, .. }) => summary,
+            | Experiment::Throughput(ThroughputExperiment { summary, .. })
+            | Experiment::Maxima(MaximaExperiment { summary, .. })
+            | Experiment::Predictions(PredictionsExperiment { summary, .. }) => summary,
         }
     }
 
@@ -130,6 +174,8 @@ impl Experiment {
         match self {
             Experiment::Latency(experiment) => experiment.setup(),
             Experiment::Throughput(experiment) => experiment.setup(),
+            Experiment::Maxima(experiment) => experiment.setup(),
+            Experiment::Predictions(experiment) => experiment.setup(),
         }
     }
 
@@ -137,7 +183,9 @@ impl Experiment {
     pub fn seeds(&self) -> &[u64] {
         match self {
             Experiment::Latency(LatencyExperiment { seeds, .. })
-            | Experiment::Throughput(ThroughputExperiment { seeds, .. }) => seeds,
+            | Experiment::Throughput(ThroughputExperiment { seeds, .. })
+            | Experiment::Maxima(MaximaExperiment { seeds, .. })
+            | Experiment::Predictions(PredictionsExperiment { seeds, .. }) => seeds,
         }
     }
 
@@ -145,7 +193,9 @@ impl Experiment {
     pub fn set_seeds(&mut self, other: Vec<u64>) {
         match self {
             Experiment::Latency(LatencyExperiment { seeds, .. })
-            | Experiment::Throughput(ThroughputExperiment { seeds, .. }) => *seeds = other,
+            | Experiment::Throughput(ThroughputExperiment { seeds, .. })
+            | Experiment::Maxima(MaximaExperiment { seeds, .. })
+            | Experiment::Predictions(PredictionsExperiment { seeds, .. }) => *seeds = other,
         }
     }
 
@@ -159,6 +209,10 @@ impl Experiment {
             Experiment::Throughput(experiment) => {
                 CheckedExperiment::Throughput(experiment.check()?)
             }
+            Experiment::Maxima(experiment) => CheckedExperiment::Maxima(experiment.check()?),
+            Experiment::Predictions(experiment) => {
+                CheckedExperiment::Predictions(experiment.check()?)
+            }
         })
     }
 }
@@ -169,6 +223,8 @@ impl CheckedExperiment {
         match self {
             CheckedExperiment::Latency(checked) => checked.runs(),
             CheckedExperiment::Throughput(checked) => checked.runs(),
+            CheckedExperiment::Maxima(checked) => checked.runs(),
+            CheckedExperiment::Predictions(checked) => checked.runs(),
         }
     }
 
@@ -188,6 +244,8 @@ impl CheckedExperiment {
         match self {
             CheckedExperiment::Latency(checked) => checked.run(threads, progress),
             CheckedExperiment::Throughput(checked) => checked.run(threads, progress),
+            CheckedExperiment::Maxima(checked) => checked.run(threads, progress),
+            CheckedExperiment::Predictions(checked) => checked.run(threads, progress),
         }
     }
 }

@@ -1,5 +1,7 @@
-//! What an experiment leaves: a figure, a comparison, and its runs.
+//! What an experiment leaves: figures, a table, and its runs.
 
+use super::maxima::{self, Maximum};
+use super::predictions::{self, Prediction};
 use super::runs::{RunRow, runs_csv};
 use super::{Experiment, MARKER, csv_of};
 use crate::figure::{Figure, FigureError};
@@ -52,28 +54,53 @@ impl Row {
     }
 }
 
+/// The table of an experiment.
+#[derive(Clone, Debug)]
+pub enum ResultTable {
+    /// Simulated beside measured.
+    Comparison(Vec<Row>),
+    /// Rates of one worker beside published estimates.
+    Maxima(Vec<Maximum>),
+    /// Simulated alone.
+    Predictions(Vec<Prediction>),
+}
+
 /// What an experiment leaves.
 #[derive(Clone, Debug)]
 pub struct ExperimentOutcome {
     /// The experiment.
     pub experiment: Experiment,
-    /// The figure.
-    pub figure: Figure,
-    /// The comparison.
-    pub rows: Vec<Row>,
-    /// What the comparison comes to, in a sentence, if the experiment draws one.
+    /// The figures, each with the name of its files.
+    pub figures: Vec<(String, Figure)>,
+    /// The table.
+    pub table: ResultTable,
+    /// What the table comes to, in a sentence, if the experiment draws one.
     pub conclusion: Option<String>,
     /// The runs, in the order of the experiment.
     pub runs: Vec<RunRow>,
 }
 
 impl ExperimentOutcome {
-    /// The comparison as CSV.
+    /// The rows that compare simulated with measured numbers.
+    pub fn rows(&self) -> Vec<&Row> {
+        match &self.table {
+            ResultTable::Comparison(rows) => rows.iter().collect(),
+            ResultTable::Maxima(maxima) => maxima.iter().map(|maximum| &maximum.row).collect(),
+            ResultTable::Predictions(_) => Vec::new(),
+        }
+    }
+
+    /// The table as CSV.
     pub fn table_csv(&self) -> Vec<u8> {
+        let rows = match &self.table {
+            ResultTable::Comparison(rows) => rows,
+            ResultTable::Maxima(maxima) => return maxima::csv(maxima),
+            ResultTable::Predictions(predictions) => return predictions::csv(predictions),
+        };
         let text = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
         csv_of(
             ["panel", "series", "metric", "simulated", "measured", "ratio"],
-            self.rows.iter().map(|row| {
+            rows.iter().map(|row| {
                 let numbers = [row.simulated, row.measured, row.ratio()].map(text);
                 let [simulated, measured, ratio] = numbers;
                 let (panel, series) = (row.panel.clone(), row.series.clone());
@@ -92,18 +119,20 @@ impl ExperimentOutcome {
         self.runs.iter().filter(|run| !run.failed_checks.is_empty())
     }
 
-    /// All files of the experiment's results: the experiment itself, figure, table and runs.
+    /// All files of the experiment's results: the experiment itself, table, runs and figures.
     ///
     /// # Errors
-    /// If the figure cannot be drawn.
+    /// If a figure cannot be drawn.
     pub fn files(&self) -> Result<BTreeMap<String, Vec<u8>>, FigureError> {
-        let name = self.experiment.name();
-        Ok(BTreeMap::from([
+        let mut files = BTreeMap::from([
             (MARKER.to_owned(), self.experiment.to_toml().into_bytes()),
             ("table.csv".to_owned(), self.table_csv()),
             ("runs.csv".to_owned(), self.runs_csv()),
-            (format!("{name}.svg"), self.figure.to_svg()?.into_bytes()),
-            (format!("{name}.png"), self.figure.to_png()?),
-        ]))
+        ]);
+        for (name, figure) in &self.figures {
+            files.insert(format!("{name}.svg"), figure.to_svg()?.into_bytes());
+            files.insert(format!("{name}.png"), figure.to_png()?);
+        }
+        Ok(files)
     }
 }

@@ -141,6 +141,15 @@ pub(super) fn check_count(experiment: &str, factors: &[(&str, usize)]) -> Result
     Ok(())
 }
 
+/// Checks that numbers of hosts ascend.
+pub(super) fn check_ascending(experiment: &str, hosts: &[u32]) -> Result<(), SpecError> {
+    if hosts.is_sorted_by(|one, next| one < next) {
+        return Ok(());
+    }
+    let place = format!("experiment {experiment}: hosts");
+    Err(SpecError::bad(place, format!("{hosts:?}"), "ascending numbers"))
+}
+
 /// The labels of all series, which must differ.
 pub(super) fn labels<'a>(
     experiment: &str,

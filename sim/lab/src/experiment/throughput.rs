@@ -6,7 +6,7 @@
 //! compared row by row: simulated, measured mean, and the ratio of the two.
 
 use super::runs::{self, Job};
-use super::{Agreement, Experiment, ExperimentOutcome, Row, RunRow, Series, Unit};
+use super::{Agreement, Experiment, ExperimentOutcome, ResultTable, Row, RunRow, Series, Unit};
 use crate::figure::{
     Figure, MeasuredThroughput, ThroughputCurve, ThroughputFigure, ThroughputMarks, ThroughputPanel,
 };
@@ -86,10 +86,7 @@ impl ThroughputExperiment {
             ("panels", self.panels.len()),
         ];
         runs::check_count(&self.name, &factors)?;
-        if !self.hosts.is_sorted_by(|one, next| one < next) {
-            let place = format!("experiment {}: hosts", self.name);
-            return Err(SpecError::bad(place, format!("{:?}", self.hosts), "ascending numbers"));
-        }
+        runs::check_ascending(&self.name, &self.hosts)?;
         let labels = runs::labels(&self.name, &self.series)?;
         let measured = self.measured(&labels)?;
         let mut jobs = Vec::new();
@@ -214,10 +211,11 @@ impl CheckedThroughput {
         let rows = self.rows(&simulated);
         let fitted = &self.experiment.fitted;
         let conclusion = Agreement::of(&rows).map(|agreement| format!("{agreement} {fitted}"));
+        let figure = Figure::Throughput(self.figure(&simulated, conclusion.as_deref()));
         Ok(ExperimentOutcome {
             experiment: Experiment::Throughput(self.experiment.clone()),
-            figure: Figure::Throughput(self.figure(&simulated, conclusion.as_deref())),
-            rows,
+            figures: vec![super::drawn(&self.experiment.name, figure)],
+            table: ResultTable::Comparison(rows),
             conclusion,
             runs,
         })
@@ -270,7 +268,7 @@ impl CheckedThroughput {
             let curves = numbered().map(|(number, variant)| ThroughputCurve {
                 label: variant.label.clone(),
                 engine: variant.engine.clone(),
-                dashed: variant.dashed,
+                stroke: variant.stroke(),
                 points: hosts
                     .iter()
                     .filter_map(|hosts| Some((*hosts, *simulated.get(&(panel, number, *hosts))?)))
@@ -298,6 +296,7 @@ impl CheckedThroughput {
         };
         ThroughputFigure {
             title: self.experiment.title.clone(),
+            unit: "orchestrations".to_owned(),
             hosts: hosts.clone(),
             panels: panels.iter().enumerate().map(panel).collect(),
             caption: self.caption(conclusion),

@@ -4,7 +4,7 @@
 //! can be compared by eye; the fraction axis is linear from 0 to 1. A latency of exactly zero (an
 //! engine that costs nothing) is drawn at the left edge.
 
-use super::legend::{self, Entry, Sample, Shapes};
+use super::legend::{self, Entry, Sample, Shapes, Stroke};
 use super::{FigureError, engine_color, png, svg};
 use page::Page;
 
@@ -20,8 +20,8 @@ pub struct CdfCurve {
     pub label: String,
     /// The engine, which picks the colour.
     pub engine: String,
-    /// Dashed instead of solid: tells variants of one engine apart.
-    pub dashed: bool,
+    /// Tells variants of one engine apart.
+    pub stroke: Stroke,
     /// (latency in milliseconds, fraction of orchestrations at or below it), ascending in both.
     pub points: Vec<(f64, f64)>,
 }
@@ -100,9 +100,9 @@ impl CdfFigure {
 
     fn legend_entries(&self) -> Vec<Entry> {
         let lines = self.panels.iter().flat_map(|panel| &panel.curves).map(|curve| {
-            let (color, dashed) = (engine_color(&curve.engine), curve.dashed);
+            let (color, stroke) = (engine_color(&curve.engine), curve.stroke);
             Entry {
-                sample: Sample::Line { color, dashed, dots: false },
+                sample: Sample::Line { color, stroke, dots: false },
                 label: curve.label.clone(),
             }
         });

@@ -11,7 +11,7 @@ use super::{FigureError, GRID, INK, LEGEND_BACKGROUND};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Sample {
     /// A curve, with or without dots at its points.
-    Line { color: Color, dashed: bool, dots: bool },
+    Line { color: Color, stroke: Stroke, dots: bool },
     /// A hollow mark, with or without an error bar.
     Mark { color: Color, mark: Mark, bar: bool },
 }
@@ -38,16 +38,44 @@ const SAMPLE: f64 = 30.0;
 const SAMPLE_GAP: f64 = 7.0;
 const COLUMN_GAP: f64 = 26.0;
 
-/// Dashes of a dashed curve, in points: drawn, left out.
-pub(crate) const DASH: (f64, f64) = (6.0, 3.5);
+/// Dashes of a dashed and of a dotted curve, in points: drawn, left out.
+const DASH: (f64, f64) = (6.0, 3.5);
+const DOTS: (f64, f64) = (1.6, 2.6);
 /// Width of a curve in points.
-pub(crate) const CURVE_WIDTH: f64 = 2.0;
+const CURVE_WIDTH: f64 = 2.0;
 /// Radius of a hollow mark in points.
 pub(crate) const MARK_RADIUS: f64 = 3.6;
 /// Radius of a dot on a curve in points: small enough to be seen inside of a hollow mark.
 pub(crate) const DOT_RADIUS: f64 = 2.0;
 /// Half the length of the error bar of a sample in points.
 const SAMPLE_BAR: f64 = 7.0;
+
+/// How a curve is drawn: tells variants of one engine apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stroke {
+    /// Through.
+    Solid,
+    /// In dashes.
+    Dashed,
+    /// In dots.
+    Dotted,
+}
+
+impl Stroke {
+    /// Draws a curve.
+    pub(crate) fn draw(
+        self,
+        canvas: &mut Canvas<'_>,
+        path: &[Point],
+        color: Color,
+    ) -> Result<(), FigureError> {
+        match self {
+            Stroke::Solid => canvas.line(path, CURVE_WIDTH, color),
+            Stroke::Dashed => canvas.dashed_line(path, DASH, CURVE_WIDTH, color),
+            Stroke::Dotted => canvas.dashed_line(path, DOTS, CURVE_WIDTH, color),
+        }
+    }
+}
 
 /// The entries without repetitions, in order of appearance.
 pub(crate) fn distinct(entries: impl Iterator<Item = Entry>) -> Vec<Entry> {
@@ -125,13 +153,8 @@ impl Legend {
 fn draw_sample(canvas: &mut Canvas<'_>, sample: Sample, left: Point) -> Result<(), FigureError> {
     let middle = at(left.x + SAMPLE / 2.0, left.y);
     match sample {
-        Sample::Line { color, dashed, dots } => {
-            let path = [left, at(left.x + SAMPLE, left.y)];
-            if dashed {
-                canvas.dashed_line(&path, DASH, CURVE_WIDTH, color)?;
-            } else {
-                canvas.line(&path, CURVE_WIDTH, color)?;
-            }
+        Sample::Line { color, stroke, dots } => {
+            stroke.draw(canvas, &[left, at(left.x + SAMPLE, left.y)], color)?;
             if dots { canvas.dot(middle, DOT_RADIUS, color) } else { Ok(()) }
         }
         Sample::Mark { color, mark, bar } => {

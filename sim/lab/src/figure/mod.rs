@@ -11,12 +11,12 @@
 //!   and Ito, which stays distinct under the common forms of colour blindness;
 //! - **simulated** results are lines, **measured** ones are hollow marks: what was measured is
 //!   only drawn beside, never joined up into a curve;
-//! - variants of one engine differ by dashes and by the shape of the mark, not by colour;
+//! - variants of one engine differ by dashes or dots and by the shape of the mark, not by colour;
 //! - sizes are fixed in points, so that two figures can be laid side by side; a legend has its
 //!   own box outside the plot and never covers data; the caption says what was run.
 //!
-//! Units: lengths on the page are points, latencies milliseconds, throughput orchestrations a
-//! second.
+//! Units: lengths on the page are points, latencies milliseconds, throughput units of the workload
+//! (orchestrations, mostly) a second.
 
 mod axis;
 mod canvas;
@@ -30,6 +30,7 @@ mod throughput;
 
 pub use canvas::Color;
 pub use cdf::{CURVE_POINTS_MAX, CdfCurve, CdfFigure, CdfMarks, CdfPanel};
+pub use legend::Stroke;
 pub use throughput::{
     MeasuredThroughput, ThroughputCurve, ThroughputFigure, ThroughputMarks, ThroughputPanel,
 };

@@ -1,11 +1,11 @@
 //! Throughput over the number of hosts: simulated as lines with dots, measured as hollow marks
 //! with a bar from the lowest to the highest repetition.
 //!
-//! Panels stand side by side and share one logarithmic axis (orchestrations a second), on which
+//! Panels stand side by side and share one logarithmic axis (orchestrations a second, say), on which
 //! equal distances are equal ratios. Numbers of hosts are categories at even distances. A dot lies
 //! over a mark: where the two agree, the dot is in the middle of the mark.
 
-use super::legend::{self, Entry, Sample, Shapes};
+use super::legend::{self, Entry, Sample, Shapes, Stroke};
 use super::{FigureError, engine_color, png, svg};
 use page::Page;
 
@@ -18,13 +18,13 @@ pub struct ThroughputCurve {
     pub label: String,
     /// The engine, which picks the colour.
     pub engine: String,
-    /// Dashed instead of solid: tells variants of one engine apart.
-    pub dashed: bool,
-    /// (hosts, orchestrations a second), ascending in the hosts.
+    /// Tells variants of one engine apart.
+    pub stroke: Stroke,
+    /// (hosts, units a second), ascending in the hosts.
     pub points: Vec<(u32, f64)>,
 }
 
-/// Measured throughput of one configuration, in orchestrations a second.
+/// Measured throughput of one configuration, in units a second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MeasuredThroughput {
     /// Hosts.
@@ -64,6 +64,8 @@ pub struct ThroughputPanel {
 pub struct ThroughputFigure {
     /// Stands over the figure.
     pub title: String,
+    /// What is counted: the plural, `orchestrations`.
+    pub unit: String,
     /// The numbers of hosts, from left to right.
     pub hosts: Vec<u32>,
     /// Plots from left to right.
@@ -157,8 +159,8 @@ impl ThroughputFigure {
 
     fn legend_entries(&self) -> Vec<Entry> {
         let lines = self.panels.iter().flat_map(|panel| &panel.curves).map(|curve| {
-            let (color, dashed) = (engine_color(&curve.engine), curve.dashed);
-            let sample = Sample::Line { color, dashed, dots: true };
+            let (color, stroke) = (engine_color(&curve.engine), curve.stroke);
+            let sample = Sample::Line { color, stroke, dots: true };
             Entry { sample, label: format!("{}, simulated", curve.label) }
         });
         let shapes = self.shapes();

@@ -1,31 +1,35 @@
-//! The HTTP front end of a host: takes requests of robots, starts orchestrations, answers.
+//! The HTTP front end of a host: takes requests of robots, starts orchestrations or runs jobs,
+//! answers.
 //!
 //! One mailbox for each host, and a pool of long-lived handler tasks on it that grows when all
 //! are busy, as a web server's does. A request costs the profile's `cpu.http_request` on the host;
-//! what starting and waiting cost is the engine's business.
+//! what starting and waiting cost is the engine's business. A job runs in the handler that took
+//! its request; the jobs of a batch run side by side, as its starts do.
 
 use crate::recorder::Recorder;
-use crate::workload::{Orchestrations, launcher};
+use crate::workload::{Job, JobContext, Orchestrations, Start, launcher};
 use sim_model::engine::{Client, ClientError, StartRequest};
+use sim_model::id::EntityId;
+use sim_model::payload::Payload;
 use sim_world::host::Host;
-use sim_world::kernel::{NodeId, Receiver};
+use sim_world::kernel::{Kernel, NodeId, Receiver};
 use sim_world::network::MailboxSender;
 use sim_world::world::World;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 /// What a robot asks of a host.
 pub(super) enum Request {
-    /// Start the orchestration with this index, wait for its end, and answer.
+    /// Start the orchestration or job with this index, wait for its end, and answer.
     Run(u64),
     /// Start a batch, and do not wait.
     Batch {
-        /// Orchestrations.
+        /// Orchestrations or jobs.
         size: u64,
         /// Orchestrations of each launcher; 0 for none.
         launcher: u64,
-        /// Starts under way at a time.
+        /// Starts, or jobs, under way at a time.
         parallel: usize,
     },
 }
@@ -44,6 +48,7 @@ pub(super) struct FrontEnd(Rc<Inner>);
 
 struct Inner {
     host: Host,
+    kernel: Kernel,
     client: Rc<dyn Client>,
     orchestrations: Orchestrations,
     recorder: Recorder,
@@ -67,6 +72,7 @@ pub(super) fn open(
     let (sender, requests) = world.network().mailbox(host.node());
     let front = FrontEnd(Rc::new(Inner {
         host: host.clone(),
+        kernel: world.kernel().clone(),
         client,
         orchestrations: orchestrations.clone(),
         recorder: recorder.clone(),
@@ -115,43 +121,98 @@ impl FrontEnd {
 
     async fn run(&self, index: u64) {
         let Inner { client, orchestrations, recorder, .. } = &*self.0;
-        let request = orchestrations.request(index);
-        let instance = request.instance.clone();
-        let started = client.start(request).await;
-        recorder.start_answered(&started);
-        let result = match started {
-            Ok(()) => client.wait(instance).await.map(|_| ()),
-            Err(error) => Err(error),
+        let result = match orchestrations.workload().start() {
+            Start::Job(job) => {
+                self.job(&*job, index).await;
+                Ok(())
+            }
+            Start::Orchestration(name) => {
+                let request = orchestrations.request(name, index);
+                let instance = request.instance.clone();
+                let started = client.start(request).await;
+                recorder.start_answered(&started);
+                match started {
+                    Ok(()) => client.wait(instance).await.map(|_| ()),
+                    Err(error) => Err(error),
+                }
+            }
         };
         self.0.answers.send(self.node(), self.0.response_bytes, Answer { index, result });
     }
 
-    /// Starts everything a batch consists of with `parallel` tasks, which end with the batch.
+    /// Runs the job with this index and records how it ended.
+    async fn job(&self, job: &dyn Job, index: u64) {
+        let Inner { client, orchestrations, recorder, kernel, .. } = &*self.0;
+        let context = JobContext::new(kernel, client.clone(), orchestrations.instance(index));
+        let began = kernel.now();
+        let result = job.run(index, context).await;
+        recorder.job_ended(index, began, result);
+    }
+
     fn batch(&self, size: u64, launcher: u64, parallel: usize) {
-        let orchestrations = &self.0.orchestrations;
-        let requests: Box<dyn Iterator<Item = StartRequest>> = match launcher {
-            0 => {
-                let orchestrations = orchestrations.clone();
-                Box::new((0..size).map(move |index| orchestrations.request(index)))
-            }
-            each => {
-                let orchestrations = orchestrations.clone();
-                let portions = launcher::portions(size, each);
-                self.0.recorder.expect_launchers(portions.len() as u64);
-                Box::new(portions.map(move |portion| launcher::request(&orchestrations, portion)))
-            }
-        };
-        let requests = Rc::new(std::cell::RefCell::new(requests));
-        for _ in 0..parallel {
-            let (front, requests) = (self.clone(), requests.clone());
+        match self.0.orchestrations.workload().start() {
+            Start::Job(job) => self.batch_of_jobs(&job, size, parallel),
+            Start::Orchestration(name) => self.batch_of_starts(name, size, launcher, parallel),
+        }
+    }
+
+    /// Runs the jobs of a batch with `parallel` tasks, which end with the batch.
+    fn batch_of_jobs(&self, job: &Rc<dyn Job>, size: u64, parallel: usize) {
+        let next = Rc::new(Cell::new(0));
+        for _ in 0..size.min(parallel as u64) {
+            let (front, job, next) = (self.clone(), job.clone(), next.clone());
             self.0.host.spawn(async move {
-                loop {
-                    let next = requests.borrow_mut().next();
-                    let Some(request) = next else { break };
-                    let started = front.0.client.start(request).await;
-                    front.0.recorder.start_answered(&started);
+                while next.get() < size {
+                    let index = next.replace(next.get() + 1);
+                    front.job(&*job, index).await;
                 }
             });
         }
     }
+
+    /// Starts everything a batch consists of with `parallel` tasks, which end with the batch.
+    fn batch_of_starts(&self, name: &'static str, size: u64, launcher: u64, parallel: usize) {
+        let orchestrations = self.0.orchestrations.clone();
+        let starts: Box<dyn Iterator<Item = Starting>> = match launcher {
+            0 => Box::new(
+                (0..size)
+                    .map(move |index| Starting::Orchestration(orchestrations.request(name, index))),
+            ),
+            each => Box::new(launcher::portions(size, each).map(move |portion| {
+                let (entity, input) = launcher::signal(&orchestrations, portion);
+                Starting::Portion(entity, input)
+            })),
+        };
+        let starts = Rc::new(RefCell::new(starts));
+        for _ in 0..parallel {
+            let (front, starts) = (self.clone(), starts.clone());
+            self.0.host.spawn(async move {
+                loop {
+                    let next = starts.borrow_mut().next();
+                    let Some(starting) = next else { break };
+                    front.begin(starting).await;
+                }
+            });
+        }
+    }
+
+    async fn begin(&self, starting: Starting) {
+        let Inner { client, recorder, .. } = &*self.0;
+        match starting {
+            Starting::Orchestration(request) => {
+                recorder.start_answered(&client.start(request).await);
+            }
+            Starting::Portion(entity, input) => {
+                let sent = client.signal_entity(&entity, launcher::LAUNCH, input).await;
+                recorder.launcher_answered(&entity, &sent);
+            }
+        }
+    }
+}
+
+/// One request of a batch.
+enum Starting {
+    Orchestration(StartRequest),
+    /// A launcher, and the portion that it starts.
+    Portion(EntityId, Payload),
 }

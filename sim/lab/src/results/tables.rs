@@ -2,6 +2,7 @@
 
 use crate::measure;
 use crate::run::{MARK_INTERVAL, RunOutcome};
+use crate::workload::Orchestrations;
 use csv::Writer;
 use sim_model::ledger::Category;
 use sim_model::time::nanos;
@@ -34,8 +35,8 @@ fn millis(span: Duration) -> String {
     format!("{}.{:06}", nanos / 1_000_000, nanos % 1_000_000)
 }
 
-/// `latency.csv`: one row for each orchestration, by index.
-pub(super) fn latency(outcome: &RunOutcome) -> Vec<u8> {
+/// `latency.csv`: one row for each orchestration or job, by index.
+pub(super) fn latency(outcome: &RunOutcome, orchestrations: &Orchestrations) -> Vec<u8> {
     let fixed =
         ["instance", "created_ns", "last_updated_ns", "latency_ms", "client_latency_ms", "status"];
     let parts = Category::ALL.map(|category| format!("{}_ms", category.name()));
@@ -44,14 +45,15 @@ pub(super) fn latency(outcome: &RunOutcome) -> Vec<u8> {
         let ended = record.outcome != crate::Outcome::Running;
         let shown = |text: String| if ended { text } else { String::new() };
         let fields = [
-            outcome.naming.instance(index as u64).to_string(),
+            orchestrations.instance(index as u64).to_string(),
             shown(record.created.as_nanos().to_string()),
             shown(record.last_updated.as_nanos().to_string()),
             shown(millis(record.latency())),
             record.client_latency.map(millis).unwrap_or_default(),
             record.outcome.name().to_owned(),
         ];
-        let parts = Category::ALL.map(|category| shown(millis(record.timing.get(category))));
+        let part = |category| record.timing.map(|timing| millis(timing.get(category)));
+        let parts = Category::ALL.map(|category| part(category).unwrap_or_default());
         table.row(fields.into_iter().chain(parts));
     }
     table.finish()

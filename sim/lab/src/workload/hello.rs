@@ -5,7 +5,7 @@
 //! work: what a run costs is what the engine costs. HelloSequence3 and HelloSequence5 of the
 //! published benchmarks are `length=3` and `length=5`.
 
-use super::{Workload, WorkloadKind, completed};
+use super::{Start, Workload, WorkloadKind, completed};
 use sim_model::application::{ActivityContext, Application};
 use sim_model::orchestration::{OrchestrationContext, RuntimeStatus};
 use sim_model::payload::Payload;
@@ -26,7 +26,9 @@ pub(super) const KIND: WorkloadKind = WorkloadKind {
         purpose: Purpose::Parameter,
         help: "activities in sequence; the published runs have 3 and 5",
     }],
-    build: |parameters| Rc::new(Hello::new(parameters)),
+    files: &[],
+    load: "open:rate=20,duration=30s",
+    build: |parameters| Ok(Rc::new(Hello::new(parameters))),
 };
 
 struct Hello {
@@ -67,8 +69,8 @@ impl Workload for Hello {
         application.orchestration("HelloSequence", hello_sequence);
     }
 
-    fn orchestration(&self) -> &'static str {
-        "HelloSequence"
+    fn start(&self) -> Start {
+        Start::Orchestration("HelloSequence")
     }
 
     fn input(&self, _index: u64) -> Payload {

@@ -1,22 +1,22 @@
-//! The launcher: an orchestration that starts many others and waits for none.
+//! The launcher: an entity that starts many orchestrations and waits for none.
 //!
 //! Large batches are started through launchers, so that the starts spread over partitions instead
-//! of going through one HTTP trigger. The published benchmark uses launcher *entities* with 200
-//! starts each; entities come with a later version of the model, and a launcher orchestration
-//! sends the same messages (one start for each instance, all in one step). Launchers are not
-//! counted in the size of a batch, nor in its latencies.
+//! of going through one HTTP trigger. As in the published benchmark a launcher is an entity that
+//! is signalled once, and starts its orchestrations (200 unless the load says otherwise) in the one
+//! step that this takes (microsoft/durabletask-netherite, `test/PerformanceTests`, `LauncherEntity`).
+//! Launchers are not counted in the size of a batch, nor in its latencies.
 
 use super::Orchestrations;
 use serde::{Deserialize, Serialize};
-use sim_model::application::{Application, ApplicationError};
+use sim_model::application::Application;
 use sim_model::engine::StartRequest;
-use sim_model::id::InstanceId;
-use sim_model::orchestration::OrchestrationContext;
+use sim_model::entity::EntityContext;
+use sim_model::id::EntityId;
 use sim_model::payload::Payload;
 
-const NAME: &str = "Launcher";
-/// Instances of launchers are named with this prefix, then their number and a hash.
-const PREFIX: &str = "launcher-";
+const NAME: &str = "LauncherEntity";
+/// The operation that starts a portion.
+pub const LAUNCH: &str = "Launch";
 
 /// Which orchestrations a launcher starts: `count` of them, from index `offset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,40 +40,29 @@ pub fn portions(size: u64, each: u64) -> impl ExactSizeIterator<Item = Portion> 
     })
 }
 
-/// The request that starts the launcher of `portion`.
-pub fn request(orchestrations: &Orchestrations, portion: Portion) -> StartRequest {
+/// The launcher of `portion`, and the input of its operation [`LAUNCH`].
+pub fn signal(orchestrations: &Orchestrations, portion: Portion) -> (EntityId, Payload) {
     let input = Payload::encode(&portion).expect("invariant: two numbers have a JSON form");
-    let first = orchestrations.naming().instance(portion.offset);
-    StartRequest { instance: InstanceId::new(format!("{PREFIX}{first}")), name: NAME.into(), input }
+    // The hash in the name spreads launchers over partitions.
+    let key = orchestrations.naming().instance(portion.offset);
+    (EntityId::new(NAME, key.as_str()), input)
 }
 
-/// Whether an instance is a launcher.
-pub fn is_launcher(instance: &InstanceId) -> bool {
-    instance.as_str().starts_with(PREFIX)
-}
-
-/// Registers the launcher of `orchestrations`.
-pub(super) fn register(application: &mut Application, orchestrations: Orchestrations) {
-    application.orchestration(NAME, move |context: OrchestrationContext, portion: Portion| {
-        let orchestrations = orchestrations.clone();
-        async move {
-            for index in portion.offset..portion.offset + portion.count {
-                let StartRequest { instance, name, input } = orchestrations.request(index);
-                start(&context, &name, instance, &input)?;
-            }
-            Ok(portion.count)
+/// Registers the launcher of `orchestrations`, which runs the orchestration of this name.
+pub(super) fn register(
+    application: &mut Application,
+    orchestrations: Orchestrations,
+    orchestration: &'static str,
+) {
+    let launch = move |context: &mut EntityContext, (): &mut (), portion: Portion| {
+        for index in portion.offset..portion.offset + portion.count {
+            let StartRequest { instance, name, input } =
+                orchestrations.request(orchestration, index);
+            context.start_encoded(&name, instance, input)?;
         }
-    });
-}
-
-fn start(
-    context: &OrchestrationContext,
-    name: &str,
-    instance: InstanceId,
-    input: &Payload,
-) -> Result<(), ApplicationError> {
-    let input: serde_json::Value = input.decode()?;
-    context.start_orchestration(name, instance, &input)
+        Ok(())
+    };
+    application.entity::<()>(NAME).operation(LAUNCH, launch);
 }
 
 #[cfg(test)]

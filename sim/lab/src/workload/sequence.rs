@@ -4,7 +4,7 @@
 //! before returned. The object carries `2^data_exponent` bytes (one at the published exponent 0)
 //! and the number of steps it has seen, by which the result is checked.
 
-use super::{Workload, WorkloadKind, completed};
+use super::{Start, Workload, WorkloadKind, completed};
 use serde::{Deserialize, Serialize};
 use sim_model::application::{ActivityContext, Application, ApplicationError};
 use sim_model::orchestration::{OrchestrationContext, RuntimeStatus};
@@ -32,7 +32,9 @@ pub(super) const KIND: WorkloadKind = WorkloadKind {
             help: "the object carries 2 to this power bytes; the published test has 1 byte",
         },
     ],
-    build: |parameters| Rc::new(Sequence::new(parameters)),
+    files: &[],
+    load: "open:rate=20,duration=30s",
+    build: |parameters| Ok(Rc::new(Sequence::new(parameters))),
 };
 
 /// What is handed on.
@@ -87,8 +89,8 @@ impl Workload for Sequence {
         application.orchestration("Sequence", sequence);
     }
 
-    fn orchestration(&self) -> &'static str {
-        "Sequence"
+    fn start(&self) -> Start {
+        Start::Orchestration("Sequence")
     }
 
     fn input(&self, _index: u64) -> Payload {

@@ -1,6 +1,7 @@
 //! Builds a [`Profile`] from its text: the schema's keys, units and cross-checks.
 
 use super::error::ProfileError;
+use super::inherit;
 use super::reader::{BANDWIDTH, CORES, Context, PRICE, RATE, RATIO, RENT, Section};
 use super::schema::*;
 use std::cell::RefCell;
@@ -10,14 +11,7 @@ type Loaded<T> = Result<T, ProfileError>;
 
 /// The profile that `text` describes.
 pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-        let start = error.span().map_or(0, |span| span.start.min(text.len()));
-        ProfileError::Syntax {
-            profile: name.to_owned(),
-            line: text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1,
-            reason: error.message().replace('\n', "; "),
-        }
-    })?;
+    let table = inherit::complete(name, parse(name, text)?)?;
     let context = Context { profile: name, entries: RefCell::default() };
     let keys = ["plans", "host", "cpu", "links", "services", "retry", "prices"];
     let root = Section::root(&context, &table, &keys)?;
@@ -40,6 +34,18 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
     }
     profile.entries = context.entries.take();
     Ok(profile)
+}
+
+/// The text as TOML.
+pub(super) fn parse(name: &str, text: &str) -> Loaded<toml::Table> {
+    text.parse().map_err(|error: toml::de::Error| {
+        let start = error.span().map_or(0, |span| span.start.min(text.len()));
+        ProfileError::Syntax {
+            profile: name.to_owned(),
+            line: text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1,
+            reason: error.message().replace('\n', "; "),
+        }
+    })
 }
 
 fn plans(root: &Section) -> Loaded<BTreeMap<String, Plan>> {
@@ -87,6 +93,7 @@ fn cpu(root: &Section) -> Loaded<CpuProfile> {
     let keys = [
         "step",
         "activity",
+        "operation",
         "storage_request",
         "event",
         "event_send",
@@ -98,6 +105,7 @@ fn cpu(root: &Section) -> Loaded<CpuProfile> {
     Ok(CpuProfile {
         step: s.time("step")?,
         activity: s.time("activity")?,
+        operation: s.time("operation")?,
         storage_request: s.time("storage_request")?,
         event: s.time("event")?,
         event_send: s.time("event_send")?,

@@ -9,6 +9,7 @@
 //! describes the world.
 
 mod error;
+mod inherit;
 mod load;
 mod reader;
 mod schema;
@@ -20,8 +21,10 @@ use std::path::Path;
 use std::rc::Rc;
 
 /// The embedded profiles: name and text.
-const EMBEDDED: [(&str, &str); 1] =
-    [("azure-2021-10", include_str!("../../../../experiments/profiles/azure-2021-10.toml"))];
+const EMBEDDED: [(&str, &str); 2] = [
+    ("azure-2021-10", include_str!("../../../../experiments/profiles/azure-2021-10.toml")),
+    ("azure-2021-02", include_str!("../../../../experiments/profiles/azure-2021-02.toml")),
+];
 
 /// Where a number of a profile comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

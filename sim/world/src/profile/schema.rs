@@ -59,6 +59,8 @@ pub struct CpuProfile {
     pub step: Duration,
     /// One activity, without the application's own work.
     pub activity: Duration,
+    /// One operation of an entity, without the application's own work; besides the step it is in.
+    pub operation: Duration,
     /// One attempt of a storage request, in the client library of the calling host.
     pub storage_request: Duration,
     /// Handling one event of a log or a message from one.

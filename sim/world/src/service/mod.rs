@@ -44,9 +44,9 @@ use sim_model::ledger::Timing;
 pub const COUNTERS: [&str; 4] = ["get_empty", "throttled", "event_in", "event_out"];
 
 /// Whether a kind of the meter is an operation on a storage or event service: not a message of
-/// the network, and not one of the [`COUNTERS`].
+/// the network or of the application's own storage, and not one of the [`COUNTERS`].
 pub fn is_operation(service: &str, kind: &str) -> bool {
-    service != "network" && !COUNTERS.contains(&kind)
+    service != "network" && service != crate::cost::APPLICATION_BLOB && !COUNTERS.contains(&kind)
 }
 
 /// The answer to a request.

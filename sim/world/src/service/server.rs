@@ -129,6 +129,11 @@ pub(crate) struct Server<B: Backend> {
 }
 
 impl<B: Backend> Server<B> {
+    /// What it shares with all services of its world.
+    pub(crate) fn site(&self) -> &Site {
+        &self.site
+    }
+
     /// A service `name` on its own node with the given operations.
     pub fn new(
         site: &Site,

@@ -4,7 +4,7 @@ use super::{CURVE_POINTS_MAX, CdfFigure, CdfPanel};
 use crate::figure::axis::{LogAxis, Tick};
 use crate::figure::canvas::{Canvas, Point, at};
 use crate::figure::layout::{Layout, Plot, TICK, Words};
-use crate::figure::legend::{CURVE_WIDTH, DASH, MARK_RADIUS, Shapes};
+use crate::figure::legend::{MARK_RADIUS, Shapes};
 use crate::figure::{FigureError, GRID_FAINT, engine_color};
 
 /// Labelled fractions.
@@ -106,12 +106,7 @@ impl PanelPage<'_> {
         for curve in &panel.curves {
             let path: Vec<Point> = curve.points.iter().map(|point| self.place(*point)).collect();
             let path = down_sample(&path, CURVE_POINTS_MAX);
-            let color = engine_color(&curve.engine);
-            if curve.dashed {
-                canvas.dashed_line(&path, DASH, CURVE_WIDTH, color)?;
-            } else {
-                canvas.line(&path, CURVE_WIDTH, color)?;
-            }
+            curve.stroke.draw(canvas, &path, engine_color(&curve.engine))?;
         }
         for marks in &panel.marks {
             let (shape, color) = (shapes.shape(&marks.label), engine_color(&marks.engine));

@@ -5,7 +5,7 @@ use super::*;
 use crate::figure::canvas::{Point, at};
 
 fn curve(label: &str, points: Vec<(f64, f64)>) -> CdfCurve {
-    CdfCurve { label: label.into(), engine: "netherite".into(), dashed: false, points }
+    CdfCurve { label: label.into(), engine: "netherite".into(), stroke: Stroke::Solid, points }
 }
 
 fn figure(points: Vec<(f64, f64)>) -> CdfFigure {

@@ -4,7 +4,7 @@ use super::{ThroughputFigure, ThroughputPanel};
 use crate::figure::axis::{LogAxis, Tick};
 use crate::figure::canvas::{Canvas, Point, at};
 use crate::figure::layout::{Layout, PLOT_HEIGHT, Plot, TICK, Words};
-use crate::figure::legend::{CURVE_WIDTH, DASH, DOT_RADIUS, MARK_RADIUS, Shapes};
+use crate::figure::legend::{DOT_RADIUS, MARK_RADIUS, Shapes};
 use crate::figure::{FigureError, GRID_FAINT, engine_color};
 
 const PLOT_WIDTH: f64 = 256.0;
@@ -48,7 +48,7 @@ impl Page {
         figure: &ThroughputFigure,
         canvas: &mut Canvas<'_>,
     ) -> Result<(), FigureError> {
-        self.layout.draw(canvas, "orchestrations a second (logarithmic)")?;
+        self.layout.draw(canvas, &format!("{} a second (logarithmic)", figure.unit))?;
         let shapes = figure.shapes();
         for (index, panel) in figure.panels.iter().enumerate() {
             let panel_page = PanelPage { page: self, plot: self.layout.plot(index) };
@@ -104,12 +104,7 @@ impl PanelPage<'_> {
         for curve in &panel.curves {
             let path: Vec<Point> =
                 curve.points.iter().map(|(hosts, rate)| self.place(*hosts, *rate)).collect();
-            let color = engine_color(&curve.engine);
-            if curve.dashed {
-                canvas.dashed_line(&path, DASH, CURVE_WIDTH, color)?;
-            } else {
-                canvas.line(&path, CURVE_WIDTH, color)?;
-            }
+            curve.stroke.draw(canvas, &path, engine_color(&curve.engine))?;
         }
         for marks in &panel.marks {
             let (shape, color) = (shapes.shape(&marks.label), engine_color(&marks.engine));

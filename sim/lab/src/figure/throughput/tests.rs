@@ -7,13 +7,14 @@ fn figure() -> ThroughputFigure {
         |hosts, mean: f64| MeasuredThroughput { hosts, mean, min: mean * 0.9, max: mean * 1.2 };
     ThroughputFigure {
         title: "A figure".into(),
+        unit: "orchestrations".to_owned(),
         hosts: vec![1, 4, 8],
         panels: vec![ThroughputPanel {
             title: "A panel".into(),
             curves: vec![ThroughputCurve {
                 label: "fast".into(),
                 engine: "netherite".into(),
-                dashed: false,
+                stroke: Stroke::Solid,
                 points: vec![(1, 40.0), (4, 150.0), (8, 260.5)],
             }],
             marks: vec![ThroughputMarks {

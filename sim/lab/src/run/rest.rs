@@ -1,0 +1,63 @@
+//! Coming to rest: what a run is given after everything that its load started has ended.
+//!
+//! Engines delete messages and confirm deliveries after the last orchestration has ended, and some
+//! of the application may still be under way: orchestrations that nobody waits for, signals to
+//! entities. A run first goes on for [`DRAIN`]. If messages are still in flight then, according to
+//! the record of work items, it goes on with pauses that double, at most for [`REST_BOUND`] in all:
+//! storage puts messages back after seconds, and idle queues are polled up to 30 s apart. What is
+//! in flight after that is lost. Timers that are not due are not in flight.
+//!
+//! Then the final states of the workload's entities are read, through a client on host 0.
+
+use crate::workload::{EntityStates, in_parallel};
+use sim_model::engine::Client;
+use sim_model::graph::{GraphRecorder, checks};
+use sim_model::id::EntityId;
+use sim_world::kernel::Kernel;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Virtual time that every run has after the last orchestration has ended.
+pub const DRAIN: Duration = Duration::from_secs(1);
+/// Most virtual time that a run has to come to rest.
+pub const REST_BOUND: Duration = Duration::from_secs(120);
+
+/// Most virtual time that reading the entities may take.
+const READ_BOUND: Duration = Duration::from_secs(300);
+/// Entities that are read at a time.
+const READ_WIDTH: usize = 32;
+
+/// Lets time pass until no message is in flight.
+pub(super) async fn come_to_rest(kernel: &Kernel, graph: &GraphRecorder) {
+    let bound = kernel.now() + REST_BOUND;
+    let mut pause = DRAIN;
+    loop {
+        let next = bound.min(kernel.now() + pause);
+        kernel.sleep_until(next).await;
+        if next == bound || checks::no_message_lost(&graph.graph(), next).is_none() {
+            return;
+        }
+        pause *= 2;
+    }
+}
+
+/// Reads the states of `entities`.
+///
+/// # Errors
+/// Which entity the engine did not tell the state of, for a person.
+pub(super) async fn read_entities(
+    kernel: &Kernel,
+    client: Rc<dyn Client>,
+    entities: Vec<EntityId>,
+) -> Result<EntityStates, String> {
+    let read = |entity: EntityId| {
+        let state = client.status(entity.instance_id());
+        async move {
+            let state = state.await.map_err(|error| format!("{entity} cannot be read: {error}"))?;
+            Ok((entity, state.and_then(|state| state.entity_state)))
+        }
+    };
+    let bound = kernel.timeout(READ_BOUND, in_parallel(entities, READ_WIDTH, read)).await;
+    let states = bound.unwrap_or_else(|| Err(format!("not read within {READ_BOUND:?}")))?;
+    Ok(states.into_iter().collect())
+}
