@@ -8,6 +8,7 @@ use crate::entity::{EntityBuilder, EntityCode};
 use crate::message::TaskMessage;
 use crate::orchestration::OrchestrationContext;
 use crate::payload::Payload;
+use crate::workflow::Workflow;
 use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -117,6 +118,7 @@ pub struct Application {
     orchestrations: BTreeMap<Arc<str>, Orchestrator>,
     entities: BTreeMap<Arc<str>, Rc<dyn EntityCode>>,
     activities: BTreeMap<Arc<str>, Activity>,
+    workflows: BTreeMap<Arc<str>, Workflow>,
 }
 
 impl Application {
@@ -176,6 +178,11 @@ impl Application {
         });
         let previous = self.activities.insert(name.into(), code);
         assert!(previous.is_none(), "activity {name:?} is registered twice");
+    }
+
+    /// The workflow that is registered as data under this name.
+    pub fn workflow_named(&self, name: &str) -> Option<&Workflow> {
+        self.workflows.get(name)
     }
 
     /// Whether an orchestration has this name.

@@ -18,6 +18,7 @@
 //! | [`application`], [`error`] | user code, registered by name; its errors |
 //! | [`orchestration`] | orchestrations as `async fn`s, replayed from history |
 //! | [`entity`] | entities: batches of operations, locks, order of arrival |
+//! | [`workflow`] | workflows as data: graphs of tasks, state machines, joins of events |
 //! | [`step`], [`cursor`] | one step of an instance, whichever kind it is |
 //! | [`engine`], [`settings`] | the contract an engine fulfils, and what can be set on it |
 //! | [`graph`] | the record of work items and the checks on it |
@@ -42,3 +43,4 @@ pub mod payload;
 pub mod settings;
 pub mod step;
 pub mod time;
+pub mod workflow;

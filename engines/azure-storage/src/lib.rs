@@ -106,6 +106,7 @@ impl Engine<World> for AzureStorage {
             causally_consistent_commit: false,
             fifo_between_instances: false,
             durable: true,
+            lossless: true,
         }
     }
 

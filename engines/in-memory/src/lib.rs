@@ -63,6 +63,7 @@ impl Engine<World> for InMemory {
             causally_consistent_commit: true,
             fifo_between_instances: true,
             durable: false,
+            lossless: false,
         }
     }
 

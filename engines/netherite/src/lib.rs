@@ -77,6 +77,7 @@ impl Engine<World> for Netherite {
             causally_consistent_commit: true,
             fifo_between_instances: true,
             durable: true,
+            lossless: true,
         }
     }
 

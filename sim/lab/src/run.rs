@@ -305,7 +305,11 @@ impl Stage {
         let uses_events = operations.iter().any(|counted| counted.service == "eventlog");
         let units = if uses_events { self.world.throughput_units() } else { 0 };
         let hosts = self.world.deployment().hosts;
-        let rented = Rented { host_time: elapsed * hosts, throughput_unit_time: elapsed * units };
+        let rented = Rented {
+            host_time: elapsed * hosts,
+            throughput_unit_time: elapsed * units,
+            machines_usd: self.world.machines().iter().map(|machine| machine.cost_usd()).sum(),
+        };
         cost::cost(&self.world.profile().prices, self.world.plan(), operations, &rented)
     }
 }

@@ -19,7 +19,7 @@ pub const APPLICATION_BLOB: &str = "application-blob";
 /// What a run costs, in US dollars.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
-    /// Hosts.
+    /// Hosts and machines.
     pub compute_usd: f64,
     /// Operations on storage and event services.
     pub operations_usd: f64,
@@ -35,19 +35,21 @@ impl Cost {
 }
 
 /// What was rented, and for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rented {
     /// Time of all hosts together.
     pub host_time: Duration,
     /// Time of all throughput units together; zero for an engine that uses no event log.
     pub throughput_unit_time: Duration,
+    /// What machines besides the hosts have cost, in US dollars.
+    pub machines_usd: f64,
 }
 
 /// The cost of a run: its operations by the meter's snapshot, and what was rented.
 pub fn cost(prices: &Prices, plan: &Plan, operations: &[OperationCount], rented: &Rented) -> Cost {
     let hours = |time: Duration| time.as_secs_f64() / 3600.0;
     Cost {
-        compute_usd: hours(rented.host_time) * plan.price_per_hour,
+        compute_usd: hours(rented.host_time) * plan.price_per_hour + rented.machines_usd,
         operations_usd: operations
             .iter()
             .map(|counted| {
@@ -103,11 +105,12 @@ mod tests {
             counted("network", "message", 1_000_000),
         ];
         let hour = Duration::from_secs(3600);
-        let rented = Rented { host_time: hour * 8, throughput_unit_time: hour * 5 };
+        let rented =
+            Rented { host_time: hour * 8, throughput_unit_time: hour * 5, machines_usd: 2.0 };
         let plan = profile.plan("EP2").expect("exists");
         let cost = cost(&profile.prices, plan, &operations, &rented);
         let near = |value: f64, expected: f64| (value - expected).abs() < 1e-9;
-        assert!(near(cost.compute_usd, 8.0 * 315.43 / 730.0), "{cost:?}");
+        assert!(near(cost.compute_usd, 8.0 * 315.43 / 730.0 + 2.0), "{cost:?}");
         assert!(near(cost.reserved_usd, 0.15), "{cost:?}");
         let expected = 0.004 + 2.0 * 0.00036 + 0.055 + 0.0044 + 0.00036 + 0.03;
         assert!(near(cost.operations_usd, expected), "{cost:?}");

@@ -17,6 +17,7 @@
 use crate::application_storage::ApplicationStorage;
 use crate::host::Host;
 use crate::kernel::Kernel;
+use crate::profile::CpuProfile;
 use crate::world::World;
 use futures_util::future::LocalBoxFuture;
 use sim_model::application::{
@@ -51,9 +52,19 @@ impl FunctionsHost {
     /// # Panics
     /// If there is no such host.
     pub fn new(world: &World, host: usize, backend: EntityBackend) -> FunctionsHost {
-        let cpu = &world.profile().cpu;
+        FunctionsHost::on(world, &world.hosts()[host], &world.profile().cpu, backend)
+    }
+
+    /// The runtime of any host, where executing user code costs what `cpu` says: for an engine whose
+    /// own runtime executes it, and not that of the plan.
+    pub fn on(
+        world: &World,
+        host: &Host,
+        cpu: &CpuProfile,
+        backend: EntityBackend,
+    ) -> FunctionsHost {
         FunctionsHost {
-            host: world.hosts()[host].clone(),
+            host: host.clone(),
             kernel: world.kernel().clone(),
             storage: world.application_storage().clone(),
             backend,

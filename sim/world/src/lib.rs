@@ -13,6 +13,7 @@
 //! | [`kernel`] | virtual clock, event heap, tasks on nodes that crash and restart, event trail |
 //! | [`seed`], [`distribution`] | named random streams; latency distributions |
 //! | [`host`], [`network`] | cores that queue work; links that carry many messages at once |
+//! | [`machine`] | machines that are rented besides the hosts of the plan |
 //! | [`meter`], [`cost`] | operations by service, kind, bytes and second; money |
 //! | [`service`] | the path of a request: turn, latency, effect, retry, timing |
 //! | [`queue`], [`table`], [`blob`], [`event_log`] | the cloud services; [`storage`] is their account |
@@ -49,6 +50,8 @@ pub mod functions;
 pub mod host;
 #[cfg(madsim)]
 pub mod kernel;
+#[cfg(madsim)]
+pub mod machine;
 #[cfg(madsim)]
 pub mod meter;
 #[cfg(madsim)]

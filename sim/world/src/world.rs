@@ -23,12 +23,14 @@ use crate::application_storage::ApplicationStorage;
 use crate::event_log::{EventHub, EventLog};
 use crate::host::{Host, HostSpec, HostSpecError};
 use crate::kernel::{Kernel, NodeId};
+use crate::machine::{self, MACHINE_CORES_MAX, Machine};
 use crate::meter::Meter;
 use crate::network::{LinkProfile, Network};
 use crate::profile::{LinkEntry, Plan, Profile, ProfileError};
 use crate::seed::SeedTree;
 use crate::service::{RequestOptions, Site};
 use crate::storage::{Storage, StorageNodes};
+use std::cell::RefCell;
 use std::rc::Rc;
 use thiserror::Error;
 
@@ -67,6 +69,16 @@ pub enum WorldError {
         /// The most that is allowed.
         most: u32,
     },
+    /// The profile has no machines of this class.
+    #[error("profile {profile}: no machines of class {class:?} (classes: {known})")]
+    MachineClass {
+        /// The profile.
+        profile: String,
+        /// What was asked for.
+        class: String,
+        /// What there is.
+        known: String,
+    },
 }
 
 struct Inner {
@@ -82,6 +94,7 @@ struct Inner {
     storage: Storage,
     application_storage: ApplicationStorage,
     events: EventHub,
+    machines: RefCell<Vec<Machine>>,
 }
 
 /// A simulated deployment; cheap to clone.
@@ -149,12 +162,49 @@ impl World {
             storage,
             application_storage,
             events,
+            machines: RefCell::default(),
         })))
     }
 
     /// The worker hosts.
     pub fn hosts(&self) -> &[Host] {
         &self.0.hosts
+    }
+
+    /// Rents a machine of a class of the profile, with another number of cores if `cores` says so.
+    ///
+    /// # Errors
+    /// An unknown class; no or too many cores.
+    ///
+    /// # Panics
+    /// If the name is taken.
+    pub fn rent(&self, name: &str, class: &str, cores: Option<u32>) -> Result<Machine, WorldError> {
+        let inner = &*self.0;
+        if let Some(cores) = cores {
+            check("cores of a machine", cores, MACHINE_CORES_MAX)?;
+        }
+        let Some(entry) = inner.profile.machines.get(class) else {
+            let known: Vec<&str> = inner.profile.machines.keys().map(String::as_str).collect();
+            return Err(WorldError::MachineClass {
+                profile: inner.profile.name.clone(),
+                class: class.to_owned(),
+                known: known.join(", "),
+            });
+        };
+        let new = Machine::new(&inner.kernel, &inner.profile, name, (class, entry), cores);
+        let mut machines = inner.machines.borrow_mut();
+        let is_peer = |other: &&Machine| other.class() == class;
+        let hosts = inner.hosts.iter().chain([&inner.client]).map(Host::node);
+        let others = machines.iter().filter(|other| !is_peer(other)).map(Machine::node);
+        let peers = machines.iter().filter(is_peer).map(Machine::node);
+        machine::connect(&inner.network, entry, &new, hosts.chain(others), peers);
+        machines.push(new.clone());
+        Ok(new)
+    }
+
+    /// The machines that were rented so far.
+    pub fn machines(&self) -> Vec<Machine> {
+        self.0.machines.borrow().clone()
     }
 
     /// The load generator's machine.

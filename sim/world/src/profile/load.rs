@@ -4,6 +4,7 @@ use super::error::ProfileError;
 use super::inherit;
 use super::reader::{BANDWIDTH, CORES, Context, PRICE, RATE, RATIO, RENT, Section};
 use super::schema::*;
+use crate::network::LinkProfile;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -13,11 +14,12 @@ type Loaded<T> = Result<T, ProfileError>;
 pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
     let table = inherit::complete(name, parse(name, text)?)?;
     let context = Context { profile: name, entries: RefCell::default() };
-    let keys = ["plans", "host", "cpu", "links", "services", "retry", "prices"];
+    let keys = ["plans", "machines", "host", "cpu", "links", "services", "retry", "prices"];
     let root = Section::root(&context, &table, &keys)?;
     let mut profile = Profile {
         name: name.to_owned(),
         plans: plans(&root)?,
+        machines: machines(&root)?,
         host: host(&root)?,
         cpu: cpu(&root)?,
         links: links(&root)?,
@@ -64,6 +66,44 @@ fn plans(root: &Section) -> Loaded<BTreeMap<String, Plan>> {
         return Err(root.error("plans", "is empty, expected at least one plan"));
     }
     Ok(all)
+}
+
+fn machines(root: &Section) -> Loaded<BTreeMap<String, MachineProfile>> {
+    let mut all = BTreeMap::new();
+    if !root.has("machines") {
+        return Ok(all);
+    }
+    let classes = root.any_child("machines")?;
+    for name in classes.keys() {
+        let keys = ["cores", "memory", "price_per_core", "latency", "peer_latency", "bandwidth"];
+        let s = classes.child(name, &keys)?;
+        let bandwidth_bytes_per_s = bandwidth(&s)?;
+        let link = |key: &str| {
+            Ok(match s.has(key) {
+                false => None,
+                true => {
+                    let latency = s.latency(key)?;
+                    Some(LinkProfile { latency, bandwidth_bytes_per_s, ordered: true })
+                }
+            })
+        };
+        let machine = MachineProfile {
+            cores: whole_cores(&s, "cores")?,
+            memory_bytes: s.bytes("memory")?,
+            price_per_core_hour: s.number("price_per_core", RENT)?,
+            link: link("latency")?,
+            peer_link: link("peer_latency")?,
+        };
+        all.insert(name.to_owned(), machine);
+    }
+    Ok(all)
+}
+
+fn bandwidth(section: &Section) -> Loaded<Option<u64>> {
+    Ok(match section.has("bandwidth") {
+        true => Some(section.positive("bandwidth", BANDWIDTH)? as u64),
+        false => None,
+    })
 }
 
 fn whole_cores(section: &Section, key: &str) -> Loaded<u32> {
@@ -119,11 +159,7 @@ fn links(root: &Section) -> Loaded<Links> {
     let s = root.child("links", &["host_to_service", "host_to_host", "client_to_host"])?;
     let link = |name: &str| {
         let s = s.child(name, &["latency", "bandwidth"])?;
-        let bandwidth_bytes_per_s = if s.has("bandwidth") {
-            Some(s.positive("bandwidth", BANDWIDTH)? as u64)
-        } else {
-            None
-        };
+        let bandwidth_bytes_per_s = bandwidth(&s)?;
         Ok(LinkEntry { latency: s.latency("latency")?, bandwidth_bytes_per_s })
     };
     Ok(Links {

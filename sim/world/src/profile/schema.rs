@@ -2,6 +2,7 @@
 
 use super::Entry;
 use crate::distribution::Latency;
+use crate::network::LinkProfile;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ pub struct Profile {
     pub name: String,
     /// The plans (machine sizes) by name.
     pub plans: BTreeMap<String, Plan>,
+    /// The classes of machines that can be rented besides, by name.
+    pub machines: BTreeMap<String, MachineProfile>,
     /// What all worker hosts have in common.
     pub host: HostProfile,
     /// CPU costs of what engines and clients do.
@@ -37,6 +40,22 @@ pub struct Plan {
     pub memory_bytes: u64,
     /// Price of a host, in US dollars per hour.
     pub price_per_hour: f64,
+}
+
+/// A class of machines for self-hosted services and replicas.
+#[derive(Debug, Clone)]
+pub struct MachineProfile {
+    /// Cores, if whoever rents it does not say.
+    pub cores: u32,
+    /// Memory, in bytes.
+    pub memory_bytes: u64,
+    /// Price of one core with its share of the rest, in US dollars per hour.
+    pub price_per_core_hour: f64,
+    /// The way to hosts, clients and machines of other classes, each way; as between two hosts if
+    /// absent.
+    pub link: Option<LinkProfile>,
+    /// The way to machines of the same class, each way; as between two hosts if absent.
+    pub peer_link: Option<LinkProfile>,
 }
 
 /// What all worker hosts have in common.

@@ -1,152 +1,16 @@
-//! The contract between an engine and everything else.
-//!
-//! An engine stores messages and state, brings work items to hosts, and commits them. It declares
-//! its guarantees and its settings as data; it is judged on what it declares. `W` is the world it
-//! is deployed in: the model does not know what a world is.
-//!
-//! To add an engine: one crate that implements [`Engine`], [`TaskHub`] and [`Client`], and one line
-//! in the lab's registry. It then gets every workload, check and figure.
+//! The client handle of an engine: requests of applications, and what is said about instances.
 
-use crate::application::Application;
 use crate::entity::{EntityRequest, Operation, RequestKind};
-use crate::graph::GraphRecorder;
 use crate::history::{EventKind, RaisedEvent};
 use crate::id::{EntityId, InstanceId};
-use crate::ledger::Ledger;
 use crate::message::InstanceMessage;
 use crate::orchestration::RuntimeStatus;
 use crate::payload::Payload;
-use crate::settings::{Setting, Settings};
 use crate::step::StepOutcome;
 use crate::time::Timestamp;
 use futures_util::future::LocalBoxFuture;
-use std::rc::Rc;
 use std::sync::Arc;
 use thiserror::Error;
-
-/// How often the effect of a work item may become final.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// Once, whatever fails.
-    ExactlyOnce,
-    /// Once or, after a fault, more often.
-    AtLeastOnce,
-}
-
-/// What an engine promises. Anomalies outside these are observations, not failures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Guarantees {
-    /// How often a step's effects become final.
-    pub steps: Delivery,
-    /// How often a task's effects become final.
-    pub tasks: Delivery,
-    /// Whether a work item is committed only after everything it depends on.
-    pub causally_consistent_commit: bool,
-    /// Whether messages of one instance to another arrive in the order they were sent.
-    pub fifo_between_instances: bool,
-    /// Whether what a client was told is complete survives the loss of every host.
-    pub durable: bool,
-}
-
-/// The end of an orchestration, reported by the engine once it is committed.
-#[derive(Clone, Debug)]
-pub struct Completion {
-    /// The instance.
-    pub instance: InstanceId,
-    /// The creation time that the engine keeps in the instance's status.
-    pub created: Timestamp,
-    /// The time of the last update that the engine keeps in the instance's status.
-    pub last_updated: Timestamp,
-    /// How it ended.
-    pub status: RuntimeStatus,
-    /// How its time was spent.
-    pub ledger: Ledger,
-}
-
-/// Where an engine reports what happens. Reports are measurements: they cost nothing and nothing
-/// in an engine may depend on them.
-#[derive(Clone)]
-pub struct Observer {
-    graph: GraphRecorder,
-    completed: Rc<dyn Fn(Completion)>,
-}
-
-impl Observer {
-    /// An observer that records work items in `graph` and hands completions to `completed`.
-    pub fn new(graph: GraphRecorder, completed: impl Fn(Completion) + 'static) -> Observer {
-        Observer { graph, completed: Rc::new(completed) }
-    }
-
-    /// The recorder of work items.
-    pub fn graph(&self) -> &GraphRecorder {
-        &self.graph
-    }
-
-    /// Reports the end of an orchestration.
-    ///
-    /// # Panics
-    /// If the status is not final.
-    pub fn completed(&self, completion: Completion) {
-        assert!(completion.status.is_final(), "{} has not ended", completion.instance);
-        (self.completed)(completion);
-    }
-}
-
-/// What is deployed.
-pub struct Deployment {
-    /// The code.
-    pub application: Rc<Application>,
-    /// A complete set of the engine's settings.
-    pub settings: Settings,
-    /// Where to report.
-    pub observer: Observer,
-}
-
-/// A deployment the engine cannot carry.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum DeployError {
-    /// The settings contradict each other, the plan, or the world.
-    #[error("engine {engine}: {problem}")]
-    Unsupported {
-        /// The engine.
-        engine: &'static str,
-        /// What does not fit, and what would.
-        problem: String,
-    },
-}
-
-/// An engine: how messages and state are stored, batched and recovered.
-pub trait Engine<W> {
-    /// Its name on the command line and in results.
-    fn name(&self) -> &'static str;
-
-    /// One line that says what it is.
-    fn summary(&self) -> &'static str;
-
-    /// What it promises under `settings`.
-    fn guarantees(&self, settings: &Settings) -> Guarantees;
-
-    /// What can be set.
-    fn settings(&self) -> &'static [Setting];
-
-    /// Creates a task hub: its stores exist afterwards, and no host works for it yet.
-    ///
-    /// # Errors
-    /// If the engine cannot run with these settings in this world.
-    fn deploy(&self, world: &W, deployment: Deployment) -> Result<Rc<dyn TaskHub>, DeployError>;
-}
-
-/// A deployed application.
-pub trait TaskHub {
-    /// Starts the engine on a host, at the beginning and after each restart of that host.
-    fn start_host(&self, host: usize);
-
-    /// The handle of an application that runs on `host`.
-    fn client(&self, host: usize) -> Rc<dyn Client>;
-
-    /// How often each of the engine's own mechanisms came into play, by name.
-    fn counters(&self) -> Vec<(&'static str, u64)>;
-}
 
 /// A request to start an orchestration.
 #[derive(Clone, Debug)]
