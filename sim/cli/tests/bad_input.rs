@@ -275,3 +275,33 @@ fn folders_that_are_no_results() {
          engine, workload, load, plan, hosts, partitions, profile, seed, settings",
     );
 }
+
+#[test]
+fn host_events_that_cannot_happen() {
+    for (event, message) in [
+        (
+            "crush:host=1,at=1s",
+            "unknown host event \"crush\": did you mean \"crash\"? valid: crash, pause, leave, join",
+        ),
+        (
+            "crash:host=9,at=1s",
+            "host event: found \"crash:host=9,at=1s\", expected a host from 0 to 3",
+        ),
+        (
+            "crash:host=-1,at=1s",
+            "host event crash: host: found \"-1\", expected the number of a host",
+        ),
+        (
+            "pause:host=1,at=1s",
+            "host event pause: for is missing, expected a span of at most 24h, such as 30s, 1.5s, \
+             250ms or 2m",
+        ),
+    ] {
+        refused(&["run", "--host-event", event], message);
+    }
+    refused(
+        &["run", "--host-event", "crash:host=1,at=1s", "--load", "batch:5000"],
+        "host events with load: found \"batch:5000,launcher=200\", expected another load: launchers \
+         cannot be asked twice; add launcher=0",
+    );
+}

@@ -12,6 +12,7 @@ mod rest;
 pub use rest::{DRAIN, REST_BOUND};
 
 use crate::checks::{self, Entities, Evidence};
+use crate::host_event::Fleet;
 use crate::load;
 use crate::measure;
 use crate::progress::Progress;
@@ -174,6 +175,7 @@ struct Stage {
     guarantees: Guarantees,
     orchestrations: Orchestrations,
     recorder: Recorder,
+    fleet: Fleet,
 }
 
 impl Stage {
@@ -207,18 +209,26 @@ impl Stage {
         };
         let hub = engine.deploy(&world, deployment)?;
         let guarantees = engine.guarantees(spec.settings());
-        Ok(Stage { world, hub, graph, guarantees, orchestrations, recorder })
+        let fleet = Fleet::new(&world, &hub);
+        Ok(Stage { world, hub, graph, guarantees, orchestrations, recorder, fleet })
     }
 
     /// Runs the load to its end, or to the bound.
     async fn play(&self, spec: &CheckedSpec, bound: Duration) {
         let load = &spec.spec().load;
         let kernel = self.world.kernel();
-        for host in 0..self.world.hosts().len() {
-            self.hub.start_host(host);
-        }
+        let events = &spec.spec().host_events;
+        self.fleet.start(events);
         kernel.sleep(load.settle()).await;
-        load::generate(&self.world, &self.hub, load, &self.orchestrations, &self.recorder);
+        let field = load::Field {
+            world: &self.world,
+            hub: &self.hub,
+            orchestrations: &self.orchestrations,
+            recorder: &self.recorder,
+            running: self.fleet.running(),
+            hosts_change: !events.is_empty(),
+        };
+        self.fleet.play(events, &load::generate(&field, load));
         let over = kernel.timeout(load.duration() + bound, self.recorder.over()).await;
         if over.is_some() {
             rest::come_to_rest(kernel, &self.graph).await;
@@ -248,7 +258,8 @@ impl Stage {
         if !self.recorder.is_over() {
             return Entities::NotRead;
         }
-        let client = self.hub.client(0);
+        let running = self.fleet.running().iter().position(|running| *running);
+        let client = self.hub.client(running.unwrap_or(0));
         match rest::read_entities(self.world.kernel(), client, asked).await {
             Ok(states) => Entities::Read(states),
             Err(problem) => Entities::Unreadable(problem),
@@ -304,9 +315,8 @@ impl Stage {
         let elapsed = now.since(Timestamp::ZERO);
         let uses_events = operations.iter().any(|counted| counted.service == "eventlog");
         let units = if uses_events { self.world.throughput_units() } else { 0 };
-        let hosts = self.world.deployment().hosts;
         let rented = Rented {
-            host_time: elapsed * hosts,
+            host_time: self.fleet.host_time(),
             throughput_unit_time: elapsed * units,
             machines_usd: self.world.machines().iter().map(|machine| machine.cost_usd()).sum(),
         };

@@ -10,6 +10,7 @@ mod workload_spec;
 
 pub(crate) use items::Items;
 
+use crate::host_event::{self, HostEvent};
 use crate::load::LoadSpec;
 use crate::registry;
 use crate::suggest::UnknownName;
@@ -165,6 +166,9 @@ pub struct RunSpec {
     pub profile: String,
     /// The seed of all randomness.
     pub seed: u64,
+    /// What happens to hosts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub host_events: Vec<HostEvent>,
     /// Settings of the engine, by `engine.key`.
     pub settings: BTreeMap<String, String>,
 }
@@ -181,6 +185,7 @@ impl Default for RunSpec {
             partitions: 12,
             profile: "azure-2021-10".to_owned(),
             seed: 1,
+            host_events: Vec::new(),
             settings: BTreeMap::new(),
         }
     }
@@ -193,7 +198,7 @@ impl RunSpec {
     }
 
     /// The keys of a specification file.
-    const KEYS: [&'static str; 9] = [
+    const KEYS: [&'static str; 10] = [
         "engine",
         "workload",
         "load",
@@ -202,6 +207,7 @@ impl RunSpec {
         "partitions",
         "profile",
         "seed",
+        "host_events",
         "settings",
     ];
 
@@ -300,6 +306,10 @@ impl RunSpec {
         let built = workload.build_checked(&parameters)?;
         let mut spec = self.clone();
         spec.load = load_of(&*built, &self.load)?;
+        host_event::check(&self.host_events, self.hosts)?;
+        if !self.host_events.is_empty() {
+            can_be_repeated(&*built, &spec.load)?;
+        }
         spec.workload.parameters = texts(&parameters, "");
         for (key, file) in parameters.files() {
             let path = file.path.to_string_lossy().into_owned();
@@ -342,6 +352,19 @@ fn load_of(workload: &dyn Workload, load: &LoadSpec) -> Result<LoadSpec, SpecErr
         *launcher = Some(0);
     }
     Ok(load.completed())
+}
+
+/// Host events break connections, and robots ask again: that needs a load whose every request names
+/// the same orchestration each time.
+fn can_be_repeated(workload: &dyn Workload, load: &LoadSpec) -> Result<(), SpecError> {
+    let problem = match (workload.start(), load) {
+        (Start::Job(_), _) => "this workload runs jobs, which end with the host they run on",
+        (_, LoadSpec::Batch { launcher: Some(1..), .. }) => {
+            "launchers cannot be asked twice; add launcher=0"
+        }
+        _ => return Ok(()),
+    };
+    Err(SpecError::bad("host events with load", load, format!("another load: {problem}")))
 }
 
 fn texts(settings: &Settings, prefix: &str) -> BTreeMap<String, String> {

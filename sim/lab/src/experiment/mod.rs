@@ -12,6 +12,7 @@ mod outcome;
 mod predictions;
 mod runs;
 mod throughput;
+mod timeline;
 
 pub use agreement::Agreement;
 pub use latency::{CheckedLatency, LatencyExperiment, Panel};
@@ -20,6 +21,7 @@ pub use outcome::{ExperimentOutcome, ResultTable, Row, Unit};
 pub use predictions::{CheckedPredictions, Prediction, PredictionsExperiment, WorkloadPanel};
 pub use runs::RunRow;
 pub use throughput::{CheckedThroughput, PlanPanel, ThroughputExperiment};
+pub use timeline::{CheckedTimeline, TimelineExperiment, TimelineScenario};
 
 use crate::figure::{Figure, Stroke};
 use crate::progress::Progress;
@@ -52,6 +54,8 @@ pub enum Experiment {
     Maxima(MaximaExperiment),
     /// Workloads by engines by plans by hosts, with nothing to compare with.
     Predictions(PredictionsExperiment),
+    /// Rates over time while hosts come and go.
+    Timeline(TimelineExperiment),
 }
 
 /// An engine with settings: a curve of a figure.
@@ -104,6 +108,8 @@ pub enum CheckedExperiment {
     Maxima(CheckedMaxima),
     /// Predictions.
     Predictions(CheckedPredictions),
+    /// Rates over time.
+    Timeline(CheckedTimeline),
 }
 
 /// All embedded experiments.
@@ -145,7 +151,8 @@ impl Experiment {
             Experiment::Latency(LatencyExperiment { name, .. })
             | Experiment::Throughput(ThroughputExperiment { name, .. })
             | Experiment::Maxima(MaximaExperiment { name, .. })
-            | Experiment::Predictions(PredictionsExperiment { name, .. }) => name,
+            | Experiment::Predictions(PredictionsExperiment { name, .. })
+            | Experiment::Timeline(TimelineExperiment { name, .. }) => name,
         }
     }
 
@@ -155,7 +162,8 @@ impl Experiment {
             Experiment::Latency(LatencyExperiment { title, .. })
             | Experiment::Throughput(ThroughputExperiment { title, .. })
             | Experiment::Maxima(MaximaExperiment { title, .. })
-            | Experiment::Predictions(PredictionsExperiment { title, .. }) => title,
+            | Experiment::Predictions(PredictionsExperiment { title, .. })
+            | Experiment::Timeline(TimelineExperiment { title, .. }) => title,
         }
     }
 
@@ -165,7 +173,8 @@ impl Experiment {
             Experiment::Latency(LatencyExperiment { summary, .. })
             | Experiment::Throughput(ThroughputExperiment { summary, .. })
             | Experiment::Maxima(MaximaExperiment { summary, .. })
-            | Experiment::Predictions(PredictionsExperiment { summary, .. }) => summary,
+            | Experiment::Predictions(PredictionsExperiment { summary, .. })
+            | Experiment::Timeline(TimelineExperiment { summary, .. }) => summary,
         }
     }
 
@@ -176,6 +185,7 @@ impl Experiment {
             Experiment::Throughput(experiment) => experiment.setup(),
             Experiment::Maxima(experiment) => experiment.setup(),
             Experiment::Predictions(experiment) => experiment.setup(),
+            Experiment::Timeline(experiment) => experiment.setup(),
         }
     }
 
@@ -185,7 +195,8 @@ impl Experiment {
             Experiment::Latency(LatencyExperiment { seeds, .. })
             | Experiment::Throughput(ThroughputExperiment { seeds, .. })
             | Experiment::Maxima(MaximaExperiment { seeds, .. })
-            | Experiment::Predictions(PredictionsExperiment { seeds, .. }) => seeds,
+            | Experiment::Predictions(PredictionsExperiment { seeds, .. })
+            | Experiment::Timeline(TimelineExperiment { seeds, .. }) => seeds,
         }
     }
 
@@ -195,7 +206,8 @@ impl Experiment {
             Experiment::Latency(LatencyExperiment { seeds, .. })
             | Experiment::Throughput(ThroughputExperiment { seeds, .. })
             | Experiment::Maxima(MaximaExperiment { seeds, .. })
-            | Experiment::Predictions(PredictionsExperiment { seeds, .. }) => *seeds = other,
+            | Experiment::Predictions(PredictionsExperiment { seeds, .. })
+            | Experiment::Timeline(TimelineExperiment { seeds, .. }) => *seeds = other,
         }
     }
 
@@ -213,6 +225,7 @@ impl Experiment {
             Experiment::Predictions(experiment) => {
                 CheckedExperiment::Predictions(experiment.check()?)
             }
+            Experiment::Timeline(experiment) => CheckedExperiment::Timeline(experiment.check()?),
         })
     }
 }
@@ -225,6 +238,7 @@ impl CheckedExperiment {
             CheckedExperiment::Throughput(checked) => checked.runs(),
             CheckedExperiment::Maxima(checked) => checked.runs(),
             CheckedExperiment::Predictions(checked) => checked.runs(),
+            CheckedExperiment::Timeline(checked) => checked.runs(),
         }
     }
 
@@ -246,6 +260,7 @@ impl CheckedExperiment {
             CheckedExperiment::Throughput(checked) => checked.run(threads, progress),
             CheckedExperiment::Maxima(checked) => checked.run(threads, progress),
             CheckedExperiment::Predictions(checked) => checked.run(threads, progress),
+            CheckedExperiment::Timeline(checked) => checked.run(threads, progress),
         }
     }
 }

@@ -175,6 +175,7 @@ impl PredictionsExperiment {
             partitions: self.partitions,
             profile: self.profile.clone(),
             seed,
+            host_events: Vec::new(),
             settings: series.settings.clone(),
         }
     }

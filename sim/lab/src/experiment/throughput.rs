@@ -135,6 +135,7 @@ impl ThroughputExperiment {
             partitions: self.partitions,
             profile: self.profile.clone(),
             seed,
+            host_events: Vec::new(),
             settings: series.settings.clone(),
         }
     }
