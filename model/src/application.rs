@@ -180,6 +180,23 @@ impl Application {
         assert!(previous.is_none(), "activity {name:?} is registered twice");
     }
 
+    /// Registers a workflow, and the orchestration of this name that carries it out on an engine
+    /// which has no form of its own for it.
+    ///
+    /// # Panics
+    /// If the name is taken, or the workflow cannot be carried out: [`Workflow::validate`] says so
+    /// as an error.
+    pub fn workflow(&mut self, name: &str, workflow: Workflow) {
+        if let Err(error) = workflow.validate() {
+            panic!("workflow {name:?} cannot be registered: {error}");
+        }
+        let code = workflow.clone();
+        let code: Orchestrator = Rc::new(move |context, input| code.run(context, input));
+        let previous = self.orchestrations.insert(name.into(), code);
+        assert!(previous.is_none(), "orchestration {name:?} is registered twice");
+        self.workflows.insert(name.into(), workflow);
+    }
+
     /// The workflow that is registered as data under this name.
     pub fn workflow_named(&self, name: &str) -> Option<&Workflow> {
         self.workflows.get(name)

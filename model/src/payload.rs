@@ -41,6 +41,25 @@ impl Payload {
         })
     }
 
+    /// The list of some values.
+    ///
+    /// ```
+    /// use sim_model::payload::Payload;
+    /// let items = [Payload::encode(&1).unwrap(), Payload::encode(&"two").unwrap()];
+    /// assert_eq!(Payload::list(&items).as_str(), r#"[1,"two"]"#);
+    /// ```
+    pub fn list<'a>(items: impl IntoIterator<Item = &'a Payload>) -> Payload {
+        let mut text = String::from("[");
+        for (number, item) in items.into_iter().enumerate() {
+            if number > 0 {
+                text.push(',');
+            }
+            text.push_str(item.as_str());
+        }
+        text.push(']');
+        Payload(text.into())
+    }
+
     /// The JSON text.
     pub fn as_str(&self) -> &str {
         &self.0

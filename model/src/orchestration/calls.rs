@@ -12,10 +12,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-enum State {
+/// Makes the result of a call out of what was answered.
+type Decode<O> = fn(Payload) -> Result<O, ApplicationError>;
+
+enum State<O> {
     Called {
         event_id: EventId,
         shared: Rc<RefCell<Shared>>,
+        decode: Decode<O>,
     },
     Failed(ApplicationError),
     /// The code broke a rule: its orchestration fails, and this never resolves.
@@ -30,25 +34,33 @@ enum State {
 /// A call that is dropped is not undone: what was called runs and its answer is ignored.
 #[must_use = "what is called and never awaited loses its result"]
 pub struct Call<O> {
-    state: State,
-    output: PhantomData<fn() -> O>,
+    state: State<O>,
+}
+
+impl<O: DeserializeOwned> Call<O> {
+    pub(super) fn of(event_id: EventId, shared: Rc<RefCell<Shared>>) -> Self {
+        Call { state: State::Called { event_id, shared, decode: |answer| answer.decode() } }
+    }
+}
+
+impl Call<Payload> {
+    /// A call whose result stays encoded.
+    pub(super) fn encoded(event_id: EventId, shared: Rc<RefCell<Shared>>) -> Self {
+        Call { state: State::Called { event_id, shared, decode: Ok } }
+    }
 }
 
 impl<O> Call<O> {
-    pub(super) fn of(event_id: EventId, shared: Rc<RefCell<Shared>>) -> Self {
-        Call { state: State::Called { event_id, shared }, output: PhantomData }
-    }
-
     pub(super) fn failed(error: ApplicationError) -> Self {
-        Call { state: State::Failed(error), output: PhantomData }
+        Call { state: State::Failed(error) }
     }
 
     pub(super) fn never() -> Self {
-        Call { state: State::Never, output: PhantomData }
+        Call { state: State::Never }
     }
 }
 
-impl<O: DeserializeOwned> Future for Call<O> {
+impl<O> Future for Call<O> {
     type Output = Result<O, ApplicationError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -64,14 +76,14 @@ impl<O: DeserializeOwned> Future for Call<O> {
                 Poll::Pending
             }
             State::Never => Poll::Pending,
-            State::Called { event_id, shared } => {
+            State::Called { event_id, shared, decode } => {
                 let answer = shared.borrow_mut().poll_answer(event_id, cx.waker());
                 let Some(result) = answer else {
-                    self.state = State::Called { event_id, shared };
+                    self.state = State::Called { event_id, shared, decode };
                     return Poll::Pending;
                 };
                 self.state = State::Taken(Some(shared));
-                Poll::Ready(result.and_then(|payload| payload.decode()))
+                Poll::Ready(result.and_then(decode))
             }
         }
     }
@@ -79,7 +91,7 @@ impl<O: DeserializeOwned> Future for Call<O> {
 
 impl<O> Drop for Call<O> {
     fn drop(&mut self) {
-        if let State::Called { event_id, shared } = &self.state {
+        if let State::Called { event_id, shared, .. } = &self.state {
             shared.borrow_mut().forget_answer(*event_id);
         }
     }

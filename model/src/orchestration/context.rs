@@ -50,7 +50,7 @@ impl OrchestrationContext {
         self.shared.borrow().replaying
     }
 
-    fn call<O>(&self, decision: Result<Decision, ApplicationError>) -> Call<O> {
+    fn call<O: DeserializeOwned>(&self, decision: Result<Decision, ApplicationError>) -> Call<O> {
         match decision {
             Err(error) => Call::failed(error),
             Ok(decision) => {
@@ -75,6 +75,14 @@ impl OrchestrationContext {
     ) -> Call<O> {
         let input = Payload::encode(input);
         self.call(input.map(|input| Decision::CallActivity { name: name.into(), input }))
+    }
+
+    /// [`OrchestrationContext::call_activity`] with an input that is encoded already; so is the
+    /// result, as the activity has encoded it.
+    pub fn call_activity_encoded(&self, name: &str, input: Payload) -> Call<Payload> {
+        let decision = Decision::CallActivity { name: name.into(), input };
+        let event_id = self.shared.borrow_mut().call(decision);
+        Call::encoded(event_id, self.shared.clone())
     }
 
     /// [`OrchestrationContext::call_activity`], again and again as `policy` says. The first call runs
@@ -122,7 +130,7 @@ impl OrchestrationContext {
         self.call_child(name, instance, Payload::encode(input))
     }
 
-    fn call_child<O>(
+    fn call_child<O: DeserializeOwned>(
         &self,
         name: &str,
         instance: InstanceId,

@@ -7,12 +7,33 @@
 //! carries it out in its own way; on every other engine it runs as an ordinary orchestration, which
 //! registering it provides. Both must come to the same result.
 //!
+//! **Results do not depend on timing.** What was begun goes on to its end even if something beside it
+//! has failed; then the failure counts that comes first *in the definition*, whichever came first in
+//! time. In a graph, a task starts as soon as all tasks that it is after have succeeded, so a failure
+//! keeps everything downstream of it from starting and nothing else (as in Apache Airflow, from which
+//! the form comes); the workflow then fails with [`DagTask::failure`], which names the task. In a state
+//! machine, the error of a task or of what a state computes ends its machine as it is.
+//!
 //! **Assumptions.** Tasks are activities. What a state computes from its input takes no core time.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `dag.rs`, `machine.rs`, `joins.rs` | each form carried out as an orchestration |
+//! | `problem.rs` | what is wrong with a workflow that cannot be carried out |
 //!
 //! Source of the forms: triggerflow/triggerflow@e1f9f6d (`dags/`, `statemachine.py`,
 //! `tests/ingestion-test`).
 
-use crate::error::ApplicationError;
+mod dag;
+mod joins;
+mod machine;
+mod problem;
+
+pub use problem::WorkflowError;
+
+use crate::application::Running;
+use crate::error::{ApplicationError, ErrorKind};
+use crate::orchestration::OrchestrationContext;
 use crate::payload::Payload;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,8 +46,19 @@ pub enum Workflow {
     Dag(Rc<Dag>),
     /// A state machine. Its result is the output of the last state.
     Machine(Rc<StateMachine>),
-    /// Joins of external events. Its result is the number of joins.
+    /// Joins of external events. Its result is the number of joins; its input is `null`.
     Joins(Joins),
+}
+
+impl Workflow {
+    /// Carries the workflow out as an orchestration.
+    pub(crate) fn run(&self, context: OrchestrationContext, input: Payload) -> Running {
+        match self {
+            Workflow::Dag(dag) => Box::pin(dag::run(context, dag.clone())),
+            Workflow::Machine(machine) => machine::run(context, machine.clone(), input),
+            Workflow::Joins(joins) => Box::pin(joins::run(context, *joins, input)),
+        }
+    }
 }
 
 /// A directed acyclic graph of tasks.
@@ -49,6 +81,18 @@ pub struct DagTask {
     pub after: Vec<usize>,
 }
 
+impl DagTask {
+    /// What the workflow fails with if this is the first of its tasks, in their order, that has
+    /// failed. Of a task with several calls it is the error of the first of them.
+    pub fn failure(&self, error: &ApplicationError) -> ApplicationError {
+        let told = match error.kind {
+            ErrorKind::User => error.message.to_string(),
+            _ => error.to_string(),
+        };
+        ApplicationError::user(format!("task {:?} failed: {told}", self.name))
+    }
+}
+
 /// What the activity of a task is called with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Calls {
@@ -67,6 +111,11 @@ pub type Items = Rc<dyn Fn(&Payload) -> Result<Vec<Payload>, ApplicationError>>;
 /// Names the next state.
 pub type Choose = Rc<dyn Fn(&Payload) -> Result<Arc<str>, ApplicationError>>;
 
+/// Most states that a machine may enter in one run, the number of history events at which AWS Step
+/// Functions ends an execution (quotas of standard workflows): a loop without end must end somewhere.
+/// Machines within a state count for themselves.
+pub const STATES_ENTERED_MAX: u32 = 25_000;
+
 /// A state machine: the subset of the Amazon States Language that trigger systems carry out.
 #[derive(Clone)]
 pub struct StateMachine {
@@ -74,6 +123,13 @@ pub struct StateMachine {
     pub start: Arc<str>,
     /// The states, by their unique names, in the order of the document.
     pub states: Vec<(Arc<str>, State)>,
+}
+
+impl StateMachine {
+    /// The state of this name.
+    pub fn state(&self, name: &str) -> Option<&State> {
+        self.states.iter().find(|(own, _)| **own == *name).map(|(_, state)| state)
+    }
 }
 
 /// A state of a [`StateMachine`]. `next` is the name of the state after it; without one the machine
