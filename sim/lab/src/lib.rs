@@ -20,6 +20,7 @@ pub mod definition;
 pub mod diverge;
 pub mod experiment;
 pub mod figure;
+pub mod levels;
 pub mod load;
 pub mod measure;
 pub mod progress;
