@@ -21,6 +21,7 @@ pub mod diverge;
 pub mod experiment;
 pub mod figure;
 pub mod host_event;
+pub mod levels;
 pub mod load;
 pub mod measure;
 pub mod progress;
