@@ -161,6 +161,10 @@ fn values_that_do_not_fit() {
             "load open: rate: found \"inf\", expected a rate above 0, at most 1000000 a second",
         ),
         (
+            &["run", "--load", "open:rate=1e308"],
+            "load open: rate: found \"1e308\", expected a rate above 0, at most 1000000 a second",
+        ),
+        (
             &["run", "--load", "open:rate=1000,duration=24h"],
             "load open: rate times duration: found \"86400000\", expected at most 5000000 \
              orchestrations",

@@ -34,6 +34,7 @@ pub mod span;
 pub mod spec;
 pub mod suggest;
 pub mod summary;
+pub mod text_file;
 pub mod trial;
 pub mod workload;
 

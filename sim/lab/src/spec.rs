@@ -14,6 +14,7 @@ use crate::host_event::{self, HostEvent};
 use crate::load::LoadSpec;
 use crate::registry;
 use crate::suggest::UnknownName;
+use crate::text_file;
 use crate::workload::{Parameters, Start, Workload, WorkloadKind};
 use serde::{Deserialize, Serialize};
 use sim_model::settings::{SettingError, Settings};
@@ -239,7 +240,7 @@ impl RunSpec {
     /// If the file cannot be read or is not a specification.
     pub fn load(path: &Path) -> Result<RunSpec, SpecError> {
         let failed = |problem: String| SpecError::File { path: path.to_owned(), problem };
-        let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        let text = text_file::read(path).map_err(failed)?;
         let mut spec = RunSpec::from_toml(&text).map_err(|error| match error {
             SpecError::File { problem, .. } => failed(problem),
             other => failed(other.to_string()),
@@ -397,8 +398,8 @@ impl ProfileSource {
         if known || !(is_path || path.exists()) {
             return Ok(ProfileSource::Embedded(name_or_path.to_owned()));
         }
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            let (path, problem) = (path.to_owned(), format!("no profile can be read: {error}"));
+        let text = text_file::read(path).map_err(|problem| {
+            let (path, problem) = (path.to_owned(), format!("no profile can be read: {problem}"));
             SpecError::File { path, problem }
         })?;
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or(name_or_path);

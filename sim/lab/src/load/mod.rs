@@ -158,7 +158,12 @@ impl LoadSpec {
                 // A comparison with NaN is false.
                 if !(*rate > 0.0 && *rate <= RATE_MAX) {
                     let expected = "a rate above 0, at most 1000000 a second";
-                    return Err(SpecError::bad(format!("{place}: rate"), rate, expected));
+                    // A number of hundreds of digits says less than its exponent.
+                    let given = match *rate > 1e15 {
+                        true => format!("{rate:e}"),
+                        false => rate.to_string(),
+                    };
+                    return Err(SpecError::bad(format!("{place}: rate"), given, expected));
                 }
                 span_within(place, "duration", *duration, DURATION_MIN, DURATION_MAX)?;
                 span_within(place, "settle", *settle, Duration::ZERO, PAUSE_MAX)?;
