@@ -6,6 +6,7 @@ use super::inherit;
 use super::reader::{BANDWIDTH, CORES, Context, PRICE, RATE, RATIO, RENT, Section};
 use super::schema::*;
 use super::selfhosted;
+use super::store;
 use crate::network::LinkProfile;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         "machines",
         "disks",
         "selfhosted",
+        "store",
         "host",
         "cpu",
         "links",
@@ -39,6 +41,7 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         host: host(&root, &disks)?,
         disks,
         selfhosted: selfhosted::selfhosted(&root)?,
+        store: store::store(&root)?,
         cpu: cpu(&root)?,
         links: links(&root)?,
         services: services(&root)?,

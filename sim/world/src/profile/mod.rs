@@ -15,11 +15,13 @@ mod load;
 mod reader;
 mod schema;
 mod selfhosted;
+mod store;
 
 pub use disk::DiskProfile;
 pub use error::ProfileError;
 pub use schema::*;
 pub use selfhosted::SelfHostedProfile;
+pub use store::StoreProfile;
 
 use std::path::Path;
 use std::rc::Rc;

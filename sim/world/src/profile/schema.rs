@@ -3,6 +3,7 @@
 use super::Entry;
 use super::disk::DiskProfile;
 use super::selfhosted::SelfHostedProfile;
+use super::store::StoreProfile;
 use crate::distribution::Latency;
 use crate::network::LinkProfile;
 use std::collections::BTreeMap;
@@ -22,6 +23,8 @@ pub struct Profile {
     pub disks: BTreeMap<String, Rc<DiskProfile>>,
     /// Connections to self-hosted servers, if there are any.
     pub selfhosted: Option<SelfHostedProfile>,
+    /// Costs of a stream store, if there is one.
+    pub store: Option<Rc<StoreProfile>>,
     /// What all worker hosts have in common.
     pub host: HostProfile,
     /// CPU costs of what engines and clients do.

@@ -314,6 +314,16 @@ impl<C: Command> Inner<C> {
         self.reply(key, call, body);
     }
 
+    /// Whether the client of a command waits no more.
+    pub fn is_abandoned(&self, key: usize, number: u64) -> bool {
+        let calls = self.calls.borrow();
+        let waits = |call: &Call<C>| {
+            let resolver = call.resolver.as_ref();
+            call.number == number && resolver.is_some_and(|resolver| !resolver.is_abandoned())
+        };
+        !calls.get(key).is_some_and(waits)
+    }
+
     /// The server drops a command that it has, without an answer: the connection is closed.
     pub fn abandon(&self, key: usize, number: u64) {
         let is_there = (self.calls.borrow().get(key))
