@@ -1,4 +1,6 @@
 //! Disks: durability, crashes, faults and timing.
 
 mod basics;
+mod power_loss;
 mod support;
+mod theory;
