@@ -202,6 +202,12 @@ impl Files {
         self.dirty_pages * self.profile.page_bytes
     }
 
+    /// Bytes of pages that are dirty or on their way to the device.
+    pub fn unclean_bytes(&self) -> u64 {
+        let writing: usize = self.inodes.values().map(|inode| inode.writing.len()).sum();
+        (self.dirty_pages + writing as u64) * self.profile.page_bytes
+    }
+
     /// Pages that a write must read first: those it covers in part.
     pub fn must_load_to_write(&self, inode: InodeId, offset: u64, length: u64) -> Vec<u64> {
         let (page, end) = (self.profile.page_bytes, offset + length);
