@@ -72,6 +72,16 @@ pub enum WorldError {
         /// The most that is allowed.
         most: u32,
     },
+    /// Machines of the class have no disk.
+    #[error("profile {profile}: machines of class {class} have no disk, which {what} needs")]
+    Disk {
+        /// The profile.
+        profile: String,
+        /// The class.
+        class: &'static str,
+        /// Who needs it.
+        what: &'static str,
+    },
     /// The profile does not describe what is needed.
     #[error("profile {profile} has no section [{section}], which {what} needs")]
     Section {
@@ -258,6 +268,11 @@ impl World {
         let shared = profile.selfhosted.as_ref();
         let shared = shared.ok_or_else(|| self.lacks("selfhosted", options.service))?;
         Ok(Endpoint::new(kernel, network, meter, shared, machine, options))
+    }
+
+    /// The error that machines of a class have no disk.
+    pub(crate) fn lacks_disk(&self, class: &'static str, what: &'static str) -> WorldError {
+        WorldError::Disk { profile: self.0.profile.name.clone(), class, what }
     }
 
     /// The error that the profile lacks a section.

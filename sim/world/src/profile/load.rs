@@ -1,11 +1,13 @@
 //! Builds a [`Profile`] from its text: the schema's keys, units and cross-checks.
 
+use super::broker;
 use super::disk::{self, DiskProfile};
 use super::error::ProfileError;
 use super::inherit;
 use super::reader::{BANDWIDTH, CORES, Context, PRICE, RATE, RATIO, RENT, Section};
 use super::schema::*;
 use super::selfhosted;
+use super::store;
 use crate::network::LinkProfile;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,6 +25,8 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         "machines",
         "disks",
         "selfhosted",
+        "store",
+        "broker",
         "host",
         "cpu",
         "links",
@@ -39,6 +43,8 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         host: host(&root, &disks)?,
         disks,
         selfhosted: selfhosted::selfhosted(&root)?,
+        store: store::store(&root)?,
+        broker: broker::broker(&root)?,
         cpu: cpu(&root)?,
         links: links(&root)?,
         services: services(&root)?,

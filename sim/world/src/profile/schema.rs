@@ -1,8 +1,10 @@
 //! What a profile holds, after units have been converted.
 
 use super::Entry;
+use super::broker::BrokerProfile;
 use super::disk::DiskProfile;
 use super::selfhosted::SelfHostedProfile;
+use super::store::StoreProfile;
 use crate::distribution::Latency;
 use crate::network::LinkProfile;
 use std::collections::BTreeMap;
@@ -22,6 +24,10 @@ pub struct Profile {
     pub disks: BTreeMap<String, Rc<DiskProfile>>,
     /// Connections to self-hosted servers, if there are any.
     pub selfhosted: Option<SelfHostedProfile>,
+    /// Costs of a stream store, if there is one.
+    pub store: Option<Rc<StoreProfile>>,
+    /// Costs of a log broker, if there is one.
+    pub broker: Option<Rc<BrokerProfile>>,
     /// What all worker hosts have in common.
     pub host: HostProfile,
     /// CPU costs of what engines and clients do.

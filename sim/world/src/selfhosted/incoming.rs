@@ -46,6 +46,11 @@ impl<C: Command> Incoming<C> {
         self.arrived
     }
 
+    /// Whether nobody waits for the answer any more: the client gave up, or its process died.
+    pub fn is_abandoned(&self) -> bool {
+        self.endpoint.is_abandoned(self.key, self.number)
+    }
+
     /// Charges the time that is not explained yet to `category`.
     pub fn charge(&mut self, category: Category) {
         let now = self.endpoint.kernel.now();
