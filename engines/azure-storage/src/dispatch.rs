@@ -20,7 +20,7 @@ use crate::step::{self, Committed};
 use crate::worker::{Loaded, Received, Worker};
 use futures_util::future::join;
 use sim_model::cursor::Cursor;
-use sim_model::history::EventKind;
+use sim_model::history::{EventKind, next_event_id};
 use sim_model::id::{InstanceId, MessageId, WorkItemId};
 use sim_model::ledger::{Category, Ledger};
 use sim_world::kernel::Receiver;
@@ -134,7 +134,7 @@ async fn sort_out(
     worker: &Worker,
     instance: &InstanceId,
     loaded: &mut Loaded,
-    messages: Vec<Received>,
+    mut messages: Vec<Received>,
 ) -> (Facts, Sorted) {
     let history = &mut loaded.history;
     if let Some(step) = last_step(history) {
@@ -142,11 +142,12 @@ async fn sort_out(
         worker.shared.record_committed(step);
     }
     let mut facts = Facts::of(instance, &history.events);
-    let begins = messages.iter().map(|received| &received.message).find(|message| {
+    let begins = messages.iter_mut().map(|received| &mut received.message).find(|message| {
         let first = history.execution.is_none() && message.creates_instance();
         first || facts.is_restarted_by(history.execution, message)
     });
     if let Some(message) = begins {
+        message.number_decisions_from(next_event_id(&history.events));
         history.restart(message.id);
         facts = Facts::new(instance);
     }

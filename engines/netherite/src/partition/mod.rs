@@ -35,7 +35,7 @@ use rustc_hash::{FxBuildHasher, FxHashMap};
 use session::Session;
 use sim_model::codec;
 use sim_model::engine::{Completion, InstanceState};
-use sim_model::history::HistoryEvent;
+use sim_model::history::{HistoryEvent, next_event_id};
 use sim_model::id::{InstanceId, MessageId, WorkItemId};
 use sim_model::ledger::{Category, Ledger};
 use sim_model::message::InstanceMessage;
@@ -321,6 +321,7 @@ impl Partition {
                 effects.push(Effect::Discarded(message.id));
                 return;
             }
+            message.number_decisions_from(next_event_id(&self.history(&message.target)));
             let state = InstanceState::of_message(&message);
             let instance = Instance { state, episodes: Vec::new(), waiting: Vec::new() };
             self.instances.insert(message.target.clone(), instance);
