@@ -30,6 +30,7 @@ mod recorder;
 pub mod registry;
 pub mod results;
 pub mod run;
+pub mod side_by_side;
 pub mod span;
 pub mod spec;
 pub mod suggest;

@@ -305,6 +305,7 @@ pub fn latency_figure(spec: &CheckedSpec, outcome: &RunOutcome) -> Option<CdfFig
     Some(CdfFigure {
         title: format!("Latency of {workload} on {}", asked.engine),
         panels: vec![CdfPanel { title: workload, curves, marks: Vec::new() }],
+        own_axes: false,
         caption: format!(
             "Load {}, plan {}, {} hosts, {} partitions, profile {}, seed {}, digest {}.",
             asked.load,
