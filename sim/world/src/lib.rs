@@ -65,6 +65,7 @@ pub mod seed;
 #[cfg(madsim)]
 pub mod service;
 #[cfg(madsim)]
+pub mod sql;
 pub mod storage;
 #[cfg(madsim)]
 pub mod table;
