@@ -14,7 +14,7 @@
 //! Plain functions over bytes. Source: learn.microsoft.com, Database checkpoints [general].
 
 use super::core::{Core, TableSpec};
-use super::log::{LogBuffer, LogRecord, read_log};
+use super::log::{LogBuffer, LogFormat, LogRecord, read_log};
 use super::table::{Row, Table, TableId};
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -104,14 +104,14 @@ pub struct Recovered {
 }
 
 /// Recovers a database from the images and the segments of the log that are on its disk, each with its
-/// number. `log` makes the log that goes on from a position.
+/// number.
 ///
 /// `None` if there is neither: the database was never created.
 pub fn recover(
     schema: &'static [TableSpec],
     images: &[Bytes],
     segments: &[(u64, Bytes)],
-    log: impl FnOnce(u64) -> LogBuffer,
+    format: LogFormat,
 ) -> Option<Recovered> {
     if images.is_empty() && segments.is_empty() {
         return None;
@@ -134,7 +134,7 @@ pub fn recover(
     }
     // What the images have need not be written by the next one.
     tables.iter_mut().for_each(|table| _ = table.take_dirty());
-    let (records, position) = log_from(segments, first_segment);
+    let (records, position) = log_from(segments, first_segment, format.sector);
     let committed: BTreeSet<u64> = records.iter().filter_map(committed).collect();
     let tags = records.iter().filter_map(tag).collect();
     let count = records.len();
@@ -155,7 +155,7 @@ pub fn recover(
     }
     let last_segment = segments.iter().map(|(number, _)| *number).max();
     let segment = last_segment.map_or(first_segment, |last| last + 1).max(first_segment);
-    let core = Core::new(schema, tables, log(position), segment, next_transaction);
+    let core = Core::new(schema, tables, LogBuffer::new(position, format), segment, next_transaction);
     Some(Recovered { core, tags, records: count, rows, image: last_image })
 }
 
@@ -175,12 +175,12 @@ fn tag(record: &LogRecord) -> Option<u64> {
 
 /// The records of the segments from `first` on that were durable, and the position in the log at
 /// which they end.
-fn log_from(segments: &[(u64, Bytes)], first: u64) -> (Vec<LogRecord>, u64) {
+fn log_from(segments: &[(u64, Bytes)], first: u64, sector: usize) -> (Vec<LogRecord>, u64) {
     let mut ordered: Vec<&(u64, Bytes)> = segments.iter().filter(|(n, _)| *n >= first).collect();
     ordered.sort_by_key(|(number, _)| *number);
     let (mut all, mut position) = (Vec::new(), None);
     for (number, bytes) in ordered {
-        let (records, whole) = read_log(bytes);
+        let (records, whole) = read_log(bytes, sector);
         let Some(LogRecord::Segment { number: written, position: start }) = records.first() else {
             continue;
         };

@@ -13,7 +13,7 @@
 //! No time passes here, and nothing waits: the process around it ([`super::process`]) does.
 
 use super::lock::{LockMode, LockTable, Requested, TransactionId};
-use super::log::{LogBuffer, LogRecord};
+use super::log::{LogBuffer, LogFormat, LogRecord};
 use super::table::{Key, Row, Table, TableId};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -102,7 +102,8 @@ impl Core {
     }
 
     /// An empty database.
-    pub fn create(schema: &'static [TableSpec], log: LogBuffer) -> Core {
+    pub fn create(schema: &'static [TableSpec], format: LogFormat) -> Core {
+        let log = LogBuffer::new(0, format);
         let tables = schema.iter().map(|table| Table::new(table.indexes)).collect();
         Core::new(schema, tables, log, 0, 1)
     }

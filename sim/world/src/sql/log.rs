@@ -2,15 +2,15 @@
 //!
 //! **What it models.** Every change is a record in the log before its transaction is committed. A
 //! transaction is committed once its commit record, and so everything before it, is on the disk.
-//! Records that were appended while writes of the log were under way leave together in the next
-//! write (group commit), at most `block` bytes at a time; several writes may be under way at once,
-//! and the log is durable up to the first of them that is not. Records are framed with length and
-//! checksum, so that recovery finds the end of what was written whole.
+//! Records that were appended while a write of the log could not begin leave together in the next
+//! (group commit), filled up to whole sectors; several writes may be under way at once, and the log is
+//! durable up to the first of them that is not. Records are framed with length and checksum, so that
+//! recovery finds the end of what was written whole.
 //!
 //! Positions are bytes from the beginning of the database's first log.
 //!
 //! A plain state machine. Source: learn.microsoft.com, SQL Server transaction log architecture and
-//! management guide (log blocks up to 60 KB, write-ahead, asynchronous log writes) [general].
+//! management guide (write-ahead, log blocks, asynchronous log writes) [general].
 
 use super::table::{Row, TableId};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -82,21 +82,32 @@ impl LogRecord {
     }
 }
 
-/// The records of a log up to the first that is not whole, and how many bytes they have.
-pub fn read_log(log: &[u8]) -> (Vec<LogRecord>, usize) {
+/// The records of a segment up to the first that is not whole, and where they end. Blocks begin at
+/// multiples of `sector` bytes.
+pub fn read_log(log: &[u8], sector: usize) -> (Vec<LogRecord>, usize) {
     let (mut records, mut at) = (Vec::new(), 0);
-    while let Some(frame) = log.get(at..at + FRAME) {
-        let length = u32::from_le_bytes(frame[..4].try_into().expect("4 bytes")) as usize;
-        let checksum = u64::from_le_bytes(frame[4..].try_into().expect("8 bytes"));
-        let Some(body) = log.get(at + FRAME..at + FRAME + length) else { break };
-        if length == 0 || xxh3_64(body) != checksum {
-            break;
+    loop {
+        match read_record(&log[at.min(log.len())..]) {
+            Some((record, length)) => {
+                records.push(record);
+                at += length;
+            }
+            // What fills up a block; a block that is missing has no record at its beginning.
+            None if at % sector != 0 => at = at.next_multiple_of(sector),
+            None => return (records, at),
         }
-        let Ok(record) = decode(body) else { break };
-        records.push(record);
-        at += FRAME + length;
     }
-    (records, at)
+}
+
+fn read_record(log: &[u8]) -> Option<(LogRecord, usize)> {
+    let frame = log.get(..FRAME)?;
+    let length = u32::from_le_bytes(frame[..4].try_into().expect("4 bytes")) as usize;
+    let checksum = u64::from_le_bytes(frame[4..].try_into().expect("8 bytes"));
+    let body = log.get(FRAME..FRAME + length)?;
+    if length == 0 || xxh3_64(body) != checksum {
+        return None;
+    }
+    Some((decode(body).ok()?, FRAME + length))
 }
 
 /// A write of the log that is under way.
@@ -115,28 +126,39 @@ pub struct LogBuffer {
     /// Writes under way, in the order of their positions.
     writes: VecDeque<Write>,
     durable: u64,
-    block: usize,
-    overhead: usize,
+    format: LogFormat,
+}
+
+/// Sizes of a log, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogFormat {
+    /// Writes are filled up to a multiple of this.
+    pub sector: usize,
+    /// What a record has besides what it says.
+    pub overhead: usize,
 }
 
 impl LogBuffer {
-    /// A log that is durable up to `position`. A write takes `block` bytes, and what makes the last
-    /// record whole; a record has `overhead` bytes besides what it says.
-    pub fn new(position: u64, block: usize, overhead: usize) -> LogBuffer {
+    /// A log that is durable up to `position`.
+    pub fn new(position: u64, format: LogFormat) -> LogBuffer {
         LogBuffer {
             unwritten: BytesMut::new(),
             end: position,
             writes: VecDeque::new(),
             durable: position,
-            block,
-            overhead,
+            format,
         }
+    }
+
+    /// The sizes.
+    pub fn format(&self) -> LogFormat {
+        self.format
     }
 
     /// Appends a record; the position of its end.
     pub fn append(&mut self, record: &LogRecord) -> u64 {
         let before = self.unwritten.len();
-        record.append(&mut self.unwritten, self.overhead);
+        record.append(&mut self.unwritten, self.format.overhead);
         self.end += (self.unwritten.len() - before) as u64;
         self.end
     }
@@ -161,19 +183,16 @@ impl LogBuffer {
         self.writes.len()
     }
 
-    /// Takes the next block to be written, and the position of its end.
+    /// Takes everything that no write has taken, and the position of its end.
     pub fn take(&mut self) -> Option<(Bytes, u64)> {
         if self.unwritten.is_empty() {
             return None;
         }
-        let length = match self.unwritten.len() <= self.block {
-            true => self.unwritten.len(),
-            false => whole_records(&self.unwritten, self.block),
-        };
-        let bytes = self.unwritten.split_to(length).freeze();
-        let end = self.end - self.unwritten.len() as u64;
-        self.writes.push_back(Write { end, done: false });
-        Some((bytes, end))
+        let padding = self.unwritten.len().next_multiple_of(self.format.sector) - self.unwritten.len();
+        self.unwritten.put_bytes(0, padding);
+        self.end += padding as u64;
+        self.writes.push_back(Write { end: self.end, done: false });
+        Some((self.unwritten.split().freeze(), self.end))
     }
 
     /// The write that ends at `end` is on the disk. True if the log is durable further than before.
@@ -192,20 +211,16 @@ impl LogBuffer {
     }
 }
 
-/// How many bytes of whole records make up at least `least` bytes of a log.
-fn whole_records(log: &[u8], least: usize) -> usize {
-    let mut at = 0;
-    while at < least {
-        let length = u32::from_le_bytes(log[at..at + 4].try_into().expect("4 bytes")) as usize;
-        at += FRAME + length;
-    }
-    at
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    const SECTOR: usize = 64;
+
+    fn log(position: u64) -> LogBuffer {
+        LogBuffer::new(position, LogFormat { sector: SECTOR, overhead: 20 })
+    }
 
     fn commit(transaction: u64) -> LogRecord {
         LogRecord::Commit { transaction, tag: Some(transaction + 7) }
@@ -213,23 +228,23 @@ mod tests {
 
     #[test]
     fn records_survive_up_to_the_first_torn_one() {
-        let mut log = LogBuffer::new(0, 1 << 16, 20);
+        let mut log = log(0);
         (0..3).for_each(|number| _ = log.append(&commit(number)));
+        let records_end = log.end() as usize;
         let (bytes, end) = log.take().expect("records");
-        assert_eq!(bytes.len() as u64, end);
-        let (records, whole) = read_log(&bytes);
-        assert_eq!((records.len(), whole), (3, bytes.len()));
-        let (records, whole) = read_log(&bytes[..bytes.len() - 1]);
-        assert_eq!((records, whole), (vec![commit(0), commit(1)], bytes.len() / 3 * 2));
+        assert_eq!((bytes.len() as u64, bytes.len() % SECTOR), (end, 0));
+        assert_eq!(read_log(&bytes, SECTOR), ((0..3).map(commit).collect(), bytes.len()));
+        let (records, _) = read_log(&bytes[..records_end - 1], SECTOR);
+        assert_eq!(records, [commit(0), commit(1)]);
         let mut torn = bytes.to_vec();
-        torn[bytes.len() / 3 + FRAME + 2] ^= 1;
-        assert_eq!(read_log(&torn).0, [commit(0)]);
-        assert_eq!(read_log(&[0; 100]), (vec![], 0), "zeroes are no record");
+        torn[records_end / 3 + FRAME + 2] ^= 1;
+        assert_eq!(read_log(&torn, SECTOR).0, [commit(0)]);
+        assert_eq!(read_log(&[0; 100], SECTOR), (vec![], 0), "zeroes are no record");
     }
 
     #[test]
     fn the_log_is_durable_up_to_the_first_write_under_way() {
-        let mut log = LogBuffer::new(100, 1 << 16, 0);
+        let mut log = log(128);
         let mut ends = Vec::new();
         for number in 0..3 {
             log.append(&commit(number));
@@ -237,7 +252,7 @@ mod tests {
         }
         assert_eq!(log.take(), None);
         assert!(!log.written(ends[1]));
-        assert_eq!(log.durable(), 100);
+        assert_eq!(log.durable(), 128);
         assert!(log.written(ends[0]));
         assert_eq!(log.durable(), ends[1]);
         assert!(log.written(ends[2]));
@@ -245,18 +260,27 @@ mod tests {
     }
 
     proptest! {
-        /// Blocks cut the log between records, and together they are the log.
+        /// Writes of any sizes, one after the other, are the log; without one of them, the log ends
+        /// before it.
         #[test]
-        fn blocks_are_whole_records(count in 1u64..60, block in 1usize..400) {
-            let mut log = LogBuffer::new(0, block, 5);
-            (0..count).for_each(|number| _ = log.append(&commit(number)));
-            let mut records = Vec::new();
-            while let Some((bytes, _)) = log.take() {
-                let (some, whole) = read_log(&bytes);
-                prop_assert_eq!(whole, bytes.len());
-                records.extend(some);
+        fn writes_follow_each_other(sizes in proptest::collection::vec(1u64..9, 1..12), hole in 0usize..12) {
+            let (mut log, mut next, mut file) = (log(0), 0, Vec::new());
+            let mut before_hole = None;
+            for (index, size) in sizes.iter().enumerate() {
+                (next..next + size).for_each(|number| _ = log.append(&commit(number)));
+                let (bytes, _) = log.take().expect("records");
+                if index == hole {
+                    before_hole = Some((next, file.len()));
+                    file.resize(file.len() + bytes.len(), 0);
+                } else {
+                    file.extend_from_slice(&bytes);
+                }
+                next += size;
             }
+            let (count, end) = before_hole.unwrap_or((next, file.len()));
+            let (records, found) = read_log(&file, SECTOR);
             prop_assert_eq!(records, (0..count).map(commit).collect::<Vec<_>>());
+            prop_assert_eq!(found, end);
         }
     }
 }

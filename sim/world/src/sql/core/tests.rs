@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 const SCHEMA: &[TableSpec] =
     &[TableSpec { name: "One", indexes: 1 }, TableSpec { name: "Two", indexes: 0 }];
+const FORMAT: LogFormat = LogFormat { sector: 64, overhead: 10 };
 const ONE: TableId = TableId(0);
 const TWO: TableId = TableId(1);
 
@@ -26,11 +27,7 @@ fn number(row: &Row) -> u64 {
 }
 
 fn create() -> Core {
-    Core::create(SCHEMA, log(0))
-}
-
-fn log(position: u64) -> LogBuffer {
-    LogBuffer::new(position, 200, 10)
+    Core::create(SCHEMA, FORMAT)
 }
 
 fn put(core: &mut Core, tx: TransactionId, table: TableId, at: u8, value: u64) {
@@ -378,7 +375,7 @@ proptest! {
         }
         let mut segments: Vec<(u64, Bytes)> =
             files.into_iter().map(|(number, file)| (number, file.into())).collect();
-        let Some(recovered) = recover(SCHEMA, &driver.images, &segments, log) else {
+        let Some(recovered) = recover(SCHEMA, &driver.images, &segments, FORMAT) else {
             prop_assert!(driver.committed.is_empty());
             return Ok(());
         };
@@ -406,7 +403,7 @@ proptest! {
                 None => segments.push((segment, bytes)),
             }
         }
-        let second = recover(SCHEMA, &driver.images, &segments, log).expect("files");
+        let second = recover(SCHEMA, &driver.images, &segments, FORMAT).expect("files");
         let committed = serially(&history).0;
         if driver.core.committing.is_empty() {
             prop_assert_eq!(state_of(&second.core), committed);
