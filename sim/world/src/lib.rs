@@ -14,6 +14,7 @@
 //! | [`seed`], [`distribution`] | named random streams; latency distributions |
 //! | [`host`], [`network`] | cores that queue work; links that carry many messages at once |
 //! | [`machine`] | machines that are rented besides the hosts of the plan |
+//! | [`disk`] | files over a page cache over a device that can lose, tear and spoil |
 //! | [`meter`], [`cost`] | operations by service, kind, bytes and second; money |
 //! | [`service`] | the path of a request: turn, latency, effect, retry, timing |
 //! | [`queue`], [`table`], [`blob`], [`event_log`] | the cloud services; [`storage`] is their account |
@@ -40,6 +41,8 @@ pub mod application_storage;
 pub mod blob;
 #[cfg(madsim)]
 pub mod cost;
+#[cfg(madsim)]
+pub mod disk;
 #[cfg(madsim)]
 pub mod distribution;
 #[cfg(madsim)]

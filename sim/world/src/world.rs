@@ -20,6 +20,7 @@
 //! ```
 
 use crate::application_storage::ApplicationStorage;
+use crate::disk::Disk;
 use crate::event_log::{EventHub, EventLog};
 use crate::host::{Host, HostSpec, HostSpecError};
 use crate::kernel::{Kernel, NodeId};
@@ -31,6 +32,7 @@ use crate::seed::SeedTree;
 use crate::service::{RequestOptions, Site};
 use crate::storage::{Storage, StorageNodes};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use thiserror::Error;
 
@@ -90,6 +92,8 @@ struct Inner {
     plan: Plan,
     deployment: Deployment,
     hosts: Vec<Host>,
+    /// The disks of hosts that were asked for.
+    host_disks: RefCell<BTreeMap<usize, Disk>>,
     client: Host,
     storage: Storage,
     application_storage: ApplicationStorage,
@@ -158,6 +162,7 @@ impl World {
             plan,
             deployment,
             hosts,
+            host_disks: RefCell::default(),
             client,
             storage,
             application_storage,
@@ -169,6 +174,31 @@ impl World {
     /// The worker hosts.
     pub fn hosts(&self) -> &[Host] {
         &self.0.hosts
+    }
+
+    /// The disk of a worker host; none if the profile gives hosts no disks.
+    ///
+    /// # Panics
+    /// If there is no such host.
+    pub fn host_disk(&self, host: usize) -> Option<Disk> {
+        let inner = &*self.0;
+        let (name, profile) = (inner.hosts[host].name(), inner.profile.host.disk.as_ref()?);
+        let mut disks = inner.host_disks.borrow_mut();
+        let disk = disks
+            .entry(host)
+            .or_insert_with(|| Disk::new(&inner.kernel, &inner.seeds, &inner.meter, name, profile));
+        Some(disk.clone())
+    }
+
+    /// Crashes a worker host with its operating system: its tasks are gone, and its disk loses what
+    /// was not durable. ([`Host::kill`] crashes its processes only.)
+    pub fn lose_power_of_host(&self, host: usize) {
+        self.0.hosts[host].kill();
+        // A disk that nobody asked for has nothing to lose.
+        let disk = self.0.host_disks.borrow().get(&host).cloned();
+        if let Some(disk) = disk {
+            disk.lose_power();
+        }
     }
 
     /// Rents a machine of a class of the profile, with another number of cores if `cores` says so.
@@ -191,7 +221,9 @@ impl World {
                 known: known.join(", "),
             });
         };
-        let new = Machine::new(&inner.kernel, &inner.profile, name, (class, entry), cores);
+        let disk = (entry.disk.as_ref())
+            .map(|disk| Disk::new(&inner.kernel, &inner.seeds, &inner.meter, name, disk));
+        let new = Machine::new(&inner.kernel, &inner.profile, name, (class, entry), cores, disk);
         let mut machines = inner.machines.borrow_mut();
         let is_peer = |other: &&Machine| other.class() == class;
         let hosts = inner.hosts.iter().chain([&inner.client]).map(Host::node);

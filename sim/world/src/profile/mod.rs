@@ -8,12 +8,14 @@
 //! No field depends on an engine or a workload (their names appear in citations only): a profile
 //! describes the world.
 
+mod disk;
 mod error;
 mod inherit;
 mod load;
 mod reader;
 mod schema;
 
+pub use disk::DiskProfile;
 pub use error::ProfileError;
 pub use schema::*;
 
