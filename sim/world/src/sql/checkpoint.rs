@@ -93,10 +93,8 @@ impl Core {
 pub struct Recovered {
     /// Its state. Its log begins a new segment, which no file has.
     pub core: Core,
-    /// What committed transactions of the log are known by.
-    pub tags: BTreeSet<u64>,
-    /// Records that were read.
-    pub records: usize,
+    /// The committed transactions of the log that was read.
+    pub committed: BTreeSet<u64>,
     /// Rows that were read from images or repeated from the log.
     pub rows: usize,
     /// The number of the last image.
@@ -136,8 +134,6 @@ pub fn recover(
     tables.iter_mut().for_each(|table| _ = table.take_dirty());
     let (records, position) = log_from(segments, first_segment, format.sector);
     let committed: BTreeSet<u64> = records.iter().filter_map(committed).collect();
-    let tags = records.iter().filter_map(tag).collect();
-    let count = records.len();
     for record in records {
         match record {
             LogRecord::Write { transaction, table, key, row } => {
@@ -156,19 +152,12 @@ pub fn recover(
     let last_segment = segments.iter().map(|(number, _)| *number).max();
     let segment = last_segment.map_or(first_segment, |last| last + 1).max(first_segment);
     let core = Core::new(schema, tables, LogBuffer::new(position, format), segment, next_transaction);
-    Some(Recovered { core, tags, records: count, rows, image: last_image })
+    Some(Recovered { core, committed, rows, image: last_image })
 }
 
 fn committed(record: &LogRecord) -> Option<u64> {
     match record {
-        LogRecord::Commit { transaction, .. } => Some(*transaction),
-        _ => None,
-    }
-}
-
-fn tag(record: &LogRecord) -> Option<u64> {
-    match record {
-        LogRecord::Commit { tag, .. } => *tag,
+        LogRecord::Commit { transaction } => Some(*transaction),
         _ => None,
     }
 }

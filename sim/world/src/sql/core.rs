@@ -108,6 +108,12 @@ impl Core {
         Core::new(schema, tables, log, 0, 1)
     }
 
+    /// Whether a transaction waits for what no write of the log has taken.
+    pub fn wants_log(&self) -> bool {
+        let taken = self.log.end() - self.log.unwritten() as u64;
+        self.committing.back().is_some_and(|(end, _)| *end > taken)
+    }
+
     /// The name of a table.
     pub fn table_name(&self, table: TableId) -> &'static str {
         self.schema[usize::from(table.0)].name
@@ -116,6 +122,11 @@ impl Core {
     /// A table.
     pub fn table(&self, table: TableId) -> &Table {
         &self.tables[usize::from(table.0)]
+    }
+
+    /// Whether anything has changed since the last checkpoint.
+    pub fn is_dirty(&self) -> bool {
+        self.tables.iter().any(Table::is_dirty)
     }
 
     /// All tables.
@@ -167,12 +178,7 @@ impl Core {
         debug_assert!(self.active.contains_key(&transaction), "it has not ended");
         match self.locks.request(transaction, &(table, key.clone()), mode) {
             Requested::Granted => Locked::Granted,
-            Requested::Waiting => {
-                let cycle = self.locks.cycle(transaction);
-                let cost = |id: &TransactionId| self.active[id].log_bytes;
-                let victim = cycle.iter().min_by_key(|id| (cost(id), std::cmp::Reverse(**id)));
-                victim.map_or(Locked::Waiting, |victim| Locked::Deadlock(*victim))
-            }
+            Requested::Waiting => self.recheck(transaction),
         }
     }
 
@@ -237,18 +243,13 @@ impl Core {
     }
 
     /// Commits a transaction. If it waits for the log, [`Core::log_written`] ends it.
-    pub fn commit(
-        &mut self,
-        transaction: TransactionId,
-        tag: Option<u64>,
-        delayed: bool,
-    ) -> Committed {
+    pub fn commit(&mut self, transaction: TransactionId, delayed: bool) -> Committed {
         let active = self.active.get_mut(&transaction).expect("invariant: it has not ended");
         if active.writes.is_empty() {
             return Committed::Ended(self.end(transaction));
         }
         active.committing = true;
-        let end = self.log.append(&LogRecord::Commit { transaction: transaction.0, tag });
+        let end = self.log.append(&LogRecord::Commit { transaction: transaction.0 });
         if delayed {
             return Committed::Ended(self.harden(transaction));
         }
@@ -280,12 +281,27 @@ impl Core {
         self.end(transaction)
     }
 
-    /// Undoes what a transaction has written, and ends it.
+    /// Looks again at a transaction that stood in line, after another one was rolled back.
+    pub fn recheck(&self, transaction: TransactionId) -> Locked {
+        match self.locks.is_waiting(transaction) {
+            true => self.deadlock(transaction).map_or(Locked::Waiting, Locked::Deadlock),
+            false => Locked::Granted,
+        }
+    }
+
+    /// Who is to be rolled back because `transaction` waits for itself.
+    fn deadlock(&self, transaction: TransactionId) -> Option<TransactionId> {
+        let cost = |id: &TransactionId| self.active[id].log_bytes;
+        let cycle = self.locks.cycle(transaction);
+        cycle.into_iter().min_by_key(|id| (cost(id), std::cmp::Reverse(*id)))
+    }
+
+    /// Undoes what a transaction has written, and ends it; nothing happens if it has ended.
     ///
     /// # Panics
     /// If it is being committed.
     pub fn roll_back(&mut self, transaction: TransactionId) -> Ended {
-        let active = self.active_mut(transaction);
+        let Some(active) = self.active.get_mut(&transaction) else { return Ended::default() };
         assert!(!active.committing, "what is being committed is not undone");
         let writes = std::mem::take(&mut active.writes);
         if !writes.is_empty() {

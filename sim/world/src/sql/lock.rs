@@ -165,6 +165,11 @@ impl<R: Clone + Eq + Hash> LockTable<R> {
         self.entries.get(resource)?.held(transaction)
     }
 
+    /// Whether a transaction stands in line.
+    pub fn is_waiting(&self, transaction: TransactionId) -> bool {
+        self.waits.contains_key(&transaction)
+    }
+
     /// Gives up everything a transaction holds or waits for; the transactions that now hold what
     /// they waited for, in order.
     pub fn release_all(&mut self, transaction: TransactionId) -> Vec<TransactionId> {

@@ -57,8 +57,6 @@ pub enum LogRecord {
     Commit {
         /// The transaction.
         transaction: u64,
-        /// What its caller knows it by, if it said.
-        tag: Option<u64>,
     },
     /// A transaction was rolled back.
     Abort {
@@ -223,7 +221,7 @@ mod tests {
     }
 
     fn commit(transaction: u64) -> LogRecord {
-        LogRecord::Commit { transaction, tag: Some(transaction + 7) }
+        LogRecord::Commit { transaction }
     }
 
     #[test]

@@ -40,7 +40,7 @@ fn nobody_sees_what_is_not_durable() {
     let mut core = create();
     let writer = core.begin();
     put(&mut core, writer, ONE, 1, 7);
-    assert_eq!(core.commit(writer, None, false), Committed::Waiting);
+    assert_eq!(core.commit(writer, false), Committed::Waiting);
     let reader = core.begin();
     assert_eq!(core.table(ONE).get(reader, &[1]), None);
     assert_eq!(core.lock(reader, ONE, &key(1), LockMode::Shared), Locked::Waiting);
@@ -48,7 +48,7 @@ fn nobody_sees_what_is_not_durable() {
     let ended = core.log_written(end);
     assert_eq!(ended, [(writer, Ended { granted: vec![reader] })]);
     assert_eq!(core.table(ONE).get(reader, &[1]).map(number), Some(7));
-    assert_eq!(core.commit(reader, None, false), Committed::Ended(Ended::default()));
+    assert_eq!(core.commit(reader, false), Committed::Ended(Ended::default()));
     assert_eq!(core.active(), 0);
 }
 
@@ -57,7 +57,7 @@ fn with_delayed_durability_it_is_seen_at_once() {
     let mut core = create();
     let writer = core.begin();
     put(&mut core, writer, TWO, 1, 7);
-    assert_eq!(core.commit(writer, None, true), Committed::Ended(Ended::default()));
+    assert_eq!(core.commit(writer, true), Committed::Ended(Ended::default()));
     let reader = core.begin();
     assert_eq!(core.table(TWO).get(reader, &[1]).map(number), Some(7));
 }
@@ -94,7 +94,7 @@ fn indexes_list_committed_rows() {
     let mut core = create();
     let writer = core.begin();
     (1..=3).for_each(|at| put(&mut core, writer, ONE, at, u64::from(10 - at)));
-    core.commit(writer, None, true);
+    core.commit(writer, true);
     let found = |core: &Core, from: u8| {
         let entries = core.table(ONE).scan_index(0, Bytes::copy_from_slice(&[from]));
         entries.map(|(_, key)| key[0]).collect::<Vec<u8>>()
@@ -104,7 +104,7 @@ fn indexes_list_committed_rows() {
     let again = core.begin();
     put(&mut core, again, ONE, 3, 20);
     assert_eq!(found(&core, 0), [3, 2, 1], "not committed");
-    core.commit(again, None, true);
+    core.commit(again, true);
     assert_eq!(found(&core, 0), [2, 1, 3]);
 }
 
@@ -239,7 +239,7 @@ impl Driver {
         let Some(op) = running.script.get(running.at).cloned() else {
             let delayed = self.delayed;
             running.committing = true;
-            if let Committed::Ended(ended) = self.core.commit(id, Some(id.0), delayed) {
+            if let Committed::Ended(ended) = self.core.commit(id, delayed) {
                 self.finish(id, &ended);
             }
             return;
