@@ -17,6 +17,7 @@
 //! | [`disk`] | files over a page cache over a device that can lose, tear and spoil |
 //! | [`meter`], [`cost`] | operations by service, kind, bytes and second; money |
 //! | [`service`] | the path of a request: turn, latency, effect, retry, timing |
+//! | [`selfhosted`] | servers that run on rented machines, and their clients |
 //! | [`queue`], [`table`], [`blob`], [`event_log`] | the cloud services; [`storage`] is their account |
 //! | [`profile`] | every latency, limit and price, with its source |
 //! | [`functions`] | what executing user code costs on a host |
@@ -65,6 +66,8 @@ pub mod profile;
 pub mod queue;
 #[cfg(madsim)]
 pub mod seed;
+#[cfg(madsim)]
+pub mod selfhosted;
 #[cfg(madsim)]
 pub mod service;
 #[cfg(madsim)]

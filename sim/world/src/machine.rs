@@ -35,6 +35,7 @@ struct Inner {
     rented_at: Timestamp,
     /// Whether the operating system runs.
     powered: Cell<bool>,
+    power_losses: Cell<u32>,
     /// How what runs here is started; run anew after each restart.
     start: RefCell<Option<Rc<dyn Fn()>>>,
 }
@@ -70,6 +71,7 @@ impl Machine {
             price_per_hour: entry.price_per_core_hour * f64::from(cores) + disk_price,
             rented_at: kernel.now(),
             powered: Cell::new(true),
+            power_losses: Cell::new(0),
             start: RefCell::new(None),
         }))
     }
@@ -94,6 +96,11 @@ impl Machine {
         self.0.powered.get()
     }
 
+    /// How often it has lost its power.
+    pub fn power_losses(&self) -> u32 {
+        self.0.power_losses.get()
+    }
+
     /// The name of its class in the profile.
     pub fn class(&self) -> &str {
         &self.0.class
@@ -116,6 +123,7 @@ impl Machine {
     /// Crashes the whole machine: besides its processes, its disk loses what was not durable.
     pub fn lose_power(&self) {
         self.0.powered.set(false);
+        self.0.power_losses.set(self.0.power_losses.get() + 1);
         self.0.host.kill();
         if let Some(disk) = &self.0.disk {
             disk.lose_power();

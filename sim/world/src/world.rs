@@ -29,6 +29,7 @@ use crate::meter::Meter;
 use crate::network::{LinkProfile, Network};
 use crate::profile::{LinkEntry, Plan, Profile, ProfileError};
 use crate::seed::SeedTree;
+use crate::selfhosted::{Command, Endpoint, EndpointOptions};
 use crate::service::{RequestOptions, Site};
 use crate::storage::{Storage, StorageNodes};
 use std::cell::RefCell;
@@ -70,6 +71,16 @@ pub enum WorldError {
         value: u32,
         /// The most that is allowed.
         most: u32,
+    },
+    /// The profile does not describe what is needed.
+    #[error("profile {profile} has no section [{section}], which {what} needs")]
+    Section {
+        /// The profile.
+        profile: String,
+        /// The section.
+        section: &'static str,
+        /// Who needs it.
+        what: String,
     },
     /// The profile has no machines of this class.
     #[error("profile {profile}: no machines of class {class:?} (classes: {known})")]
@@ -232,6 +243,27 @@ impl World {
         machine::connect(&inner.network, entry, &new, hosts.chain(others), peers);
         machines.push(new.clone());
         Ok(new)
+    }
+
+    /// A place at which a server on a machine can be reached, by the hosts and by other machines.
+    ///
+    /// # Errors
+    /// A profile without the section `[selfhosted]`.
+    pub fn endpoint<C: Command>(
+        &self,
+        machine: &Machine,
+        options: EndpointOptions,
+    ) -> Result<Endpoint<C>, WorldError> {
+        let Inner { kernel, network, meter, profile, .. } = &*self.0;
+        let shared = profile.selfhosted.as_ref();
+        let shared = shared.ok_or_else(|| self.lacks("selfhosted", options.service))?;
+        Ok(Endpoint::new(kernel, network, meter, shared, machine, options))
+    }
+
+    /// The error that the profile lacks a section.
+    pub(crate) fn lacks(&self, section: &'static str, what: &str) -> WorldError {
+        let profile = self.0.profile.name.clone();
+        WorldError::Section { profile, section, what: what.to_owned() }
     }
 
     /// The machines that were rented so far.

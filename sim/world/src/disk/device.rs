@@ -27,11 +27,11 @@ mod token {
 }
 
 /// The kinds of the meter.
-struct Kinds {
-    read: OperationKind,
-    write: OperationKind,
-    flush: OperationKind,
-    fsync: OperationKind,
+pub(super) struct Kinds {
+    pub read: OperationKind,
+    pub write: OperationKind,
+    pub flush: OperationKind,
+    pub fsync: OperationKind,
 }
 
 /// Kinds of recorded events.
@@ -52,21 +52,21 @@ pub(super) struct State {
     pub files: Files,
     pub injected: Injected,
     pub faults: Stream,
-    operations: Slab<Operation>,
-    requests: Slab<Request>,
+    pub operations: Slab<Operation>,
+    pub requests: Slab<Request>,
     /// Operations that wait for a page that is being read.
-    loading: BTreeMap<(InodeId, u64), Vec<usize>>,
+    pub loading: BTreeMap<(InodeId, u64), Vec<usize>>,
     /// Writes to a file, in their order; the first is under way.
-    writers: BTreeMap<InodeId, VecDeque<usize>>,
+    pub writers: BTreeMap<InodeId, VecDeque<usize>>,
     /// Syncs that wait for pages of a file.
-    syncing: BTreeMap<InodeId, Vec<usize>>,
+    pub syncing: BTreeMap<InodeId, Vec<usize>>,
     /// Writes that have to wait for write-back.
-    throttled: VecDeque<usize>,
-    committing: Option<Committing>,
+    pub throttled: VecDeque<usize>,
+    pub committing: Option<Committing>,
     /// Syncs that wait for the commit after the one under way.
-    next_commit: Vec<usize>,
-    round: Option<EventId>,
-    answers: Answers,
+    pub next_commit: Vec<usize>,
+    pub round: Option<EventId>,
+    pub answers: Answers,
 }
 
 pub(super) struct Inner {
@@ -75,8 +75,8 @@ pub(super) struct Inner {
     pub profile: Rc<DiskProfile>,
     pub device: DeviceId,
     pub trails: Trails,
-    meter: Meter,
-    kinds: Kinds,
+    pub meter: Meter,
+    pub kinds: Kinds,
     state: RefCell<State>,
 }
 
@@ -228,7 +228,7 @@ impl Inner {
         runs
     }
 
-    fn request(&self, state: &mut State, purpose: Purpose, access: Access, bytes: u64) {
+    pub(super) fn request(&self, state: &mut State, purpose: Purpose, access: Access, bytes: u64) {
         let request = Request { purpose, bytes, turn: None, end: None };
         let key = state.requests.insert(request);
         state.drive.submit(key, access, bytes);
@@ -316,7 +316,7 @@ impl Inner {
     }
 
     /// Gives dirty pages to the device: of one file or all, dirty since `before` or earlier.
-    fn write_back(&self, state: &mut State, of: Option<InodeId>, before: Timestamp) {
+    pub(super) fn write_back(&self, state: &mut State, of: Option<InodeId>, before: Timestamp) {
         for (inode, pages) in state.files.writable(of, before) {
             for pages in self.runs(&pages) {
                 pages.clone().for_each(|page| state.files.begin_write(inode, page));
@@ -324,45 +324,6 @@ impl Inner {
                 self.request(state, Purpose::Store { inode, pages }, Access::Write, bytes);
             }
         }
-    }
-
-    fn start_sync(&self, state: &mut State, key: usize, inode: Option<InodeId>) {
-        let now = self.kernel.now();
-        if let Some(id) = inode
-            && let Some(file) = state.files.get(id)
-        {
-            let on_their_way = file.writing.iter().map(|(page, writing)| (*page, writing.version));
-            let dirty = file.dirty.iter().map(|page| (*page, file.cache[page].version));
-            // A page that is dirty again while it is written counts with its newer version.
-            state.operations[key].stores = on_their_way.chain(dirty).collect();
-            if !state.operations[key].stores.is_empty() {
-                state.syncing.entry(id).or_default().push(key);
-                self.write_back(state, Some(id), now);
-                return;
-            }
-        }
-        self.sync_metadata(state, key);
-    }
-
-    /// The data of a sync is on the device: what about names, sizes and the device's cache?
-    fn sync_metadata(&self, state: &mut State, key: usize) {
-        if state.files.needs_commit() || state.committing.is_some() {
-            state.next_commit.push(key);
-            if state.committing.is_none() {
-                self.commit(state);
-            }
-        } else {
-            let mark = state.files.write_cache.mark();
-            let purpose = Purpose::SyncFlush { mark, operation: key };
-            self.request(state, purpose, Access::Flush, 0);
-        }
-    }
-
-    /// Begins a commit of the journal, for all that wait for one.
-    fn commit(&self, state: &mut State) {
-        let operations = std::mem::take(&mut state.next_commit);
-        state.committing = Some(Committing { commit: state.files.begin_commit(), operations });
-        self.request(state, Purpose::Journal, Access::Write, self.profile.page_bytes);
     }
 
     /// A request to the device is done.
@@ -466,64 +427,7 @@ impl Inner {
         }
     }
 
-    /// Versions of pages have reached the device: syncs that wait for no others go on.
-    fn advance_syncs(
-        &self,
-        state: &mut State,
-        inode: InodeId,
-        versions: &BTreeMap<u64, u64>,
-        turn: Timestamp,
-    ) {
-        let now = self.kernel.now();
-        let Some(waiting) = state.syncing.remove(&inode) else { return };
-        let (mut ready, mut left) = (Vec::new(), Vec::new());
-        for key in waiting {
-            let operation = &mut state.operations[key];
-            let reached = |page: &u64, needed: &u64| {
-                versions.get(page).is_some_and(|version| version >= needed)
-            };
-            operation.stores.retain(|page, needed| !reached(page, needed));
-            operation.charge(now, turn);
-            if operation.stores.is_empty() { ready.push(key) } else { left.push(key) }
-        }
-        if !left.is_empty() {
-            state.syncing.insert(inode, left);
-        }
-        for key in ready {
-            self.sync_metadata(state, key);
-        }
-    }
-
-    fn committed(&self, state: &mut State, turn: Timestamp) {
-        let now = self.kernel.now();
-        let done = state.committing.take().expect("invariant: a commit is under way");
-        state.files.finish_commit(done.commit);
-        for key in done.operations {
-            state.operations[key].charge(now, turn);
-            self.synced(state, key);
-        }
-        if !state.next_commit.is_empty() {
-            self.commit(state);
-        }
-    }
-
-    fn synced(&self, state: &mut State, key: usize) {
-        self.meter.count(self.kinds.fsync, self.kernel.now(), 0, 0);
-        let Work::Sync { inode } = state.operations[key].work else {
-            unreachable!("the operation syncs")
-        };
-        let file = inode.and_then(|inode| state.files.get_mut(inode));
-        let result = match file {
-            Some(file) if file.write_failed => {
-                file.write_failed = false;
-                Err(DiskError::SyncFailed { file: file.name.as_ref().to_owned() })
-            }
-            _ => Ok(Done::Synced),
-        };
-        self.end(state, key, result);
-    }
-
-    fn end(&self, state: &mut State, key: usize, result: Result<Done, DiskError>) {
+    pub(super) fn end(&self, state: &mut State, key: usize, result: Result<Done, DiskError>) {
         let mut operation = state.operations.remove(key);
         // What is not explained was spent behind other writes of the file.
         let now = self.kernel.now();

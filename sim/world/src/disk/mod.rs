@@ -39,6 +39,7 @@ mod fault;
 mod files;
 mod inode;
 mod operation;
+mod sync;
 mod write_cache;
 
 pub use error::DiskError;

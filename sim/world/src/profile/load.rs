@@ -5,6 +5,7 @@ use super::error::ProfileError;
 use super::inherit;
 use super::reader::{BANDWIDTH, CORES, Context, PRICE, RATE, RATIO, RENT, Section};
 use super::schema::*;
+use super::selfhosted;
 use crate::network::LinkProfile;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,8 +18,18 @@ type Disks = BTreeMap<String, Rc<DiskProfile>>;
 pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
     let table = inherit::complete(name, parse(name, text)?)?;
     let context = Context { profile: name, entries: RefCell::default() };
-    let keys =
-        ["plans", "machines", "disks", "host", "cpu", "links", "services", "retry", "prices"];
+    let keys = [
+        "plans",
+        "machines",
+        "disks",
+        "selfhosted",
+        "host",
+        "cpu",
+        "links",
+        "services",
+        "retry",
+        "prices",
+    ];
     let root = Section::root(&context, &table, &keys)?;
     let disks = disk::disks(&root)?;
     let mut profile = Profile {
@@ -27,6 +38,7 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         machines: machines(&root, &disks)?,
         host: host(&root, &disks)?,
         disks,
+        selfhosted: selfhosted::selfhosted(&root)?,
         cpu: cpu(&root)?,
         links: links(&root)?,
         services: services(&root)?,

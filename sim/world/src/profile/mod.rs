@@ -14,10 +14,12 @@ mod inherit;
 mod load;
 mod reader;
 mod schema;
+mod selfhosted;
 
 pub use disk::DiskProfile;
 pub use error::ProfileError;
 pub use schema::*;
+pub use selfhosted::SelfHostedProfile;
 
 use std::path::Path;
 use std::rc::Rc;

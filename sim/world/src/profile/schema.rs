@@ -2,6 +2,7 @@
 
 use super::Entry;
 use super::disk::DiskProfile;
+use super::selfhosted::SelfHostedProfile;
 use crate::distribution::Latency;
 use crate::network::LinkProfile;
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ pub struct Profile {
     pub machines: BTreeMap<String, MachineProfile>,
     /// The classes of disks, by name.
     pub disks: BTreeMap<String, Rc<DiskProfile>>,
+    /// Connections to self-hosted servers, if there are any.
+    pub selfhosted: Option<SelfHostedProfile>,
     /// What all worker hosts have in common.
     pub host: HostProfile,
     /// CPU costs of what engines and clients do.
