@@ -18,6 +18,7 @@
 //! | [`meter`], [`cost`] | operations by service, kind, bytes and second; money |
 //! | [`service`] | the path of a request: turn, latency, effect, retry, timing |
 //! | [`selfhosted`] | servers that run on rented machines, and their clients |
+//! | [`sql`] | a relational database: procedures, row locks, a write-ahead log |
 //! | [`queue`], [`table`], [`blob`], [`event_log`] | the cloud services; [`storage`] is their account |
 //! | [`profile`] | every latency, limit and price, with its source |
 //! | [`functions`] | what executing user code costs on a host |
@@ -72,6 +73,7 @@ pub mod selfhosted;
 pub mod service;
 #[cfg(madsim)]
 pub mod sql;
+#[cfg(madsim)]
 pub mod storage;
 #[cfg(madsim)]
 pub mod table;

@@ -1,5 +1,6 @@
 //! Builds a [`Profile`] from its text: the schema's keys, units and cross-checks.
 
+use super::database;
 use super::disk::{self, DiskProfile};
 use super::error::ProfileError;
 use super::inherit;
@@ -23,6 +24,7 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         "machines",
         "disks",
         "selfhosted",
+        "database",
         "host",
         "cpu",
         "links",
@@ -39,6 +41,7 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         host: host(&root, &disks)?,
         disks,
         selfhosted: selfhosted::selfhosted(&root)?,
+        database: database::database(&root)?,
         cpu: cpu(&root)?,
         links: links(&root)?,
         services: services(&root)?,

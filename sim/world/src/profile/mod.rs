@@ -8,6 +8,7 @@
 //! No field depends on an engine or a workload (their names appear in citations only): a profile
 //! describes the world.
 
+mod database;
 mod disk;
 mod error;
 mod inherit;
@@ -16,6 +17,7 @@ mod reader;
 mod schema;
 mod selfhosted;
 
+pub use database::{DatabaseCosts, DatabaseProfile};
 pub use disk::DiskProfile;
 pub use error::ProfileError;
 pub use schema::*;

@@ -1,6 +1,7 @@
 //! What a profile holds, after units have been converted.
 
 use super::Entry;
+use super::database::DatabaseProfile;
 use super::disk::DiskProfile;
 use super::selfhosted::SelfHostedProfile;
 use crate::distribution::Latency;
@@ -22,6 +23,8 @@ pub struct Profile {
     pub disks: BTreeMap<String, Rc<DiskProfile>>,
     /// Connections to self-hosted servers, if there are any.
     pub selfhosted: Option<SelfHostedProfile>,
+    /// Relational databases on rented machines.
+    pub database: Option<DatabaseProfile>,
     /// What all worker hosts have in common.
     pub host: HostProfile,
     /// CPU costs of what engines and clients do.

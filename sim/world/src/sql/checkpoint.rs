@@ -63,11 +63,6 @@ impl Image {
         }
         decode(body).ok()
     }
-
-    /// How many rows it has.
-    pub fn rows(&self) -> usize {
-        self.rows.len()
-    }
 }
 
 impl Core {

@@ -150,6 +150,7 @@ impl Core {
     }
 
     /// How many transactions have begun and not ended.
+    #[cfg(test)]
     pub fn active(&self) -> usize {
         self.active.len()
     }

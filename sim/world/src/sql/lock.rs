@@ -254,6 +254,7 @@ impl<R: Clone + Eq + Hash> LockTable<R> {
     }
 
     /// Whether nobody holds or waits for anything.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.waits.is_empty()
     }

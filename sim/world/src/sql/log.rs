@@ -148,11 +148,6 @@ impl LogBuffer {
         }
     }
 
-    /// The sizes.
-    pub fn format(&self) -> LogFormat {
-        self.format
-    }
-
     /// Appends a record; the position of its end.
     pub fn append(&mut self, record: &LogRecord) -> u64 {
         let before = self.unwritten.len();
@@ -177,6 +172,7 @@ impl LogBuffer {
     }
 
     /// Writes under way.
+    #[cfg(test)]
     pub fn writes(&self) -> usize {
         self.writes.len()
     }

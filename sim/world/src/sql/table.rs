@@ -37,10 +37,6 @@ impl Row {
         Row { value, index_keys: Vec::new() }
     }
 
-    /// Bytes of its columns and index keys.
-    pub fn bytes(&self) -> usize {
-        self.value.len() + self.index_keys.iter().map(Bytes::len).sum::<usize>()
-    }
 }
 
 /// The versions of one row.
@@ -73,8 +69,6 @@ pub struct Table {
     identity: u64,
     /// Keys whose committed version has changed since the last checkpoint.
     dirty: BTreeSet<Key>,
-    committed_rows: u64,
-    committed_bytes: u64,
 }
 
 impl Table {
@@ -156,15 +150,11 @@ impl Table {
         let versions = self.rows.entry(key.clone()).or_default();
         let before = std::mem::replace(&mut versions.committed, row);
         if let Some(before) = &before {
-            self.committed_rows -= 1;
-            self.committed_bytes -= (key.len() + before.bytes()) as u64;
             for (index, indexed) in self.indexes.iter_mut().zip(&before.index_keys) {
                 index.remove(&(indexed.clone(), key.clone()));
             }
         }
         if let Some(after) = &versions.committed {
-            self.committed_rows += 1;
-            self.committed_bytes += (key.len() + after.bytes()) as u64;
             for (index, indexed) in self.indexes.iter_mut().zip(&after.index_keys) {
                 index.insert((indexed.clone(), key.clone()));
             }
@@ -192,16 +182,6 @@ impl Table {
         self.identity = self.identity.max(at_least);
     }
 
-    /// Committed rows.
-    pub fn committed_rows(&self) -> u64 {
-        self.committed_rows
-    }
-
-    /// Bytes of keys, columns and index keys of committed rows.
-    pub fn committed_bytes(&self) -> u64 {
-        self.committed_bytes
-    }
-
     /// Whether anything has changed since the last checkpoint.
     pub fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
@@ -225,6 +205,7 @@ impl Table {
     }
 
     /// The committed rows, for comparing two states.
+    #[cfg(test)]
     pub fn committed(&self) -> impl Iterator<Item = (&Key, &Row)> {
         self.rows.iter().filter_map(|(key, row)| Some((key, row.committed.as_ref()?)))
     }
