@@ -91,7 +91,8 @@ async fn step(worker: &Worker, locked: LockedOrchestration, timing: &Timing) {
     let application = worker.shared.application.clone();
     let mut cursor = Cursor::replay(application, locked.instance.clone(), &history);
     let starts = cursor.has_started() || messages.iter().any(InstanceMessage::creates_instance);
-    if locked.has_ended || !starts || messages.is_empty() {
+    let has_ended = locked.has_ended || cursor.status().is_final();
+    if has_ended || !starts || messages.is_empty() {
         discard(worker, &locked).await;
         return;
     }
