@@ -1,6 +1,7 @@
 //! Builds a [`Profile`] from its text: the schema's keys, units and cross-checks.
 
 use super::broker;
+use super::database;
 use super::disk::{self, DiskProfile};
 use super::error::ProfileError;
 use super::inherit;
@@ -27,6 +28,7 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         "selfhosted",
         "store",
         "broker",
+        "database",
         "host",
         "cpu",
         "links",
@@ -45,6 +47,7 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         selfhosted: selfhosted::selfhosted(&root)?,
         store: store::store(&root)?,
         broker: broker::broker(&root)?,
+        database: database::database(&root)?,
         cpu: cpu(&root)?,
         links: links(&root)?,
         services: services(&root)?,

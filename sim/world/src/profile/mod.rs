@@ -9,6 +9,7 @@
 //! describes the world.
 
 mod broker;
+mod database;
 mod disk;
 mod error;
 mod inherit;
@@ -19,6 +20,7 @@ mod selfhosted;
 mod store;
 
 pub use broker::BrokerProfile;
+pub use database::{DatabaseCosts, DatabaseProfile};
 pub use disk::DiskProfile;
 pub use error::ProfileError;
 pub use schema::*;

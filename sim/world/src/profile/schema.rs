@@ -2,6 +2,7 @@
 
 use super::Entry;
 use super::broker::BrokerProfile;
+use super::database::DatabaseProfile;
 use super::disk::DiskProfile;
 use super::selfhosted::SelfHostedProfile;
 use super::store::StoreProfile;
@@ -28,6 +29,8 @@ pub struct Profile {
     pub store: Option<Rc<StoreProfile>>,
     /// Costs of a log broker, if there is one.
     pub broker: Option<Rc<BrokerProfile>>,
+    /// Relational databases on rented machines.
+    pub database: Option<DatabaseProfile>,
     /// What all worker hosts have in common.
     pub host: HostProfile,
     /// CPU costs of what engines and clients do.
