@@ -2,6 +2,7 @@
 
 use super::error::ProfileError;
 use super::inherit;
+use super::replication;
 use super::reader::{BANDWIDTH, CORES, Context, PRICE, RATE, RATIO, RENT, Section};
 use super::schema::*;
 use crate::network::LinkProfile;
@@ -14,12 +15,13 @@ type Loaded<T> = Result<T, ProfileError>;
 pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
     let table = inherit::complete(name, parse(name, text)?)?;
     let context = Context { profile: name, entries: RefCell::default() };
-    let keys = ["plans", "machines", "host", "cpu", "links", "services", "retry", "prices"];
+    let keys = ["plans", "machines", "host", "cpu", "links", "services", "retry", "prices", "replication"];
     let root = Section::root(&context, &table, &keys)?;
     let mut profile = Profile {
         name: name.to_owned(),
         plans: plans(&root)?,
         machines: machines(&root)?,
+        replication: replication::load(&root)?,
         host: host(&root)?,
         cpu: cpu(&root)?,
         links: links(&root)?,

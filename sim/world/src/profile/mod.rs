@@ -12,9 +12,11 @@ mod error;
 mod inherit;
 mod load;
 mod reader;
+mod replication;
 mod schema;
 
 pub use error::ProfileError;
+pub use replication::ReplicationProfile;
 pub use schema::*;
 
 use std::path::Path;

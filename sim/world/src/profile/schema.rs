@@ -1,6 +1,6 @@
 //! What a profile holds, after units have been converted.
 
-use super::Entry;
+use super::{Entry, ReplicationProfile};
 use crate::distribution::Latency;
 use crate::network::LinkProfile;
 use std::collections::BTreeMap;
@@ -15,6 +15,8 @@ pub struct Profile {
     pub plans: BTreeMap<String, Plan>,
     /// The classes of machines that can be rented besides, by name.
     pub machines: BTreeMap<String, MachineProfile>,
+    /// What replicas cost, if the profile says so.
+    pub replication: Option<ReplicationProfile>,
     /// What all worker hosts have in common.
     pub host: HostProfile,
     /// CPU costs of what engines and clients do.
