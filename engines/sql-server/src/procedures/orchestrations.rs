@@ -18,14 +18,14 @@
 //! deleted, by whoever fetches next; the published one stays where it is.
 
 use super::tables::{
-    create_instance, delete_message, drop_message, drop_payload, fetch, insert_message, put_instance, store,
-    visible_messages,
+    create_instance, delete_message, drop_message, drop_payload, fetch, insert_message,
+    put_instance, store, visible_messages,
 };
 use super::{NO_INSTANCE, Rules, thrown};
 use crate::record::Record;
 use crate::rows::{
-    Content, HISTORY, INSTANCES, InstanceRow, NEW_EVENTS, NEW_TASKS, OF_TASKS, Place, TaskRow, behind,
-    execution_prefix, instance_key, instance_of, numbered, prefix, read, row, visible,
+    Content, HISTORY, INSTANCES, InstanceRow, NEW_EVENTS, NEW_TASKS, OF_TASKS, Place, TaskRow,
+    behind, execution_prefix, instance_key, instance_of, numbered, prefix, read, row, visible,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

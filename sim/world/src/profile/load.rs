@@ -6,6 +6,7 @@ use super::disk::{self, DiskProfile};
 use super::error::ProfileError;
 use super::inherit;
 use super::reader::{BANDWIDTH, CORES, Context, PRICE, RATE, RATIO, RENT, Section};
+use super::replication;
 use super::schema::*;
 use super::selfhosted;
 use super::store;
@@ -29,6 +30,7 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         "store",
         "broker",
         "database",
+        "replication",
         "host",
         "cpu",
         "links",
@@ -48,6 +50,7 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         store: store::store(&root)?,
         broker: broker::broker(&root)?,
         database: database::database(&root)?,
+        replication: replication::load(&root)?,
         cpu: cpu(&root)?,
         links: links(&root)?,
         services: services(&root)?,
