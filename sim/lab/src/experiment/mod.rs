@@ -11,6 +11,7 @@ mod maxima;
 mod outcome;
 mod predictions;
 mod runs;
+mod scaling;
 mod throughput;
 
 pub use agreement::Agreement;
@@ -19,6 +20,7 @@ pub use maxima::{CheckedMaxima, MaximaExperiment, Maximum, Scenario};
 pub use outcome::{ExperimentOutcome, ResultTable, Row, Unit};
 pub use predictions::{CheckedPredictions, Prediction, PredictionsExperiment, WorkloadPanel};
 pub use runs::RunRow;
+pub use scaling::{CheckedScaling, ScalingExperiment};
 pub use throughput::{CheckedThroughput, PlanPanel, ThroughputExperiment};
 
 use crate::figure::{Figure, Stroke};
@@ -33,11 +35,12 @@ use std::path::PathBuf;
 pub const MARKER: &str = "experiment.toml";
 
 /// The embedded experiments.
-const EMBEDDED: [&str; 4] = [
+const EMBEDDED: [&str; 5] = [
     include_str!("../../../../experiments/netherite-hello-latency.toml"),
     include_str!("../../../../experiments/netherite-hello-throughput.toml"),
     include_str!("../../../../experiments/netherite-maxima.toml"),
     include_str!("../../../../experiments/predictions.toml"),
+    include_str!("../../../../experiments/sql-server-scaling.toml"),
 ];
 
 /// An experiment, as its file says it.
@@ -52,6 +55,8 @@ pub enum Experiment {
     Maxima(MaximaExperiment),
     /// Workloads by engines by plans by hosts, with nothing to compare with.
     Predictions(PredictionsExperiment),
+    /// Throughput and core time by the size of a database.
+    Scaling(ScalingExperiment),
 }
 
 /// An engine with settings: a curve of a figure.
@@ -104,6 +109,8 @@ pub enum CheckedExperiment {
     Maxima(CheckedMaxima),
     /// Predictions.
     Predictions(CheckedPredictions),
+    /// Scaling.
+    Scaling(CheckedScaling),
 }
 
 /// All embedded experiments.
@@ -145,7 +152,8 @@ impl Experiment {
             Experiment::Latency(LatencyExperiment { name, .. })
             | Experiment::Throughput(ThroughputExperiment { name, .. })
             | Experiment::Maxima(MaximaExperiment { name, .. })
-            | Experiment::Predictions(PredictionsExperiment { name, .. }) => name,
+            | Experiment::Predictions(PredictionsExperiment { name, .. })
+            | Experiment::Scaling(ScalingExperiment { name, .. }) => name,
         }
     }
 
@@ -155,7 +163,8 @@ impl Experiment {
             Experiment::Latency(LatencyExperiment { title, .. })
             | Experiment::Throughput(ThroughputExperiment { title, .. })
             | Experiment::Maxima(MaximaExperiment { title, .. })
-            | Experiment::Predictions(PredictionsExperiment { title, .. }) => title,
+            | Experiment::Predictions(PredictionsExperiment { title, .. })
+            | Experiment::Scaling(ScalingExperiment { title, .. }) => title,
         }
     }
 
@@ -165,7 +174,8 @@ impl Experiment {
             Experiment::Latency(LatencyExperiment { summary, .. })
             | Experiment::Throughput(ThroughputExperiment { summary, .. })
             | Experiment::Maxima(MaximaExperiment { summary, .. })
-            | Experiment::Predictions(PredictionsExperiment { summary, .. }) => summary,
+            | Experiment::Predictions(PredictionsExperiment { summary, .. })
+            | Experiment::Scaling(ScalingExperiment { summary, .. }) => summary,
         }
     }
 
@@ -176,6 +186,7 @@ impl Experiment {
             Experiment::Throughput(experiment) => experiment.setup(),
             Experiment::Maxima(experiment) => experiment.setup(),
             Experiment::Predictions(experiment) => experiment.setup(),
+            Experiment::Scaling(experiment) => experiment.setup(),
         }
     }
 
@@ -185,7 +196,8 @@ impl Experiment {
             Experiment::Latency(LatencyExperiment { seeds, .. })
             | Experiment::Throughput(ThroughputExperiment { seeds, .. })
             | Experiment::Maxima(MaximaExperiment { seeds, .. })
-            | Experiment::Predictions(PredictionsExperiment { seeds, .. }) => seeds,
+            | Experiment::Predictions(PredictionsExperiment { seeds, .. })
+            | Experiment::Scaling(ScalingExperiment { seeds, .. }) => seeds,
         }
     }
 
@@ -195,7 +207,8 @@ impl Experiment {
             Experiment::Latency(LatencyExperiment { seeds, .. })
             | Experiment::Throughput(ThroughputExperiment { seeds, .. })
             | Experiment::Maxima(MaximaExperiment { seeds, .. })
-            | Experiment::Predictions(PredictionsExperiment { seeds, .. }) => *seeds = other,
+            | Experiment::Predictions(PredictionsExperiment { seeds, .. })
+            | Experiment::Scaling(ScalingExperiment { seeds, .. }) => *seeds = other,
         }
     }
 
@@ -213,6 +226,7 @@ impl Experiment {
             Experiment::Predictions(experiment) => {
                 CheckedExperiment::Predictions(experiment.check()?)
             }
+            Experiment::Scaling(experiment) => CheckedExperiment::Scaling(experiment.check()?),
         })
     }
 }
@@ -225,6 +239,7 @@ impl CheckedExperiment {
             CheckedExperiment::Throughput(checked) => checked.runs(),
             CheckedExperiment::Maxima(checked) => checked.runs(),
             CheckedExperiment::Predictions(checked) => checked.runs(),
+            CheckedExperiment::Scaling(checked) => checked.runs(),
         }
     }
 
@@ -246,6 +261,7 @@ impl CheckedExperiment {
             CheckedExperiment::Throughput(checked) => checked.run(threads, progress),
             CheckedExperiment::Maxima(checked) => checked.run(threads, progress),
             CheckedExperiment::Predictions(checked) => checked.run(threads, progress),
+            CheckedExperiment::Scaling(checked) => checked.run(threads, progress),
         }
     }
 }
