@@ -160,6 +160,42 @@ pub fn single_worker_maxima() -> Result<Vec<PublishedMaximum>, PublishedError> {
     Ok(maxima)
 }
 
+/// How a system scaled with the cores of its database.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DatabaseScaling {
+    /// Cores of the database.
+    pub cores: u32,
+    /// Orchestrations a second.
+    pub per_s: f64,
+    /// Core time that the database used, as a fraction of what it has.
+    pub cpu: f64,
+}
+
+/// The table `sql-scaling` in the embedded `tables.csv`, ascending in the cores.
+///
+/// # Errors
+/// [`PublishedError`], naming line and column; never for the file as committed (a test).
+pub fn database_scaling() -> Result<Vec<DatabaseScaling>, PublishedError> {
+    let table = Table::read("tables.csv", TABLES_CSV)?;
+    let mut by_cores: std::collections::BTreeMap<u32, [f64; 2]> = Default::default();
+    for row in &table.rows {
+        if row.text(&table, "table")? != "sql-scaling" {
+            continue;
+        }
+        let notes = row.text(&table, "notes")?;
+        let cores = notes.split(' ').next().and_then(|cores| cores.parse().ok());
+        let cores = cores.ok_or_else(|| row.bad(&table, "notes", "a number of cores first"))?;
+        let [per_s, cpu] = by_cores.entry(cores).or_default();
+        match &*row.text(&table, "metric")? {
+            "throughput" => *per_s = row.number(&table, "value")?,
+            "db_cpu" => *cpu = row.number(&table, "value")? / 100.0,
+            _ => {}
+        }
+    }
+    let row = |(cores, [per_s, cpu]): (u32, [f64; 2])| DatabaseScaling { cores, per_s, cpu };
+    Ok(by_cores.into_iter().map(row).collect())
+}
+
 /// Columns of percentiles and the fraction each stands for.
 const PERCENTILE_COLUMNS: [(&str, f64); 11] = [
     ("min_ms", 0.0),

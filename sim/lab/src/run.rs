@@ -29,6 +29,7 @@ use sim_model::payload::Payload;
 use sim_model::time::Timestamp;
 use sim_world::cost::{self, Cost, Rented};
 use sim_world::kernel::{self, EventTrail, Kernel, KernelError, KernelOptions};
+use sim_world::machine::Machine;
 use sim_world::meter::{OperationCount, OperationSeries};
 use sim_world::seed::SeedTree;
 use sim_world::service::is_operation;
@@ -112,8 +113,35 @@ pub struct RunOutcome {
     pub finals: Option<Finals>,
     /// Where each core's time went: core time used by each host.
     pub cpu_used: Vec<Duration>,
+    /// The machines that were rented besides the hosts, in the order they were rented.
+    pub machines: Vec<MachineUse>,
     /// The event trail.
     pub trail: EventTrail,
+}
+
+/// What a machine besides the hosts was used for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineUse {
+    /// Its name.
+    pub name: String,
+    /// Its class in the profile.
+    pub class: String,
+    /// Its cores.
+    pub cores: u32,
+    /// Core time that was used.
+    pub cpu_used: Duration,
+}
+
+impl MachineUse {
+    fn of(machine: &Machine) -> MachineUse {
+        let host = machine.host();
+        MachineUse {
+            name: host.name().to_owned(),
+            class: machine.class().to_owned(),
+            cores: host.cores(),
+            cpu_used: host.cpu_used(),
+        }
+    }
 }
 
 /// What a run came to.
@@ -253,6 +281,7 @@ impl Stage {
             counters: self.hub.counters(),
             levels: self.recorder.levels().take(now),
             cpu_used: self.world.hosts().iter().map(|host| host.cpu_used()).collect(),
+            machines: self.world.machines().iter().map(MachineUse::of).collect(),
         }
     }
 
@@ -305,6 +334,7 @@ impl Stage {
             timing_independent: workload.timing_independent(),
             finals: recording.kept.map(|statuses| Finals { statuses, entities }),
             cpu_used: measured.cpu_used,
+            machines: measured.machines,
             trail: EventTrail {
                 digest: 0,
                 events: 0,
@@ -341,6 +371,7 @@ struct Measured {
     counters: Vec<(&'static str, u64)>,
     levels: BTreeMap<&'static str, LevelSeries>,
     cpu_used: Vec<Duration>,
+    machines: Vec<MachineUse>,
 }
 
 /// The hash over the results of orchestrations and jobs, joined with that over the states of the

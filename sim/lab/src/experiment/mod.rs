@@ -11,6 +11,7 @@ mod maxima;
 mod outcome;
 mod predictions;
 mod runs;
+mod scaling;
 mod throughput;
 mod timeline;
 
@@ -20,6 +21,7 @@ pub use maxima::{CheckedMaxima, MaximaExperiment, Maximum, Scenario};
 pub use outcome::{ExperimentOutcome, ResultTable, Row, Unit};
 pub use predictions::{CheckedPredictions, Prediction, PredictionsExperiment, WorkloadPanel};
 pub use runs::RunRow;
+pub use scaling::{CheckedScaling, ScalingExperiment};
 pub use throughput::{CheckedThroughput, PlanPanel, ThroughputExperiment};
 pub use timeline::{CheckedTimeline, TimelineExperiment, TimelineScenario};
 
@@ -35,12 +37,42 @@ use std::path::PathBuf;
 pub const MARKER: &str = "experiment.toml";
 
 /// The embedded experiments.
-const EMBEDDED: [&str; 4] = [
+const EMBEDDED: [&str; 5] = [
     include_str!("../../../../experiments/netherite-hello-latency.toml"),
     include_str!("../../../../experiments/netherite-hello-throughput.toml"),
     include_str!("../../../../experiments/netherite-maxima.toml"),
     include_str!("../../../../experiments/predictions.toml"),
+    include_str!("../../../../experiments/sql-server-scaling.toml"),
 ];
+
+/// Lists the kinds: each a variant of both enums below, a checked form that becomes one of them, and an
+/// arm of [`of_any_kind`].
+macro_rules! kinds {
+    ($($kind:ident of $checked:ident),+ $(,)?) => {
+        /// Does the same with an experiment, or with a checked one, of whichever kind.
+        macro_rules! of_any_kind {
+            ($which:ident, $value:expr, $inner:ident => $body:expr) => {
+                match $value {
+                    $($which::$kind($inner) => $body,)+
+                }
+            };
+        }
+        $(impl From<$checked> for CheckedExperiment {
+            fn from(checked: $checked) -> CheckedExperiment {
+                CheckedExperiment::$kind(checked)
+            }
+        })+
+    };
+}
+
+kinds! {
+    Latency of CheckedLatency,
+    Throughput of CheckedThroughput,
+    Maxima of CheckedMaxima,
+    Predictions of CheckedPredictions,
+    Timeline of CheckedTimeline,
+    Scaling of CheckedScaling,
+}
 
 /// An experiment, as its file says it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,6 +88,8 @@ pub enum Experiment {
     Predictions(PredictionsExperiment),
     /// Rates over time while hosts come and go.
     Timeline(TimelineExperiment),
+    /// Throughput and core time by the size of a database.
+    Scaling(ScalingExperiment),
 }
 
 /// An engine with settings: a curve of a figure.
@@ -110,6 +144,8 @@ pub enum CheckedExperiment {
     Predictions(CheckedPredictions),
     /// Rates over time.
     Timeline(CheckedTimeline),
+    /// Scaling.
+    Scaling(CheckedScaling),
 }
 
 /// All embedded experiments.
@@ -147,68 +183,32 @@ impl Experiment {
 
     /// Its name.
     pub fn name(&self) -> &str {
-        match self {
-            Experiment::Latency(LatencyExperiment { name, .. })
-            | Experiment::Throughput(ThroughputExperiment { name, .. })
-            | Experiment::Maxima(MaximaExperiment { name, .. })
-            | Experiment::Predictions(PredictionsExperiment { name, .. })
-            | Experiment::Timeline(TimelineExperiment { name, .. }) => name,
-        }
+        of_any_kind!(Experiment, self, experiment => &experiment.name)
     }
 
     /// What stands over the figure.
     pub fn title(&self) -> &str {
-        match self {
-            Experiment::Latency(LatencyExperiment { title, .. })
-            | Experiment::Throughput(ThroughputExperiment { title, .. })
-            | Experiment::Maxima(MaximaExperiment { title, .. })
-            | Experiment::Predictions(PredictionsExperiment { title, .. })
-            | Experiment::Timeline(TimelineExperiment { title, .. }) => title,
-        }
+        of_any_kind!(Experiment, self, experiment => &experiment.title)
     }
 
     /// One line that says what it does.
     pub fn summary(&self) -> &str {
-        match self {
-            Experiment::Latency(LatencyExperiment { summary, .. })
-            | Experiment::Throughput(ThroughputExperiment { summary, .. })
-            | Experiment::Maxima(MaximaExperiment { summary, .. })
-            | Experiment::Predictions(PredictionsExperiment { summary, .. })
-            | Experiment::Timeline(TimelineExperiment { summary, .. }) => summary,
-        }
+        of_any_kind!(Experiment, self, experiment => &experiment.summary)
     }
 
     /// What all its runs have in common, in a few words.
     pub fn setup(&self) -> String {
-        match self {
-            Experiment::Latency(experiment) => experiment.setup(),
-            Experiment::Throughput(experiment) => experiment.setup(),
-            Experiment::Maxima(experiment) => experiment.setup(),
-            Experiment::Predictions(experiment) => experiment.setup(),
-            Experiment::Timeline(experiment) => experiment.setup(),
-        }
+        of_any_kind!(Experiment, self, experiment => experiment.setup())
     }
 
     /// A run of every configuration for each of these seeds.
     pub fn seeds(&self) -> &[u64] {
-        match self {
-            Experiment::Latency(LatencyExperiment { seeds, .. })
-            | Experiment::Throughput(ThroughputExperiment { seeds, .. })
-            | Experiment::Maxima(MaximaExperiment { seeds, .. })
-            | Experiment::Predictions(PredictionsExperiment { seeds, .. })
-            | Experiment::Timeline(TimelineExperiment { seeds, .. }) => seeds,
-        }
+        of_any_kind!(Experiment, self, experiment => &experiment.seeds)
     }
 
     /// Runs every configuration for other seeds.
     pub fn set_seeds(&mut self, other: Vec<u64>) {
-        match self {
-            Experiment::Latency(LatencyExperiment { seeds, .. })
-            | Experiment::Throughput(ThroughputExperiment { seeds, .. })
-            | Experiment::Maxima(MaximaExperiment { seeds, .. })
-            | Experiment::Predictions(PredictionsExperiment { seeds, .. })
-            | Experiment::Timeline(TimelineExperiment { seeds, .. }) => *seeds = other,
-        }
+        of_any_kind!(Experiment, self, experiment => experiment.seeds = other);
     }
 
     /// Checks every run, and that everything that is named exists.
@@ -216,30 +216,14 @@ impl Experiment {
     /// # Errors
     /// The first fault.
     pub fn check(&self) -> Result<CheckedExperiment, SpecError> {
-        Ok(match self {
-            Experiment::Latency(experiment) => CheckedExperiment::Latency(experiment.check()?),
-            Experiment::Throughput(experiment) => {
-                CheckedExperiment::Throughput(experiment.check()?)
-            }
-            Experiment::Maxima(experiment) => CheckedExperiment::Maxima(experiment.check()?),
-            Experiment::Predictions(experiment) => {
-                CheckedExperiment::Predictions(experiment.check()?)
-            }
-            Experiment::Timeline(experiment) => CheckedExperiment::Timeline(experiment.check()?),
-        })
+        of_any_kind!(Experiment, self, experiment => Ok(experiment.check()?.into()))
     }
 }
 
 impl CheckedExperiment {
     /// How many runs there are.
     pub fn runs(&self) -> usize {
-        match self {
-            CheckedExperiment::Latency(checked) => checked.runs(),
-            CheckedExperiment::Throughput(checked) => checked.runs(),
-            CheckedExperiment::Maxima(checked) => checked.runs(),
-            CheckedExperiment::Predictions(checked) => checked.runs(),
-            CheckedExperiment::Timeline(checked) => checked.runs(),
-        }
+        of_any_kind!(CheckedExperiment, self, checked => checked.runs())
     }
 
     /// Carries out all runs on `threads` threads, or as many as there are cores. The outcome does
@@ -255,13 +239,7 @@ impl CheckedExperiment {
         threads: Option<usize>,
         progress: &Progress,
     ) -> Result<ExperimentOutcome, RunError> {
-        match self {
-            CheckedExperiment::Latency(checked) => checked.run(threads, progress),
-            CheckedExperiment::Throughput(checked) => checked.run(threads, progress),
-            CheckedExperiment::Maxima(checked) => checked.run(threads, progress),
-            CheckedExperiment::Predictions(checked) => checked.run(threads, progress),
-            CheckedExperiment::Timeline(checked) => checked.run(threads, progress),
-        }
+        of_any_kind!(CheckedExperiment, self, checked => checked.run(threads, progress))
     }
 }
 

@@ -298,6 +298,7 @@ impl CheckedThroughput {
         ThroughputFigure {
             title: self.experiment.title.clone(),
             unit: "orchestrations".to_owned(),
+            of: "hosts".to_owned(),
             hosts: hosts.clone(),
             panels: panels.iter().enumerate().map(panel).collect(),
             caption: self.caption(conclusion),

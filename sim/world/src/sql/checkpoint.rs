@@ -98,6 +98,14 @@ pub struct Recovered {
     pub image: u64,
 }
 
+impl Recovered {
+    /// A database of which there is nothing.
+    pub fn nothing(schema: &'static [TableSpec], format: LogFormat) -> Recovered {
+        let core = Core::create(schema, format);
+        Recovered { core, committed: BTreeSet::new(), rows: 0, image: 0 }
+    }
+}
+
 /// Recovers a database from the images and the segments of the log that are on its disk, each with its
 /// number.
 ///

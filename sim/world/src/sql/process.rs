@@ -105,19 +105,16 @@ impl Process {
         };
         let (images, segments) = read_files(&setup).await;
         let recovered = recover(setup.schema, &images, &segments, format);
-        let (core, image) = match recovered {
-            None => (Core::create(setup.schema, format), 0),
-            Some(Recovered { core, committed, rows, image }) => {
-                let rows = u32::try_from(rows).unwrap_or(u32::MAX);
-                setup.host.run(setup.profile.costs.row_write * rows).await;
-                for (id, verdicts) in setup.reports.in_doubt.take() {
-                    let survived = committed.contains(&id.0);
-                    let fate = if survived { Fate::Committed } else { Fate::Lost };
-                    verdicts.into_iter().for_each(|verdict| verdict(fate));
-                }
-                (core, image)
-            }
-        };
+        // A database of which nothing has reached the disk is created again.
+        let Recovered { core, committed, rows, image } =
+            recovered.unwrap_or_else(|| Recovered::nothing(setup.schema, format));
+        let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+        setup.host.run(setup.profile.costs.row_write * rows).await;
+        for (id, verdicts) in setup.reports.in_doubt.take() {
+            let survived = committed.contains(&id.0);
+            let fate = if survived { Fate::Committed } else { Fate::Lost };
+            verdicts.into_iter().for_each(|verdict| verdict(fate));
+        }
         let segment = Segment { number: core.segment(), ..Segment::default() };
         let process = Rc::new(Process {
             core: RefCell::new(core),
