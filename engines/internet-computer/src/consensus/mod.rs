@@ -65,6 +65,8 @@ pub(crate) struct Consensus {
     proposed: Height,
     /// The last beacon to which this replica has contributed.
     beacon_signed: Height,
+    /// The last ancestor that was asked for.
+    asked_for: Option<BlockHash>,
     finalized: Rc<Sealed>,
     certified: Height,
     /// The last catch-up package.
@@ -92,6 +94,7 @@ impl Consensus {
             round_began: now,
             proposed: finalized.block.height,
             beacon_signed: finalized.block.height,
+            asked_for: None,
             certified: package,
             finalized,
             package,
@@ -281,7 +284,8 @@ impl Consensus {
         let mut chain = self.unfinalized(&last);
         let first = chain.last().expect("invariant: the finalized block is above those before");
         if first.block.parent != self.finalized.hash {
-            self.missing_ancestor(first, out);
+            let first = first.clone();
+            self.missing_ancestor(&first, out);
             return false;
         }
         chain.reverse();
@@ -296,9 +300,10 @@ impl Consensus {
         true
     }
 
-    fn missing_ancestor(&self, child: &Rc<Sealed>, out: &mut Vec<Action>) {
+    /// Asks the maker of a block for the block before it, once.
+    fn missing_ancestor(&mut self, child: &Rc<Sealed>, out: &mut Vec<Action>) {
         let (height, hash) = (child.block.height - 1, child.block.parent);
-        if height > self.finalized() {
+        if height > self.finalized() && self.asked_for.replace(hash) != Some(hash) {
             out.push(Action::Fetch { height, hash, from: child.block.maker });
         }
     }

@@ -93,7 +93,7 @@ pub(crate) fn rank_of(parameters: &Parameters, height: Height, maker: ReplicaId)
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood 2014).
-pub(super) fn mix(value: u64) -> u64 {
+fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -18,7 +18,7 @@ use std::time::Duration;
 /// Bytes of a share or an aggregate on the wire. [general] a signature, an index and a hash.
 const SIGNATURE_BYTES: u64 = 150;
 /// How much later than the next maker a late replica shows its block, in unit delays.
-const LATE: f64 = 1.2;
+const LATE: f64 = 1.3;
 /// Replicas from which chunks of a checkpoint are fetched side by side. [assumption]
 const SYNC_PEERS: u64 = 5;
 /// Bytes of a chunk of a checkpoint. Source: R. Kashitsyn, mmapped.blog posts/02 (1 MiB).

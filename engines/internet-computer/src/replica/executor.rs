@@ -39,12 +39,17 @@ impl Life {
         loop {
             let sealed = self.batches.1.recv().await;
             let now = self.now();
-            let (round, (longest, others), checkpoint) = {
+            let done = {
                 let mut execution = subnet.execution.borrow_mut();
-                let round = execution.execute(&sealed, now);
-                let times = round.times(execution.program());
-                let checkpoint = execution.checkpoint(round.height, round.hash);
-                (round, times, checkpoint)
+                execution.execute(&sealed, now).map(|round| {
+                    let times = round.times(execution.program());
+                    let checkpoint = execution.checkpoint(round.height, round.hash);
+                    (round, times, checkpoint)
+                })
+            };
+            let Some((round, (longest, others), checkpoint)) = done else {
+                // Everything waits for the checkpoint of another replica.
+                return std::future::pending().await;
             };
             for other in others {
                 drop(self.host.run(other));

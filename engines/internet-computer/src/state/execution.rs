@@ -128,13 +128,21 @@ impl Execution {
         &self.views
     }
 
-    /// Executes a finalized block, or tells what that came to.
-    pub(crate) fn execute(&mut self, sealed: &Sealed, recorded_at: Timestamp) -> Rc<Round> {
+    /// Executes a finalized block, or tells what that came to. Nothing if the state before it is
+    /// older than any replica keeps: whoever is so far behind has to fetch a checkpoint.
+    pub(crate) fn execute(
+        &mut self,
+        sealed: &Sealed,
+        recorded_at: Timestamp,
+    ) -> Option<Rc<Round>> {
         let key = (sealed.block.height, sealed.hash);
         let (head, state) = self.state.as_ref().expect("invariant: whoever executes holds a state");
         if *head != sealed.block.parent || state.height + 1 != key.0 {
             if let Some(round) = self.rounds.get(&key) {
-                return round.clone();
+                return Some(round.clone());
+            }
+            if key.0 < state.height.saturating_sub(self.kept()) {
+                return None;
             }
             self.switch(sealed);
         }
@@ -142,7 +150,7 @@ impl Execution {
         self.views.add(key.0, &round.views);
         self.rounds.insert(key, round.clone());
         self.prune(key.0);
-        round
+        Some(round)
     }
 
     /// Takes up the state of another branch.
@@ -204,9 +212,15 @@ impl Execution {
         !std::mem::replace(&mut record.reported, true)
     }
 
+    /// Heights for which rounds are kept: replicas serve blocks since the checkpoint before the last,
+    /// to replicas whose own checkpoint may be older by as much again.
+    fn kept(&self) -> Height {
+        4 * self.program.checkpoint_interval
+    }
+
     /// Forgets rounds from which no replica starts any more.
     fn prune(&mut self, height: Height) {
-        let keep = height.saturating_sub(2 * self.program.checkpoint_interval);
+        let keep = height.saturating_sub(self.kept());
         let from = (keep, BlockHash(0));
         self.rounds = split(&mut self.rounds, &from);
         self.records = split(&mut self.records, &from);
