@@ -20,6 +20,7 @@ use crate::ledger::Ledger;
 use crate::orchestration::RuntimeStatus;
 use crate::settings::{Setting, Settings};
 use crate::time::Timestamp;
+use futures_util::future::LocalBoxFuture;
 use std::rc::Rc;
 use thiserror::Error;
 
@@ -153,6 +154,14 @@ pub trait Engine<W> {
 pub trait TaskHub {
     /// Starts the engine on a host, at the beginning and after each restart of that host.
     fn start_host(&self, host: usize);
+
+    /// Takes a host out of service in an orderly way: it finishes or hands over what it has begun, and
+    /// gives up what it owns. Resolves when nothing of the task hub is left on it. An engine without
+    /// ownership has nothing to hand over: unless it says otherwise, this resolves at once, and the
+    /// host is then stopped as it is.
+    fn stop_host(&self, _host: usize) -> LocalBoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
 
     /// The handle of an application that runs on `host`.
     fn client(&self, host: usize) -> Rc<dyn Client>;
