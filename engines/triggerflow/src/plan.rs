@@ -66,6 +66,8 @@ pub(crate) enum Phase {
     WriteTogether(Vec<(TriggerId, Bytes)>),
     /// Acknowledge events.
     Acknowledge(Vec<(EventId, Option<Position>)>),
+    /// The events are acknowledged: these triggers need not remember them.
+    Acknowledged(Vec<TriggerId>, Vec<EventId>),
     /// Remove triggers from the store.
     RemoveTriggers(Vec<TriggerId>),
     /// Delete all events received so far from the stream.
@@ -111,15 +113,20 @@ impl Plan {
             Discipline::V3 => (vec![Phase::Act], vec![Phase::DeleteReceived, Phase::Committed]),
             Discipline::V4 => {
                 acknowledged.extend(workspace.spent());
+                let ids = acknowledged.iter().map(|(id, _)| *id).collect();
+                let forget = Phase::Acknowledged(firing.triggers.clone(), ids);
                 let acknowledge = Phase::Acknowledge(acknowledged);
                 let write = Phase::WriteTogether(contexts(workspace, workspace.rules.dirty_checkpoints));
                 match workspace.rules.ordered_commit {
-                    true => (vec![write, Phase::Committed, Phase::Act], vec![acknowledge]),
-                    false => (vec![Phase::Act], vec![acknowledge, write, Phase::Committed]),
+                    true => (vec![write, Phase::Committed, Phase::Act], vec![acknowledge, forget]),
+                    false => (vec![Phase::Act], vec![acknowledge, write, Phase::Committed, forget]),
                 }
             }
         };
-        transient.iter().for_each(|id| drop(workspace.triggers.remove(id)));
+        for id in transient {
+            workspace.triggers.remove(&id);
+            workspace.gone.insert(id);
+        }
         Plan { main_loop, committer }
     }
 }

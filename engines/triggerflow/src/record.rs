@@ -46,6 +46,8 @@ pub(crate) struct Record {
     covered: Vec<EventId>,
     /// Runs since then.
     runs: Vec<Run>,
+    /// The last run.
+    last: Option<Run>,
     /// How the workflow ended, if it did.
     pub(crate) ended: Option<RuntimeStatus>,
     /// When the last run ended.
@@ -94,6 +96,11 @@ impl Record {
     pub(crate) fn upto(&self) -> Position {
         let base = self.base.as_ref().map(|(_, upto)| *upto);
         self.runs.last().map(|run| run.upto).or(base).unwrap_or_default()
+    }
+
+    /// The last run: its work item, its time, and up to where it consumed the stream.
+    pub(crate) fn last_run(&self) -> Option<(WorkItemId, Timestamp, Position)> {
+        self.last.map(|run| (run.item, run.now, run.upto))
     }
 
     /// Sorts what the stream holds, in its order. With `dedup`, events whose id came before are left out.
@@ -180,12 +187,14 @@ impl Record {
         next.status = Some(outcome.status.clone());
         next.custom_status = outcome.custom_status.clone();
         next.ended = outcome.status.is_final().then(|| outcome.status.clone());
+        let run = Run { item, now, upto: reading.upto };
+        next.last = Some(run);
         if outcome.replaces_history && next.ended.is_none() {
             next.base = Some((encode(&outcome.new_events), reading.upto));
             next.covered = reading.ids.clone();
             next.runs.clear();
         } else {
-            next.runs.push(Run { item, now, upto: reading.upto });
+            next.runs.push(run);
         }
         next
     }

@@ -6,6 +6,7 @@
 
 use sim_model::engine::{Delivery, Guarantees};
 use sim_model::settings::{Purpose, Setting, SettingKind, Settings};
+use sim_world::stream_store::{Durability, Fsync};
 use std::time::Duration;
 
 /// How a worker makes the effects of events last.
@@ -141,6 +142,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "until events that wait for a trigger are looked at again, v4 [assumption]",
     ),
     setting(
+        "durability",
+        SettingKind::Choice(&["none", "always", "every-second", "never-synced"]),
+        "every-second",
+        Purpose::Parameter,
+        "when the store syncs its append-only file; none: it keeps none [assumption; a crash of the \
+         store's machine may lose what was not synced]",
+    ),
+    setting(
         "dirty_checkpoints",
         SettingKind::Flag,
         "true",
@@ -241,6 +250,16 @@ impl Parameters {
     }
 }
 
+/// What survives a crash of the store.
+pub(crate) fn durability(settings: &Settings) -> Durability {
+    match settings.choice("durability") {
+        "none" => Durability::None,
+        "always" => Durability::AppendOnly(Fsync::Always),
+        "never-synced" => Durability::AppendOnly(Fsync::No),
+        _ => Durability::AppendOnly(Fsync::EverySecond),
+    }
+}
+
 fn discipline(settings: &Settings) -> Discipline {
     match settings.choice("discipline") {
         "v1" => Discipline::V1,
@@ -259,7 +278,7 @@ pub(crate) fn guarantees(settings: &Settings) -> Guarantees {
         tasks: Delivery::AtLeastOnce,
         causally_consistent_commit: v4,
         fifo_between_instances: v4,
-        durable: true,
+        durable: durability(settings) != Durability::None,
         lossless: v4,
     }
 }

@@ -121,17 +121,17 @@ impl Triggers {
         self.entries.values_mut()
     }
 
-    /// Forgets events that will not be delivered again.
-    pub(crate) fn forget(&mut self, acknowledged: &[EventId]) {
-        for entry in self.entries.values_mut() {
+    /// Lets triggers forget events that will not be delivered again. Others that took them in too keep
+    /// their ids, which does no harm.
+    pub(crate) fn forget(&mut self, triggers: &[TriggerId], acknowledged: &[EventId]) {
+        for id in triggers {
+            let Some(entry) = self.entries.get_mut(id) else { continue };
             let context = &mut entry.trigger.context;
-            if context.applied.is_empty() && context.outbox.is_none() {
-                continue;
-            }
             for id in acknowledged {
                 context.applied.remove(id);
             }
             let done = |id: &EventId| acknowledged.contains(id);
+            // A later firing may have left another one.
             if context.outbox.as_ref().is_some_and(|outbox| outbox.consumed.iter().all(done)) {
                 context.outbox = None;
             }

@@ -27,7 +27,7 @@ use sim_model::id::{InstanceId, MessageId, WorkItemId};
 use sim_model::ledger::Ledger;
 use sim_model::orchestration::RuntimeStatus;
 use sim_model::workflow::Workflow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The code that is deployed with a worker, for one workspace.
@@ -61,7 +61,7 @@ impl Logic {
             Logic::Dag(dag) => dag.triggers(),
             Logic::Machine(machine) => machine.triggers(),
             Logic::Joins(joins) => joins.triggers(),
-            Logic::Code => vec![Record::default().trigger(WAKE.into())],
+            Logic::Code => vec![Record::default().trigger(format!("{WAKE}-0").into())],
             Logic::Entities => {
                 vec![Trigger::persistent(
                     ENTITIES.into(),
@@ -73,7 +73,7 @@ impl Logic {
     }
 }
 
-/// The trigger that wakes a coordinator.
+/// How the triggers that wake coordinators are named.
 pub(crate) const WAKE: &str = "wake";
 /// The trigger that inserts triggers for entities.
 const ENTITIES: &str = "entities";
@@ -147,6 +147,12 @@ pub(crate) struct Workspace {
     spent: Vec<(EventId, Option<Position>)>,
     /// Up to where the coordinator has consumed the stream.
     consumed_upto: Position,
+    /// What woke the coordinator that runs, v4.
+    waking: Vec<(Event, Option<Position>)>,
+    /// Triggers of former runs of the coordinator that are still stored.
+    stale: Vec<TriggerId>,
+    /// Transient triggers that have fired here. The store may still have them.
+    pub(crate) gone: BTreeSet<TriggerId>,
     last_step: Option<WorkItemId>,
 }
 
@@ -168,32 +174,57 @@ impl Workspace {
             next_delivery: 0,
             spent: Vec::new(),
             consumed_upto: Position::default(),
+            waking: Vec::new(),
+            stale: Vec::new(),
+            gone: BTreeSet::new(),
             last_step: None,
         };
-        stored.into_iter().for_each(|trigger| workspace.install(trigger));
+        stored.into_iter().for_each(|trigger| drop(workspace.install(trigger)));
         workspace
     }
 
-    /// Takes a trigger from the store that is not in memory.
-    fn install(&mut self, trigger: Trigger) {
+    /// Takes a trigger from the store that is not in memory. Whether it is of use: under v4 only the
+    /// last trigger of a coordinator is; the others are done with.
+    fn install(&mut self, trigger: Trigger) -> bool {
         self.last_step = self.last_step.max(trigger.context.last_step);
         if trigger.role == Role::Wake {
-            self.consumed_upto = self.consumed_upto.max(Record::of(&trigger).upto());
+            let record = Record::of(&trigger);
+            self.consumed_upto = self.consumed_upto.max(record.upto());
+            if self.rules.is_v4() {
+                let others: Vec<(TriggerId, u32)> =
+                    self.wakes().map(|(id, record)| (id.clone(), record.number)).collect();
+                if others.iter().any(|(_, number)| *number >= record.number) {
+                    self.stale.push(trigger.id);
+                    return false;
+                }
+                for (id, _) in others {
+                    self.triggers.remove(&id);
+                    self.stale.push(id);
+                }
+            }
         }
         self.triggers.insert(trigger);
+        true
+    }
+
+    /// The triggers of coordinators, with their records.
+    fn wakes(&self) -> impl Iterator<Item = (&TriggerId, Record)> {
+        let wakes = self.triggers.iter().filter(|trigger| trigger.role == Role::Wake);
+        wakes.map(|trigger| (&trigger.id, Record::of(trigger)))
+    }
+
+    /// Triggers that can be removed from the store.
+    pub(crate) fn take_stale(&mut self) -> Vec<TriggerId> {
+        std::mem::take(&mut self.stale)
     }
 
     /// Looks at the stored triggers again, for an event that no trigger knows. Whether one was found.
     pub(crate) fn discover(&mut self, stored: impl IntoIterator<Item = Trigger>) -> bool {
         let mut found = false;
         for trigger in stored {
-            // Under v4 the trigger of a coordinator is replaced under its name.
-            let newer = trigger.role == Role::Wake
-                && self.triggers.contains(&trigger.id)
-                && Record::of(&trigger).number > self.record(&trigger.id).number;
-            if newer || !self.triggers.contains(&trigger.id) {
-                found = true;
-                self.install(trigger);
+            let is_new = !self.triggers.contains(&trigger.id) && !self.stale.contains(&trigger.id);
+            if is_new && !self.gone.contains(&trigger.id) {
+                found |= self.install(trigger);
             }
         }
         found
@@ -206,8 +237,7 @@ impl Workspace {
 
     /// How the workflow ended, if a former worker or the coordinator has seen to that.
     pub(crate) fn ended(&self) -> Option<RuntimeStatus> {
-        let wake = matches!(self.logic, Logic::Code) && self.triggers.contains(WAKE);
-        wake.then(|| self.record(WAKE).ended).flatten()
+        self.wakes().find_map(|(_, record)| record.ended)
     }
 
     /// The last step, as far as the loaded contexts know.
@@ -264,8 +294,7 @@ impl Workspace {
         }
         let ids = self.activated(&event);
         if ids.is_empty() {
-            let busy = self.triggers.entries().any(|entry| !entry.enabled);
-            return if busy { Taken::Busy(event) } else { Taken::Unknown(event) };
+            return if self.is_busy() { Taken::Busy(event) } else { Taken::Unknown(event) };
         }
         self.accept(&event);
         let next = match &self.logic {
@@ -465,24 +494,37 @@ impl Workspace {
         self.triggers.change(primary).outbox = Some(Outbox { item, consumed, effects });
     }
 
-    /// A coordinator is being run: its trigger waits no more. Under v1 to v3 it is transient.
+    /// A coordinator is being run, v4: its trigger waits no more.
     pub(crate) fn coordinator_invoked(&mut self, id: &str) {
-        if self.rules.is_v4() {
-            self.triggers.entry_mut(id).enabled = false;
-        } else {
-            self.triggers.remove(id);
-        }
+        self.triggers.entry_mut(id).enabled = false;
+    }
+
+    /// Keeps what woke a coordinator until that has ended, v4.
+    pub(crate) fn put_back(&mut self, firing: Firing) {
+        let position = firing.acknowledged.first().and_then(|(_, position)| *position);
+        self.waking.push((firing.event, position));
     }
 
     /// The coordinator has registered `trigger`, v4. What it consumed can be acknowledged.
     pub(crate) fn coordinator_ended(&mut self, trigger: Trigger) -> Vec<(EventId, Option<Position>)> {
-        let known = self.triggers.contains(&trigger.id)
-            && self.record(&trigger.id).number >= Record::of(&trigger).number
-            && self.triggers.entry(&trigger.id).enabled;
-        if !known {
+        if !self.triggers.contains(&trigger.id) {
             self.install(trigger);
         }
+        let woken = std::mem::take(&mut self.waking).into_iter();
+        self.spent.extend(woken.map(|(event, position)| (event.id, position)));
         self.spent()
+    }
+
+    /// The coordinator could not be invoked, v4: its trigger waits again, for what is returned.
+    pub(crate) fn coordinator_lost(&mut self) -> Vec<(Event, Option<Position>)> {
+        for entry in self.triggers.entries_mut() {
+            entry.enabled = true;
+        }
+        let woken = std::mem::take(&mut self.waking);
+        for (event, _) in &woken {
+            self.seen.remove(&event.id);
+        }
+        woken
     }
 
     /// Events that can be acknowledged without a firing.
