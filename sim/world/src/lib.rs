@@ -14,8 +14,11 @@
 //! | [`seed`], [`distribution`] | named random streams; latency distributions |
 //! | [`host`], [`network`] | cores that queue work; links that carry many messages at once |
 //! | [`machine`] | machines that are rented besides the hosts of the plan |
+//! | [`disk`] | files over a page cache over a device that can lose, tear and spoil |
 //! | [`meter`], [`cost`] | operations by service, kind, bytes and second; money |
 //! | [`service`] | the path of a request: turn, latency, effect, retry, timing |
+//! | [`selfhosted`] | servers that run on rented machines, and their clients |
+//! | [`stream_store`] | streams, lists and hashes on a machine of its own |
 //! | [`queue`], [`table`], [`blob`], [`event_log`] | the cloud services; [`storage`] is their account |
 //! | [`profile`] | every latency, limit and price, with its source |
 //! | [`functions`] | what executing user code costs on a host |
@@ -41,6 +44,8 @@ pub mod blob;
 #[cfg(madsim)]
 pub mod cost;
 #[cfg(madsim)]
+pub mod disk;
+#[cfg(madsim)]
 pub mod distribution;
 #[cfg(madsim)]
 pub mod event_log;
@@ -63,9 +68,13 @@ pub mod queue;
 #[cfg(madsim)]
 pub mod seed;
 #[cfg(madsim)]
+pub mod selfhosted;
+#[cfg(madsim)]
 pub mod service;
 #[cfg(madsim)]
 pub mod storage;
+#[cfg(madsim)]
+pub mod stream_store;
 #[cfg(madsim)]
 pub mod table;
 #[cfg(madsim)]

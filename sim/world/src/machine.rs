@@ -5,15 +5,21 @@
 //! in memory, and a restart starts it again. So a database or a broker that an engine relies on can
 //! crash as the hosts of the application can.
 //!
+//! A machine can crash in two ways. [`Machine::kill`] is a crash of its processes: the operating
+//! system lives, with the page cache of its disk, and tells whoever was connected.
+//! [`Machine::lose_power`] is a crash of all of it: the disk loses what was not durable, and nobody is
+//! told.
+//!
 //! **Assumptions.** A machine is rented from its first moment to the end of the run. Nothing else
 //! runs on it.
 
+use crate::disk::Disk;
 use crate::host::{Host, HostSpec};
 use crate::kernel::{Kernel, NodeId};
 use crate::network::{LinkProfile, Network};
 use crate::profile::{MachineProfile, Profile};
 use sim_model::time::Timestamp;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -22,10 +28,14 @@ pub const MACHINE_CORES_MAX: u32 = 128;
 
 struct Inner {
     host: Host,
+    disk: Option<Disk>,
     kernel: Kernel,
     class: Rc<str>,
     price_per_hour: f64,
     rented_at: Timestamp,
+    /// Whether the operating system runs.
+    powered: Cell<bool>,
+    power_losses: Cell<u32>,
     /// How what runs here is started; run anew after each restart.
     start: RefCell<Option<Rc<dyn Fn()>>>,
 }
@@ -41,6 +51,7 @@ impl Machine {
         name: &str,
         (class, entry): (&str, &MachineProfile),
         cores: Option<u32>,
+        disk: Option<Disk>,
     ) -> Machine {
         let cores = cores.unwrap_or(entry.cores);
         let spec = HostSpec {
@@ -51,12 +62,16 @@ impl Machine {
             quantum: Some(profile.host.quantum),
         };
         let host = Host::new(kernel, spec).expect("invariant: the number of cores was checked");
+        let disk_price = disk.as_ref().map_or(0.0, |disk| disk.profile().price_per_hour);
         Machine(Rc::new(Inner {
             host,
+            disk,
             kernel: kernel.clone(),
             class: class.into(),
-            price_per_hour: entry.price_per_core_hour * f64::from(cores),
+            price_per_hour: entry.price_per_core_hour * f64::from(cores) + disk_price,
             rented_at: kernel.now(),
+            powered: Cell::new(true),
+            power_losses: Cell::new(0),
             start: RefCell::new(None),
         }))
     }
@@ -69,6 +84,21 @@ impl Machine {
     /// The node.
     pub fn node(&self) -> NodeId {
         self.0.host.node()
+    }
+
+    /// Its disk, if its class has one.
+    pub fn disk(&self) -> Option<&Disk> {
+        self.0.disk.as_ref()
+    }
+
+    /// Whether its operating system runs, whatever became of the processes.
+    pub fn is_powered(&self) -> bool {
+        self.0.powered.get()
+    }
+
+    /// How often it has lost its power.
+    pub fn power_losses(&self) -> u32 {
+        self.0.power_losses.get()
     }
 
     /// The name of its class in the profile.
@@ -84,14 +114,26 @@ impl Machine {
         start();
     }
 
-    /// Crashes the machine: its tasks and what runs on its cores are gone.
+    /// Crashes the processes of the machine: its tasks and what runs on its cores are gone. The page
+    /// cache of its disk stays.
     pub fn kill(&self) {
         self.0.host.kill();
+    }
+
+    /// Crashes the whole machine: besides its processes, its disk loses what was not durable.
+    pub fn lose_power(&self) {
+        self.0.powered.set(false);
+        self.0.power_losses.set(self.0.power_losses.get() + 1);
+        self.0.host.kill();
+        if let Some(disk) = &self.0.disk {
+            disk.lose_power();
+        }
     }
 
     /// Lets a machine, killed first if it is alive, start what runs on it again.
     pub fn restart(&self) {
         self.0.host.restart();
+        self.0.powered.set(true);
         let start = self.0.start.borrow().clone();
         if let Some(start) = start {
             start();

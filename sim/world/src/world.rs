@@ -20,6 +20,7 @@
 //! ```
 
 use crate::application_storage::ApplicationStorage;
+use crate::disk::Disk;
 use crate::event_log::{EventHub, EventLog};
 use crate::host::{Host, HostSpec, HostSpecError};
 use crate::kernel::{Kernel, NodeId};
@@ -28,9 +29,11 @@ use crate::meter::Meter;
 use crate::network::{LinkProfile, Network};
 use crate::profile::{LinkEntry, Plan, Profile, ProfileError};
 use crate::seed::SeedTree;
+use crate::selfhosted::{Command, Endpoint, EndpointOptions};
 use crate::service::{RequestOptions, Site};
 use crate::storage::{Storage, StorageNodes};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use thiserror::Error;
 
@@ -69,6 +72,26 @@ pub enum WorldError {
         /// The most that is allowed.
         most: u32,
     },
+    /// Machines of the class have no disk.
+    #[error("profile {profile}: machines of class {class} have no disk, which {what} needs")]
+    Disk {
+        /// The profile.
+        profile: String,
+        /// The class.
+        class: &'static str,
+        /// Who needs it.
+        what: &'static str,
+    },
+    /// The profile does not describe what is needed.
+    #[error("profile {profile} has no section [{section}], which {what} needs")]
+    Section {
+        /// The profile.
+        profile: String,
+        /// The section.
+        section: &'static str,
+        /// Who needs it.
+        what: String,
+    },
     /// The profile has no machines of this class.
     #[error("profile {profile}: no machines of class {class:?} (classes: {known})")]
     MachineClass {
@@ -90,6 +113,8 @@ struct Inner {
     plan: Plan,
     deployment: Deployment,
     hosts: Vec<Host>,
+    /// The disks of hosts that were asked for.
+    host_disks: RefCell<BTreeMap<usize, Disk>>,
     client: Host,
     storage: Storage,
     application_storage: ApplicationStorage,
@@ -158,6 +183,7 @@ impl World {
             plan,
             deployment,
             hosts,
+            host_disks: RefCell::default(),
             client,
             storage,
             application_storage,
@@ -169,6 +195,31 @@ impl World {
     /// The worker hosts.
     pub fn hosts(&self) -> &[Host] {
         &self.0.hosts
+    }
+
+    /// The disk of a worker host; none if the profile gives hosts no disks.
+    ///
+    /// # Panics
+    /// If there is no such host.
+    pub fn host_disk(&self, host: usize) -> Option<Disk> {
+        let inner = &*self.0;
+        let (name, profile) = (inner.hosts[host].name(), inner.profile.host.disk.as_ref()?);
+        let mut disks = inner.host_disks.borrow_mut();
+        let disk = disks
+            .entry(host)
+            .or_insert_with(|| Disk::new(&inner.kernel, &inner.seeds, &inner.meter, name, profile));
+        Some(disk.clone())
+    }
+
+    /// Crashes a worker host with its operating system: its tasks are gone, and its disk loses what
+    /// was not durable. ([`Host::kill`] crashes its processes only.)
+    pub fn lose_power_of_host(&self, host: usize) {
+        self.0.hosts[host].kill();
+        // A disk that nobody asked for has nothing to lose.
+        let disk = self.0.host_disks.borrow().get(&host).cloned();
+        if let Some(disk) = disk {
+            disk.lose_power();
+        }
     }
 
     /// Rents a machine of a class of the profile, with another number of cores if `cores` says so.
@@ -191,7 +242,9 @@ impl World {
                 known: known.join(", "),
             });
         };
-        let new = Machine::new(&inner.kernel, &inner.profile, name, (class, entry), cores);
+        let disk = (entry.disk.as_ref())
+            .map(|disk| Disk::new(&inner.kernel, &inner.seeds, &inner.meter, name, disk));
+        let new = Machine::new(&inner.kernel, &inner.profile, name, (class, entry), cores, disk);
         let mut machines = inner.machines.borrow_mut();
         let is_peer = |other: &&Machine| other.class() == class;
         let hosts = inner.hosts.iter().chain([&inner.client]).map(Host::node);
@@ -200,6 +253,32 @@ impl World {
         machine::connect(&inner.network, entry, &new, hosts.chain(others), peers);
         machines.push(new.clone());
         Ok(new)
+    }
+
+    /// A place at which a server on a machine can be reached, by the hosts and by other machines.
+    ///
+    /// # Errors
+    /// A profile without the section `[selfhosted]`.
+    pub fn endpoint<C: Command>(
+        &self,
+        machine: &Machine,
+        options: EndpointOptions,
+    ) -> Result<Endpoint<C>, WorldError> {
+        let Inner { kernel, network, meter, profile, .. } = &*self.0;
+        let shared = profile.selfhosted.as_ref();
+        let shared = shared.ok_or_else(|| self.lacks("selfhosted", options.service))?;
+        Ok(Endpoint::new(kernel, network, meter, shared, machine, options))
+    }
+
+    /// The error that machines of a class have no disk.
+    pub(crate) fn lacks_disk(&self, class: &'static str, what: &'static str) -> WorldError {
+        WorldError::Disk { profile: self.0.profile.name.clone(), class, what }
+    }
+
+    /// The error that the profile lacks a section.
+    pub(crate) fn lacks(&self, section: &'static str, what: &str) -> WorldError {
+        let profile = self.0.profile.name.clone();
+        WorldError::Section { profile, section, what: what.to_owned() }
     }
 
     /// The machines that were rented so far.

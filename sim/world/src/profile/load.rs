@@ -1,26 +1,47 @@
 //! Builds a [`Profile`] from its text: the schema's keys, units and cross-checks.
 
+use super::disk::{self, DiskProfile};
 use super::error::ProfileError;
 use super::inherit;
 use super::reader::{BANDWIDTH, CORES, Context, PRICE, RATE, RATIO, RENT, Section};
 use super::schema::*;
+use super::selfhosted;
+use super::store;
 use crate::network::LinkProfile;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 type Loaded<T> = Result<T, ProfileError>;
+type Disks = BTreeMap<String, Rc<DiskProfile>>;
 
 /// The profile that `text` describes.
 pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
     let table = inherit::complete(name, parse(name, text)?)?;
     let context = Context { profile: name, entries: RefCell::default() };
-    let keys = ["plans", "machines", "host", "cpu", "links", "services", "retry", "prices"];
+    let keys = [
+        "plans",
+        "machines",
+        "disks",
+        "selfhosted",
+        "store",
+        "host",
+        "cpu",
+        "links",
+        "services",
+        "retry",
+        "prices",
+    ];
     let root = Section::root(&context, &table, &keys)?;
+    let disks = disk::disks(&root)?;
     let mut profile = Profile {
         name: name.to_owned(),
         plans: plans(&root)?,
-        machines: machines(&root)?,
-        host: host(&root)?,
+        machines: machines(&root, &disks)?,
+        host: host(&root, &disks)?,
+        disks,
+        selfhosted: selfhosted::selfhosted(&root)?,
+        store: store::store(&root)?,
         cpu: cpu(&root)?,
         links: links(&root)?,
         services: services(&root)?,
@@ -68,14 +89,15 @@ fn plans(root: &Section) -> Loaded<BTreeMap<String, Plan>> {
     Ok(all)
 }
 
-fn machines(root: &Section) -> Loaded<BTreeMap<String, MachineProfile>> {
+fn machines(root: &Section, disks: &Disks) -> Loaded<BTreeMap<String, MachineProfile>> {
     let mut all = BTreeMap::new();
     if !root.has("machines") {
         return Ok(all);
     }
     let classes = root.any_child("machines")?;
     for name in classes.keys() {
-        let keys = ["cores", "memory", "price_per_core", "latency", "peer_latency", "bandwidth"];
+        let keys =
+            ["cores", "memory", "price_per_core", "latency", "peer_latency", "bandwidth", "disk"];
         let s = classes.child(name, &keys)?;
         let bandwidth_bytes_per_s = bandwidth(&s)?;
         let link = |key: &str| {
@@ -93,10 +115,25 @@ fn machines(root: &Section) -> Loaded<BTreeMap<String, MachineProfile>> {
             price_per_core_hour: s.number("price_per_core", RENT)?,
             link: link("latency")?,
             peer_link: link("peer_latency")?,
+            disk: disk_of(&s, disks)?,
         };
         all.insert(name.to_owned(), machine);
     }
     Ok(all)
+}
+
+/// The disk that an optional key `disk` names.
+fn disk_of(section: &Section, disks: &Disks) -> Loaded<Option<Rc<DiskProfile>>> {
+    if !section.has("disk") {
+        return Ok(None);
+    }
+    let class = section.name("disk")?;
+    let Some(disk) = disks.get(class) else {
+        let known = disks.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let problem = format!("{class:?} is no class of disks, expected one of: {known}");
+        return Err(section.error("disk", problem));
+    };
+    Ok(Some(disk.clone()))
 }
 
 fn bandwidth(section: &Section) -> Loaded<Option<u64>> {
@@ -114,8 +151,8 @@ fn whole_cores(section: &Section, key: &str) -> Loaded<u32> {
     Ok(cores as u32)
 }
 
-fn host(root: &Section) -> Loaded<HostProfile> {
-    let keys = ["background_cores", "quantum", "client_cores", "client_memory"];
+fn host(root: &Section, disks: &Disks) -> Loaded<HostProfile> {
+    let keys = ["background_cores", "quantum", "client_cores", "client_memory", "disk"];
     let s = root.child("host", &keys)?;
     let quantum = s.time("quantum")?;
     if quantum.is_zero() {
@@ -126,6 +163,7 @@ fn host(root: &Section) -> Loaded<HostProfile> {
         quantum,
         client_cores: whole_cores(&s, "client_cores")?,
         client_memory_bytes: s.bytes("client_memory")?,
+        disk: disk_of(&s, disks)?,
     })
 }
 

@@ -8,14 +8,20 @@
 //! No field depends on an engine or a workload (their names appear in citations only): a profile
 //! describes the world.
 
+mod disk;
 mod error;
 mod inherit;
 mod load;
 mod reader;
 mod schema;
+mod selfhosted;
+mod store;
 
+pub use disk::DiskProfile;
 pub use error::ProfileError;
 pub use schema::*;
+pub use selfhosted::SelfHostedProfile;
+pub use store::StoreProfile;
 
 use std::path::Path;
 use std::rc::Rc;

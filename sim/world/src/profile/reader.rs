@@ -208,6 +208,17 @@ impl<'a> Section<'a> {
             .map_err(|_| self.error(key, format!("value is {value}, expected up to {}", u32::MAX)))
     }
 
+    /// The name of something that another section describes.
+    pub fn name(&self, key: &str) -> Result<&'a str, ProfileError> {
+        match self.table.get(key) {
+            Some(Value::String(name)) => Ok(name),
+            Some(other) => {
+                Err(self.error(key, format!("is of type {}, expected a name", other.type_str())))
+            }
+            None => Err(self.error(key, "is missing, expected a name")),
+        }
+    }
+
     /// A distribution of latencies.
     pub fn latency(&self, key: &str) -> Result<Latency, ProfileError> {
         let path = self.field(key);

@@ -1,9 +1,13 @@
 //! What a profile holds, after units have been converted.
 
 use super::Entry;
+use super::disk::DiskProfile;
+use super::selfhosted::SelfHostedProfile;
+use super::store::StoreProfile;
 use crate::distribution::Latency;
 use crate::network::LinkProfile;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// A simulated environment in numbers.
@@ -15,6 +19,12 @@ pub struct Profile {
     pub plans: BTreeMap<String, Plan>,
     /// The classes of machines that can be rented besides, by name.
     pub machines: BTreeMap<String, MachineProfile>,
+    /// The classes of disks, by name.
+    pub disks: BTreeMap<String, Rc<DiskProfile>>,
+    /// Connections to self-hosted servers, if there are any.
+    pub selfhosted: Option<SelfHostedProfile>,
+    /// Costs of a stream store, if there is one.
+    pub store: Option<Rc<StoreProfile>>,
     /// What all worker hosts have in common.
     pub host: HostProfile,
     /// CPU costs of what engines and clients do.
@@ -56,6 +66,8 @@ pub struct MachineProfile {
     pub link: Option<LinkProfile>,
     /// The way to machines of the same class, each way; as between two hosts if absent.
     pub peer_link: Option<LinkProfile>,
+    /// Its disk, if it has one.
+    pub disk: Option<Rc<DiskProfile>>,
 }
 
 /// What all worker hosts have in common.
@@ -69,6 +81,8 @@ pub struct HostProfile {
     pub client_cores: u32,
     /// Memory of the load generator's machine, in bytes.
     pub client_memory_bytes: u64,
+    /// The disk of each host, if it has one; its price is part of the plan's.
+    pub disk: Option<Rc<DiskProfile>>,
 }
 
 /// Core time at full core speed.

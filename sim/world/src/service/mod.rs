@@ -44,9 +44,11 @@ use sim_model::ledger::Timing;
 pub const COUNTERS: [&str; 4] = ["get_empty", "throttled", "event_in", "event_out"];
 
 /// Whether a kind of the meter is an operation on a storage or event service: not a message of
-/// the network or of the application's own storage, and not one of the [`COUNTERS`].
+/// the network, a request to the disk of a machine, or one of the application's own storage, and
+/// not one of the [`COUNTERS`].
 pub fn is_operation(service: &str, kind: &str) -> bool {
-    service != "network" && service != crate::cost::APPLICATION_BLOB && !COUNTERS.contains(&kind)
+    let is_inside = matches!(service, "network" | "disk" | crate::cost::APPLICATION_BLOB);
+    !is_inside && !COUNTERS.contains(&kind)
 }
 
 /// The answer to a request.

@@ -1,0 +1,76 @@
+//! Faults of a disk, as a fault plan injects them.
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A fault of a device or its file system.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum DiskFault {
+    /// The device does nothing for so long; what it works on ends afterwards.
+    Stall {
+        /// How long, from now on.
+        span: Duration,
+    },
+    /// Requests that are taken up from now on take `factor` times as long; 1 ends it.
+    Slow {
+        /// The factor, above 0.
+        factor: f64,
+    },
+    /// The next requests that read fail.
+    ReadErrors {
+        /// How many.
+        count: u32,
+    },
+    /// The next requests that write file content fail. Whoever syncs the file is told once; the
+    /// page cache keeps the bytes but takes them for written, as Linux does.
+    WriteErrors {
+        /// How many.
+        count: u32,
+    },
+    /// The next requests that write file content are acknowledged and not carried out. Nobody is
+    /// told.
+    LostWrites {
+        /// How many.
+        count: u32,
+    },
+    /// Bits on the medium, chosen evenly among those that files have there, flip. Nobody is told;
+    /// the page cache keeps what it has.
+    BitRot {
+        /// How many.
+        bits: u32,
+    },
+    /// Something else occupies the disk, and leaves so many bytes free.
+    Full {
+        /// Bytes that stay free, if so many are.
+        free_bytes: u64,
+    },
+}
+
+/// Faults that wait for the next request they concern.
+#[derive(Debug, Default)]
+pub(super) struct Injected {
+    pub read_errors: u32,
+    pub write_errors: u32,
+    pub lost_writes: u32,
+}
+
+impl Injected {
+    pub fn fails_read(&mut self) -> bool {
+        take_one(&mut self.read_errors)
+    }
+
+    pub fn fails_write(&mut self) -> bool {
+        take_one(&mut self.write_errors)
+    }
+
+    pub fn loses_write(&mut self) -> bool {
+        take_one(&mut self.lost_writes)
+    }
+}
+
+fn take_one(count: &mut u32) -> bool {
+    let any = *count > 0;
+    *count = count.saturating_sub(1);
+    any
+}

@@ -1,0 +1,147 @@
+//! The append-only file: every change, in the wire format, and when it is synced.
+
+use super::command::{EntryId, Operation};
+use super::state::State;
+use super::{Fsync, resp};
+use crate::disk::{Disk, DiskError};
+use crate::kernel::{Kernel, NodeId, Notify};
+use crate::service::Reply;
+use bytes::Bytes;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The file.
+pub(super) const FILE: &str = "appendonly.aof";
+/// How often a log with [`Fsync::EverySecond`] is synced.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The log can no longer keep its promise: the server exits.
+pub(super) struct Unusable;
+
+/// What the server and the task that syncs share.
+struct Shared {
+    unsynced: Cell<bool>,
+    changed: Notify,
+    /// Syncing in the background has failed and not succeeded since.
+    sync_failing: Cell<bool>,
+}
+
+/// The append-only file of a server that runs.
+pub(super) struct Log {
+    disk: Disk,
+    fsync: Fsync,
+    /// Changes that are not in the file yet.
+    buffer: Vec<u8>,
+    /// Writing has failed and not succeeded since.
+    write_failing: bool,
+    shared: Rc<Shared>,
+}
+
+/// What a restart found.
+pub(super) struct Loaded {
+    pub state: State,
+    /// Commands in the file.
+    pub commands: u64,
+    /// Bytes after the last whole command, which were cut off.
+    pub cut_bytes: u64,
+}
+
+impl Log {
+    /// A log to which a server of `node` adds; for [`Fsync::EverySecond`], with a task that syncs it.
+    pub fn open(kernel: &Kernel, node: NodeId, disk: &Disk, fsync: Fsync) -> Log {
+        let shared = Rc::new(Shared {
+            unsynced: Cell::new(false),
+            changed: kernel.notify(),
+            sync_failing: Cell::new(false),
+        });
+        if fsync == Fsync::EverySecond {
+            kernel.spawn(node, sync_every_second(kernel.clone(), disk.clone(), shared.clone()));
+        }
+        Log { disk: disk.clone(), fsync, buffer: Vec::new(), write_failing: false, shared }
+    }
+
+    /// Adds a change to what the end of the round writes.
+    pub fn add(&mut self, operation: &Operation, id: EntryId) {
+        let words = operation.words(&id.to_string());
+        let words: Vec<&[u8]> = words.iter().map(|word| &word[..]).collect();
+        self.buffer.extend_from_slice(&resp::encode(&words));
+    }
+
+    /// Whether changes have to be refused.
+    pub fn is_failing(&self) -> bool {
+        self.write_failing || self.shared.sync_failing.get()
+    }
+
+    /// Writes the round's changes, and syncs them if that is the policy: what the disk answered.
+    pub async fn write(&mut self) -> Result<Option<Reply<()>>, Unusable> {
+        if self.buffer.is_empty() {
+            return Ok(None);
+        }
+        let bytes = Bytes::from(std::mem::take(&mut self.buffer));
+        let mut written = match self.disk.append(FILE, bytes.clone()).await {
+            Ok(reply) => reply.map(drop),
+            Err(_) if self.fsync == Fsync::Always => return Err(Unusable),
+            Err(_) => {
+                // The changes stay in memory and are written with the next; until then none are
+                // taken.
+                self.buffer = bytes.to_vec();
+                self.write_failing = true;
+                return Ok(None);
+            }
+        };
+        self.write_failing = false;
+        match self.fsync {
+            Fsync::Always => {
+                let synced = self.disk.sync(FILE).await.map_err(|_| Unusable)?;
+                written.timing.merge(&synced.timing);
+            }
+            Fsync::EverySecond | Fsync::No => self.note_change(),
+        }
+        Ok(Some(written))
+    }
+
+    fn note_change(&self) {
+        if !self.shared.unsynced.replace(true) {
+            self.shared.changed.notify_one();
+        }
+    }
+}
+
+/// Syncs once a second while there is something to sync.
+async fn sync_every_second(kernel: Kernel, disk: Disk, shared: Rc<Shared>) {
+    loop {
+        if !shared.unsynced.get() {
+            shared.changed.notified().await;
+        }
+        kernel.sleep(SYNC_INTERVAL).await;
+        shared.unsynced.set(false);
+        let has_failed = disk.sync(FILE).await.is_err();
+        shared.sync_failing.set(has_failed);
+        if has_failed {
+            shared.unsynced.set(true);
+        }
+    }
+}
+
+/// Rebuilds the state from the file, and cuts off what is not whole at its end. The disk's time passes
+/// here, the core time for each command is the caller's.
+pub(super) async fn load(disk: &Disk) -> Result<Loaded, DiskError> {
+    let mut loaded = Loaded { state: State::default(), commands: 0, cut_bytes: 0 };
+    if disk.size(FILE).is_none() {
+        return Ok(loaded);
+    }
+    let mut text = disk.read_all(FILE).await?.value;
+    let size = text.len();
+    while let Some((words, used)) = resp::decode(&text) {
+        let Some((operation, id)) = Operation::parse(&words) else { break };
+        loaded.state.apply(&operation, id);
+        loaded.commands += 1;
+        text = text.slice(used..);
+    }
+    loaded.cut_bytes = text.len() as u64;
+    if !text.is_empty() {
+        disk.truncate(FILE, (size - text.len()) as u64)?;
+    }
+    Ok(loaded)
+}

@@ -1,0 +1,4 @@
+//! Disks: durability, crashes, faults and timing.
+
+mod basics;
+mod support;
