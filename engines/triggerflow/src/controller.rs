@@ -104,6 +104,7 @@ impl Controller {
     }
 
     /// How many workers run or start.
+    #[cfg(test)]
     pub(crate) fn workers(&self) -> u64 {
         self.places.iter().map(|place| place.used as u64).sum()
     }

@@ -9,7 +9,7 @@
 //! lines 145-286.
 
 use crate::api;
-use crate::event::{Event, Position, TaskCall};
+use crate::event::{Event, EventId, Position, TaskCall};
 use crate::faas::invoke_all;
 use crate::hub::{BACKEND, Hub, Notice};
 use crate::record::{Reading, Record, starts};
@@ -35,6 +35,8 @@ pub(crate) struct CoordinatorCall {
     pub(crate) workspace: Arc<str>,
     /// What the runs before have left.
     pub(crate) record: Record,
+    /// The event that woke it, and how the time up to the invocation was spent.
+    pub(crate) woken_by: (EventId, Ledger),
 }
 
 /// A run on its way.
@@ -44,6 +46,7 @@ struct Attempt {
     call: CoordinatorCall,
     instance: InstanceId,
     connection: Connection,
+    began: Timestamp,
 }
 
 /// One run on a host. Returns the trigger that was registered.
@@ -51,7 +54,8 @@ pub(crate) async fn run(hub: &Rc<Hub>, place: usize, call: CoordinatorCall) -> O
     hub.counters.coordinator_runs.count();
     let instance = InstanceId::new(call.workspace.clone());
     let connection = hub.store.connect(hub.host(place));
-    let attempt = Attempt { hub: hub.clone(), place, call, instance, connection };
+    let began = hub.now();
+    let attempt = Attempt { hub: hub.clone(), place, call, instance, connection, began };
     attempt.run().await
 }
 
@@ -94,6 +98,11 @@ impl Attempt {
         let event = |(position, body): (Position, Bytes)| {
             let mut event: Event =
                 decode(&body).unwrap_or_else(|error| panic!("an event at {position:?}: {error}"));
+            let (woken_by, ledger) = &self.call.woken_by;
+            if event.id == *woken_by {
+                event.message.ledger = *ledger;
+                event.message.ledger.charge(Category::Network, self.began);
+            }
             event.message.ledger.charge(Category::Storage, self.hub.now());
             (event, position)
         };
@@ -125,8 +134,7 @@ impl Attempt {
         let messages = reading.fresh.clone();
         let ids = messages.iter().map(|message| message.id);
         let item = graph.fetch_step(&self.instance, cursor.last_step(), ids, self.hub.now());
-        let mut ledger = critical_ledger(&messages);
-        ledger.charge(Category::Storage, self.hub.now());
+        let mut ledger = self.critical(reading);
         let functions = &self.hub.functions[self.place];
         let outcome =
             functions.step(cursor, reading.replayed, item, &mut ledger, messages).await;
@@ -134,10 +142,21 @@ impl Attempt {
         (item, outcome, ledger)
     }
 
+    /// The time along the message that this run is due to: the one that woke it, if it is among the new
+    /// ones.
+    fn critical(&self, reading: &Reading) -> Ledger {
+        let woken_by = &self.call.woken_by.0;
+        let woken = reading.fresh_ids().position(|id| id == woken_by);
+        match woken {
+            Some(index) => reading.fresh[index].ledger,
+            None => critical_ledger(&reading.fresh),
+        }
+    }
+
     /// Registers a trigger unless it exists.
     async fn register(&self, trigger: &Trigger) -> bool {
         let key = keys::triggers(&self.call.workspace);
-        let registered = self.connection.set_new(&key, trigger.id.clone(), encode(trigger)).await;
+        let registered = self.connection.set_new(&key, &trigger.id, encode(trigger)).await;
         if registered {
             return true;
         }

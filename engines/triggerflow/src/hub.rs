@@ -76,8 +76,6 @@ pub(crate) struct Hub {
     pub(crate) functions: Vec<FunctionsHost>,
     pub(crate) platform: Platform,
     pub(crate) store: Store,
-    /// Core time of one request to a front end.
-    pub(crate) http_request: Duration,
     /// Core time of sending an invocation.
     pub(crate) invocation: Duration,
     /// The control plane's machine.
@@ -121,7 +119,6 @@ impl Hub {
             platform: Platform::new(hosts.len()),
             functions,
             store,
-            http_request: world.profile().cpu.http_request,
             invocation: world.profile().cpu.event_send,
             control,
             controller: RefCell::new(controller),
@@ -235,7 +232,7 @@ impl Hub {
                 None => rescheduled.await,
                 Some(due) if due > self.now() => {
                     let wait = due.since(self.now());
-                    drop(self.kernel.timeout(wait, rescheduled).await);
+                    let _ = self.kernel.timeout(wait, rescheduled).await;
                 }
                 Some(_) => self.look_now(&connection),
             }

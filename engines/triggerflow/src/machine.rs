@@ -21,7 +21,6 @@ use sim_model::orchestration::RuntimeStatus;
 use sim_model::payload::Payload;
 use sim_model::workflow::{STATES_ENTERED_MAX, State, StateMachine};
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 /// The trigger that ends a machine.

@@ -74,6 +74,13 @@ pub(crate) struct Reading {
     ids: Vec<EventId>,
 }
 
+impl Reading {
+    /// The ids of what this run is to consume.
+    pub(crate) fn fresh_ids(&self) -> impl Iterator<Item = &EventId> {
+        self.ids[self.ids.len() - self.fresh.len()..].iter()
+    }
+}
+
 impl Record {
     /// The record in the context of a coordinator's trigger.
     ///

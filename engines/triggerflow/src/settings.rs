@@ -244,10 +244,6 @@ impl Parameters {
             function_retries: settings.flag("function_retries"),
         }
     }
-
-    pub(crate) fn is_v4(&self) -> bool {
-        self.discipline == Discipline::V4
-    }
 }
 
 /// What survives a crash of the store.

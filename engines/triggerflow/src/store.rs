@@ -95,7 +95,7 @@ impl Store {
     /// A connection that tries each command so often, with a pause in between.
     pub(crate) fn connect_for(&self, host: &Host, attempts: u32, pause: Duration) -> Connection {
         Connection {
-            client: self.store.connect(host),
+            client: self.store.client(host),
             logs: self.logs.as_ref().map(|logs| logs.connect(host)),
             host: host.clone(),
             attempts,

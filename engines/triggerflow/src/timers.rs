@@ -47,7 +47,7 @@ pub(crate) fn start(hub: &Rc<Hub>) {
             match next {
                 None => told.await,
                 Some((due, _)) if due > hub.now() => {
-                    drop(hub.kernel.timeout(due.since(hub.now()), told).await);
+                    let _ = hub.kernel.timeout(due.since(hub.now()), told).await;
                 }
                 Some(key) => {
                     let timer = pending.borrow_mut().remove(&key).expect("invariant: it is there");

@@ -31,6 +31,7 @@ use bytes::Bytes;
 use sim_model::codec::decode;
 use sim_model::cursor::Cursor;
 use sim_model::id::{InstanceId, WorkItemId};
+use sim_model::ledger::Category;
 use sim_model::time::Timestamp;
 use sim_world::functions::FunctionsHost;
 use sim_world::host::Host;
@@ -310,9 +311,12 @@ impl Worker {
     /// Invokes a coordinator. Under v4 the worker goes on meanwhile, and the coordinator's answer says
     /// what to acknowledge; under v1 to v3 nothing is heard of it.
     async fn wake(&mut self, firing: Firing) {
+        let mut ledger = firing.ledger;
+        ledger.charge(Category::Queueing, self.hub.now());
         let calls = firing.triggers.iter().map(|id| CoordinatorCall {
             workspace: self.name.clone(),
             record: self.workspace.record(id),
+            woken_by: (firing.event.id, ledger),
         });
         let calls: Vec<Function> = calls.map(Function::Coordinator).collect();
         if !self.workspace.rules.is_v4() {

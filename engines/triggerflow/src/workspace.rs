@@ -179,7 +179,9 @@ impl Workspace {
             gone: BTreeSet::new(),
             last_step: None,
         };
-        stored.into_iter().for_each(|trigger| drop(workspace.install(trigger)));
+        for trigger in stored {
+            workspace.install(trigger);
+        }
         workspace
     }
 
@@ -530,12 +532,6 @@ impl Workspace {
     /// Events that can be acknowledged without a firing.
     pub(crate) fn spent(&mut self) -> Vec<(EventId, Option<Position>)> {
         std::mem::take(&mut self.spent)
-    }
-
-    /// What is left when the workflow has ended: messages no step will consume.
-    pub(crate) fn leftovers(&mut self) -> Vec<MessageId> {
-        let left = std::mem::take(&mut self.deliveries);
-        left.into_values().filter(|delivery| !delivery.consumed).map(|d| d.message).collect()
     }
 
     /// Whether anybody may still need this worker's memory: a coordinator that runs.

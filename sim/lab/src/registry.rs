@@ -17,6 +17,7 @@ pub fn engines() -> Vec<WorldEngine> {
         Box::new(engine_azure_storage::AzureStorage),
         Box::new(engine_in_memory::InMemory),
         Box::new(engine_netherite::Netherite),
+        Box::new(engine_triggerflow::Triggerflow),
     ]
 }
 
