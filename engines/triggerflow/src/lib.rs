@@ -25,6 +25,8 @@ mod client;
 mod controller;
 mod coordinator;
 mod counters;
+#[cfg(test)]
+mod crash_tests;
 mod dag;
 mod event;
 mod faas;
@@ -33,6 +35,7 @@ mod joins;
 mod logs;
 mod machine;
 mod measure;
+mod open_positions;
 mod plan;
 mod record;
 mod settings;

@@ -18,6 +18,7 @@ pub(crate) use act::EntityValue;
 
 use crate::event::{Event, Position};
 use crate::hub::{Hub, Notice};
+use crate::open_positions::OpenPositions;
 use crate::plan::{Phase, Plan};
 use crate::controller::WorkspaceNumber;
 use crate::faas::{self, Function};
@@ -95,31 +96,6 @@ struct Worker {
     over: Notify,
     stopping: bool,
     ended: bool,
-}
-
-/// Which positions of a log have been consumed without a gap.
-#[derive(Default)]
-struct OpenPositions {
-    /// Received, in order; whether consumed.
-    positions: BTreeMap<Position, bool>,
-}
-
-impl OpenPositions {
-    fn receive(&mut self, position: Position) {
-        self.positions.entry(position).or_default();
-    }
-
-    /// Marks positions as consumed; the last one without a gap before it, if that is news.
-    fn consume(&mut self, positions: &[Position]) -> Option<Position> {
-        for position in positions {
-            self.positions.insert(*position, true);
-        }
-        let mut last = None;
-        while let Some(entry) = self.positions.first_entry().filter(|entry| *entry.get()) {
-            last = Some(entry.remove_entry().0);
-        }
-        last
-    }
 }
 
 /// Runs a worker from its start to its end.

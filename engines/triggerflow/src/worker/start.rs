@@ -185,7 +185,7 @@ struct Reader {
     name: Arc<str>,
     input: Sender<Input>,
     received: Rc<RefCell<Vec<Position>>>,
-    open: Rc<RefCell<super::OpenPositions>>,
+    open: Rc<RefCell<crate::open_positions::OpenPositions>>,
 }
 
 impl Reader {
