@@ -19,6 +19,7 @@
 //! | [`service`] | the path of a request: turn, latency, effect, retry, timing |
 //! | [`selfhosted`] | servers that run on rented machines, and their clients |
 //! | [`stream_store`] | streams, lists and hashes on a machine of its own |
+//! | [`broker`] | partitioned logs on a machine of its own |
 //! | [`queue`], [`table`], [`blob`], [`event_log`] | the cloud services; [`storage`] is their account |
 //! | [`profile`] | every latency, limit and price, with its source |
 //! | [`functions`] | what executing user code costs on a host |
@@ -41,6 +42,8 @@ compile_error!(
 #[cfg(madsim)]
 pub mod application_storage;
 pub mod blob;
+#[cfg(madsim)]
+pub mod broker;
 #[cfg(madsim)]
 pub mod cost;
 #[cfg(madsim)]

@@ -205,3 +205,60 @@ fn text_that_is_no_toml_is_refused_with_its_line() {
     let line = refused(&changed("host", "[host]", "[host"));
     assert!(line.contains(&format!("not valid TOML at line {at}")), "{line}");
 }
+
+#[test]
+fn disks_and_servers_name_the_field_that_is_wrong() {
+    let disk = |key: &str, content: &str| refused(&entry("disks.premium-ssd", key, content));
+    let source = "source = \"this test\"";
+    let line = disk("page", &format!("value = 4095, unit = \"bytes\", {source}"));
+    assert!(line.contains("field disks.premium-ssd.page: value is 4095 bytes"), "{line}");
+    assert!(line.contains("a multiple of sector (4096 bytes)"), "{line}");
+    let line = disk("sector", &format!("value = 0, unit = \"bytes\", {source}"));
+    assert!(line.contains("field disks.premium-ssd.sector: value is 0"), "{line}");
+    let line = disk("request_size_max", &format!("value = 0, unit = \"bytes\", {source}"));
+    assert!(line.contains("field disks.premium-ssd.request_size_max"), "{line}");
+    let line = disk("queue_depth", &format!("value = 0, unit = \"count\", {source}"));
+    assert!(line.contains("field disks.premium-ssd.queue_depth"), "{line}");
+    let line = disk("iops", &format!("value = 0, unit = \"1/s\", {source}"));
+    assert!(line.contains("field disks.premium-ssd.iops: value is 0"), "{line}");
+    let line = disk("bandwidth", &format!("value = -1, unit = \"MB/s\", {source}"));
+    assert!(line.contains("field disks.premium-ssd.bandwidth: value is -1"), "{line}");
+    let line = disk("dirty_limit", &format!("value = 5, unit = \"GiB\", {source}"));
+    assert!(line.contains("field disks.premium-ssd.dirty_limit: is above cache"), "{line}");
+    let line = disk("dirty_limit", &format!("value = 300, unit = \"MiB\", {source}"));
+    assert!(line.contains("field disks.premium-ssd.dirty_background: is above"), "{line}");
+    let line = disk("capacity", &format!("value = 100, unit = \"bytes\", {source}"));
+    assert!(line.contains("field disks.premium-ssd.capacity: is below page"), "{line}");
+    let line = disk("writeback_interval", &format!("value = 0, unit = \"s\", {source}"));
+    assert!(line.contains("field disks.premium-ssd.writeback_interval: value is 0"), "{line}");
+    let line = disk("flush", &format!("kind = \"constant\", value_ms = -1, {source}"));
+    assert!(line.contains("field disks.premium-ssd.flush"), "{line}");
+    let line = refused(&changed("disks.premium-ssd", "queue_depth = ", "queue_dept = "));
+    assert!(line.contains("disks.premium-ssd.queue_dept: is unknown, did you mean"), "{line}");
+    let line = refused(&changed("machines.store", "\"premium-ssd\"", "\"premium-sdd\""));
+    assert!(line.contains("field machines.store.disk: \"premium-sdd\" is no class"), "{line}");
+    assert!(line.contains("local-ssd, premium-ssd"), "{line}");
+    let line = refused(&changed("host", "\"local-ssd\"", "7"));
+    assert!(line.contains("field host.disk: is of type integer, expected a name"), "{line}");
+    let zero = format!("value = 0, unit = \"s\", {source}");
+    for (section, key) in [
+        ("selfhosted", "keep_alive"),
+        ("selfhosted", "connect_timeout"),
+        ("broker", "request_timeout"),
+    ] {
+        let line = refused(&entry(section, key, &zero));
+        assert!(line.contains(&format!("field {section}.{key}: value is 0")), "{line}");
+    }
+    let line = refused(&changed("broker", "threads = ", "thread = "));
+    assert!(line.contains("broker.thread: is unknown, did you mean \"threads\"?"), "{line}");
+    let line = refused(&changed("store", "client_cpu = ", "# "));
+    assert!(line.contains("field store.client_cpu: is missing"), "{line}");
+}
+
+#[test]
+fn a_profile_without_servers_is_one_in_which_they_cannot_be_started() {
+    let (base, rest) = TEXT.split_once("\n[selfhosted]").expect("there is one");
+    assert!(rest.contains("[store]") && rest.contains("[broker]"), "they follow it");
+    let profile = Profile::parse("plain", base).expect("valid without them");
+    assert!(profile.selfhosted.is_none() && profile.store.is_none() && profile.broker.is_none());
+}

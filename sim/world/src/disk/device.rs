@@ -298,11 +298,10 @@ impl Inner {
         match result {
             Err(error) => self.end(state, key, Err(error)),
             Ok(()) => {
-                let dirty = state.files.dirty_bytes();
-                if dirty > self.profile.dirty_background_bytes {
+                if state.files.dirty_bytes() > self.profile.dirty_background_bytes {
                     self.write_back(state, None, now);
                 }
-                if dirty > self.profile.dirty_limit_bytes {
+                if state.files.unclean_bytes() > self.profile.dirty_limit_bytes {
                     state.operations[key].written_at = Some(offset);
                     state.throttled.push_back(key);
                 } else {
@@ -419,7 +418,9 @@ impl Inner {
         if state.syncing.contains_key(&inode) {
             self.write_back(state, Some(inode), now);
         }
-        while state.files.dirty_bytes() <= self.profile.dirty_limit_bytes {
+        while !state.throttled.is_empty()
+            && state.files.unclean_bytes() <= self.profile.dirty_limit_bytes
+        {
             let Some(key) = state.throttled.pop_front() else { break };
             let operation = &state.operations[key];
             let offset = operation.written_at.expect("invariant: it has written");

@@ -161,13 +161,14 @@ impl Files {
         if inode.size <= size {
             return Ok(());
         }
-        let landed = inode.landed_size.min(size);
         let mut new = Inode {
             name: inode.name.clone(),
             size,
             media: inode.media.clone(),
-            landed_size: landed,
-            committed_size: landed,
+            // The new size is metadata like the name: the commit makes it durable, whatever pages
+            // have reached the device by then.
+            landed_size: size,
+            committed_size: size,
             write_failed: inode.write_failed,
             ..Inode::default()
         };
@@ -201,6 +202,12 @@ impl Files {
         self.dirty_pages * self.profile.page_bytes
     }
 
+    /// Bytes of pages that are dirty or on their way to the device.
+    pub fn unclean_bytes(&self) -> u64 {
+        let writing: usize = self.inodes.values().map(|inode| inode.writing.len()).sum();
+        (self.dirty_pages + writing as u64) * self.profile.page_bytes
+    }
+
     /// Pages that a write must read first: those it covers in part.
     pub fn must_load_to_write(&self, inode: InodeId, offset: u64, length: u64) -> Vec<u64> {
         let (page, end) = (self.profile.page_bytes, offset + length);
@@ -226,7 +233,9 @@ impl Files {
         bytes: &[u8],
     ) -> Result<(), DiskError> {
         let page_bytes = self.profile.page_bytes;
-        let Some(file) = self.inodes.get(&inode) else { return Ok(()) };
+        let Some(file) = self.inodes.get(&inode).filter(|_| !bytes.is_empty()) else {
+            return Ok(());
+        };
         let (before, end) = (file.size, offset + bytes.len() as u64);
         let more = end.max(before).div_ceil(page_bytes) - before.div_ceil(page_bytes);
         let free = self.free_bytes();
@@ -347,6 +356,7 @@ impl Files {
         }
         let end = written.size.min((page + 1) * page_bytes);
         inode.landed_size = inode.landed_size.max(end);
+        self.evict();
         Some(written.version)
     }
 
@@ -355,6 +365,7 @@ impl Files {
         let inode = self.inodes.get_mut(&id)?;
         let written = inode.writing.remove(&page)?;
         inode.write_failed = true;
+        self.evict();
         Some(written.version)
     }
 

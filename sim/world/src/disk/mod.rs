@@ -3,8 +3,8 @@
 //! **What it models.** A device with a queue (see `drive.rs`: depth, requests and bytes per second,
 //! latency without seeks), before it the page cache of an operating system, on it a file system
 //! with a journal in which names and sizes are changed in order (as ext4 in its ordered mode).
-//! Reads of cached pages, and writes, touch no device and take no virtual time, until dirty pages
-//! exceed a limit: then the writer waits. Rounds of background write-back write old dirty pages
+//! Reads of cached pages, and writes, touch no device and take no virtual time, until pages that are
+//! dirty or being written exceed a limit: then the writer waits. Rounds of background write-back write old dirty pages
 //! and commit metadata. A write to part of a page that is not cached reads it first.
 //!
 //! **Durable** is what a [`Disk::sync`] that returned had seen: it writes the file's dirty pages,

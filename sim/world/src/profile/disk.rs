@@ -37,7 +37,7 @@ pub struct DiskProfile {
     pub cache_bytes: u64,
     /// Bytes of dirty pages from which on all of them are written back.
     pub dirty_background_bytes: u64,
-    /// Bytes of dirty pages above which a writer waits.
+    /// Bytes of pages, dirty or on their way to the device, above which a writer waits.
     pub dirty_limit_bytes: u64,
     /// Time between two rounds of background write-back and commits of metadata.
     pub writeback_interval: Duration,

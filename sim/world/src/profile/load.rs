@@ -1,5 +1,6 @@
 //! Builds a [`Profile`] from its text: the schema's keys, units and cross-checks.
 
+use super::broker;
 use super::disk::{self, DiskProfile};
 use super::error::ProfileError;
 use super::inherit;
@@ -25,6 +26,7 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         "disks",
         "selfhosted",
         "store",
+        "broker",
         "host",
         "cpu",
         "links",
@@ -42,6 +44,7 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         disks,
         selfhosted: selfhosted::selfhosted(&root)?,
         store: store::store(&root)?,
+        broker: broker::broker(&root)?,
         cpu: cpu(&root)?,
         links: links(&root)?,
         services: services(&root)?,

@@ -8,6 +8,7 @@
 //! No field depends on an engine or a workload (their names appear in citations only): a profile
 //! describes the world.
 
+mod broker;
 mod disk;
 mod error;
 mod inherit;
@@ -17,6 +18,7 @@ mod schema;
 mod selfhosted;
 mod store;
 
+pub use broker::BrokerProfile;
 pub use disk::DiskProfile;
 pub use error::ProfileError;
 pub use schema::*;

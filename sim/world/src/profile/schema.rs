@@ -1,6 +1,7 @@
 //! What a profile holds, after units have been converted.
 
 use super::Entry;
+use super::broker::BrokerProfile;
 use super::disk::DiskProfile;
 use super::selfhosted::SelfHostedProfile;
 use super::store::StoreProfile;
@@ -25,6 +26,8 @@ pub struct Profile {
     pub selfhosted: Option<SelfHostedProfile>,
     /// Costs of a stream store, if there is one.
     pub store: Option<Rc<StoreProfile>>,
+    /// Costs of a log broker, if there is one.
+    pub broker: Option<Rc<BrokerProfile>>,
     /// What all worker hosts have in common.
     pub host: HostProfile,
     /// CPU costs of what engines and clients do.

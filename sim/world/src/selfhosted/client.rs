@@ -97,6 +97,24 @@ impl<C: Command> Client<C> {
         }
     }
 
+    /// Sends a command without waiting for its answer, which is not sent: what the sending took.
+    /// Nobody learns what became of it.
+    ///
+    /// # Errors
+    /// [`CallError::Unreachable`]; [`CallError::Broken`] is never told.
+    pub async fn post(&self, command: C) -> Result<Timing, CallError> {
+        let Inner { endpoint, host, .. } = &*self.0;
+        let mut timing = Timing::default();
+        let ran = host.run(endpoint.0.options.client_cpu).await;
+        timing.add(Category::Queueing, ran.queued);
+        timing.add(Category::Cpu, ran.ran);
+        let begun = endpoint.0.kernel.now();
+        let epoch = self.connect().await?;
+        timing.add(Category::Network, endpoint.0.kernel.now().since(begun));
+        endpoint.0.post(host.node(), epoch, command);
+        Ok(timing)
+    }
+
     /// The connection, opened if there is none.
     async fn connect(&self) -> Result<u32, CallError> {
         let Inner { endpoint, host, connection, opening } = &*self.0;

@@ -46,6 +46,8 @@ struct Call<C: Command> {
     /// Absent in a handshake, and once it is at the server.
     command: Option<C>,
     place: Place,
+    /// Nobody waits for its answer, and none is sent.
+    is_posted: bool,
     /// Taken when the client has its answer or its timeout.
     resolver: Option<Resolver<Outcome<C::Answer>>>,
     timeout: Option<EventId>,
@@ -162,13 +164,19 @@ struct Open<C: Command> {
     receiver: Receiver<Incoming<C>>,
 }
 
-impl<C: Command> Drop for Open<C> {
-    fn drop(&mut self) {
+impl<C: Command> Open<C> {
+    fn end(&self) {
         let is_current = (self.endpoint.listening.borrow().as_ref())
             .is_some_and(|listening| listening.epoch == self.epoch);
         if is_current {
             self.endpoint.end_listening();
         }
+    }
+}
+
+impl<C: Command> Drop for Open<C> {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -190,6 +198,11 @@ impl<C: Command> Listener<C> {
     /// The next command, if one has arrived.
     pub fn try_next(&self) -> Option<Incoming<C>> {
         self.0.receiver.try_recv()
+    }
+
+    /// Stops taking commands, for all clones: open connections break.
+    pub fn close(&self) {
+        self.0.end();
     }
 
     /// Commands that have arrived and were not taken.
@@ -217,6 +230,26 @@ impl<C: Command> Inner<C> {
         timeout: Option<Duration>,
     ) -> Completion<Outcome<C::Answer>> {
         let (resolver, completion) = self.kernel.completion();
+        let key = self.put_under_way(client, epoch, command, Some(resolver));
+        if let Some(timeout) = timeout {
+            let event = self.schedule(self.kernel.now() + timeout, key, step::TIME_OUT);
+            self.calls.borrow_mut()[key].timeout = Some(event);
+        }
+        completion
+    }
+
+    /// Sends a command whose answer nobody waits for.
+    pub fn post(&self, client: NodeId, epoch: u32, command: C) {
+        self.put_under_way(client, Some(epoch), Some(command), None);
+    }
+
+    fn put_under_way(
+        &self,
+        client: NodeId,
+        epoch: Option<u32>,
+        command: Option<C>,
+        resolver: Option<Resolver<Outcome<C::Answer>>>,
+    ) -> usize {
         let body = command.as_ref().map_or(0, Command::bytes);
         let bytes = self.profile.envelope_bytes + body;
         let arrived = self.network.arrival(client, self.machine.node(), bytes);
@@ -228,17 +261,14 @@ impl<C: Command> Inner<C> {
             epoch,
             command,
             place: Place::ToServer,
-            resolver: Some(resolver),
+            is_posted: resolver.is_none(),
+            resolver,
             timeout: None,
             arrived,
             answer: None,
         });
         self.schedule(arrived, key, step::ARRIVE);
-        if let Some(timeout) = timeout {
-            let event = self.schedule(self.kernel.now() + timeout, key, step::TIME_OUT);
-            self.calls.borrow_mut()[key].timeout = Some(event);
-        }
-        completion
+        key
     }
 
     /// The present listening, if its server lives.
@@ -306,9 +336,14 @@ impl<C: Command> Inner<C> {
             return;
         }
         let envelope = self.profile.envelope_bytes;
+        let (meter, now) = (self.kinds[kind].0, self.kernel.now());
+        if call.is_posted {
+            self.meter.count(meter, now, envelope + bytes, 0);
+            calls.remove(key);
+            return;
+        }
         let body = C::answer_bytes(&answer);
-        let (meter, _) = self.kinds[kind];
-        self.meter.count(meter, self.kernel.now(), envelope + bytes, envelope + body);
+        self.meter.count(meter, now, envelope + bytes, envelope + body);
         call.place = Place::ToClient;
         call.answer = Some((answer, served));
         self.reply(key, call, body);
@@ -319,7 +354,8 @@ impl<C: Command> Inner<C> {
         let calls = self.calls.borrow();
         let waits = |call: &Call<C>| {
             let resolver = call.resolver.as_ref();
-            call.number == number && resolver.is_some_and(|resolver| !resolver.is_abandoned())
+            let has_client = resolver.is_some_and(|resolver| !resolver.is_abandoned());
+            call.number == number && (call.is_posted || has_client)
         };
         !calls.get(key).is_some_and(waits)
     }

@@ -1,4 +1,7 @@
 //! Disks: durability, crashes, faults and timing.
 
 mod basics;
+mod faults;
+mod power_loss;
 mod support;
+mod theory;
