@@ -19,6 +19,7 @@ pub fn engines() -> Vec<WorldEngine> {
         Box::new(engine_internet_computer::InternetComputer),
         Box::new(engine_netherite::Netherite),
         Box::new(engine_sql_server::SqlServer),
+        Box::new(engine_triggerflow::Triggerflow),
     ]
 }
 

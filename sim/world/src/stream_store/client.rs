@@ -182,6 +182,29 @@ impl StoreClient {
         Ok(self.count(operation).await?.map(|count| count > 0))
     }
 
+    /// Sets a field of a hash unless the hash has it: whether it was set.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn hsetnx(&self, hash: &str, field: &str, value: Bytes) -> Answered<bool> {
+        let (hash, field) = (hash.to_owned(), field.to_owned());
+        let operation = Operation::HashSetNew { hash, field, value };
+        Ok(self.count(operation).await?.map(|count| count > 0))
+    }
+
+    /// The greatest id that an entry of a stream ever had; [`EntryId::ZERO`] if there is no such stream.
+    /// Of what the real command tells (`XINFO STREAM`), the last generated id alone.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn xinfo(&self, stream: &str) -> Answered<EntryId> {
+        self.call(Operation::StreamLast { stream: stream.to_owned() }, |answer| match answer {
+            Answer::Id(id) => Some(id),
+            _ => None,
+        })
+        .await
+    }
+
     /// Deletes fields of a hash: how many there were.
     ///
     /// # Errors

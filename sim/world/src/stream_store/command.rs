@@ -71,6 +71,8 @@ pub(super) enum Operation {
     HashExists { hash: String, field: String },
     HashDelete { hash: String, fields: Vec<String> },
     Delete { keys: Vec<String> },
+    HashSetNew { hash: String, field: String, value: Bytes },
+    StreamLast { stream: String },
 }
 
 impl Operation {
@@ -89,6 +91,8 @@ impl Operation {
             Operation::HashExists { .. } => 9,
             Operation::HashDelete { .. } => 10,
             Operation::Delete { .. } => 11,
+            Operation::HashSetNew { .. } => 12,
+            Operation::StreamLast { .. } => 13,
         }
     }
 
@@ -143,6 +147,10 @@ impl Operation {
                 words.extend(fields.iter().map(|field| word(field)));
             }
             Operation::Delete { keys } => words.extend(keys.iter().map(|key| word(key))),
+            Operation::HashSetNew { hash, field, value } => {
+                words.extend([word(hash), word(field), value.clone()]);
+            }
+            Operation::StreamLast { stream } => words.extend([word("stream"), word(stream)]),
         }
         words
     }
@@ -177,6 +185,10 @@ impl Operation {
                 let fields = rest.iter().map(text).collect::<Option<_>>()?;
                 Operation::HashDelete { hash: key, fields }
             }
+            "hsetnx" => {
+                let [field, value] = rest else { return None };
+                Operation::HashSetNew { hash: key, field: text(field)?, value: value.clone() }
+            }
             "del" => Operation::Delete { keys: words.iter().map(text).collect::<Option<_>>()? },
             _ => return None,
         };
@@ -191,8 +203,11 @@ impl Operation {
             Operation::ListPush { values, .. } => values.len(),
             Operation::HashDelete { fields, .. } => fields.len(),
             Operation::Delete { keys } => keys.len(),
-            Operation::HashGet { .. } | Operation::HashExists { .. } => 1,
+            Operation::HashGet { .. }
+            | Operation::HashExists { .. }
+            | Operation::HashSetNew { .. } => 1,
             Operation::StreamRead { .. }
+            | Operation::StreamLast { .. }
             | Operation::ListRange { .. }
             | Operation::HashGetAll { .. } => 0,
         };
@@ -201,9 +216,9 @@ impl Operation {
 }
 
 /// The kinds of commands, as the real store names them.
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 14] = [
     "xadd", "xread", "xdel", "rpush", "lrange", "hset", "hmset", "hget", "hgetall", "hexists",
-    "hdel", "del",
+    "hdel", "del", "hsetnx", "xinfo",
 ];
 
 /// A command on its way, in the wire format.

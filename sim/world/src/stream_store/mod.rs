@@ -8,7 +8,7 @@
 //!
 //! **Commands**, each one round trip of the network, counted under its name: `xadd`, `xread` (every
 //! entry after an id, or waiting for the next), `xdel`, `rpush`, `lrange`, `hset`, `hmset`, `hget`,
-//! `hgetall`, `hexists`, `hdel`, `del`. A read that waits is woken by the `xadd` it waits for,
+//! `hgetall`, `hexists`, `hdel`, `del`, `hsetnx`, `xinfo`. A read that waits is woken by the `xadd` it waits for,
 //! first come, first served, and dropped if its client is gone.
 //!
 //! **Durability**, as [`Durability`] says. A server that starts, after [`Machine::run`] or a restart,

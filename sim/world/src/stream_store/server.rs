@@ -90,6 +90,7 @@ impl Server {
         let is_change = !matches!(
             operation,
             Operation::StreamRead { .. }
+                | Operation::StreamLast { .. }
                 | Operation::ListRange { .. }
                 | Operation::HashGet { .. }
                 | Operation::HashGetAll { .. }

@@ -111,6 +111,20 @@ impl State {
                 let exists = self.hash(hash)?.is_some_and(|hash| hash.contains_key(field));
                 reads(Answer::Count(u64::from(exists)))
             }
+            Operation::HashSetNew { hash, field, value } => {
+                let entry = self.keys.entry(hash.clone()).or_insert(Value::Hash(BTreeMap::new()));
+                let Value::Hash(hash) = entry else { return Err(WrongType) };
+                let is_new = !hash.contains_key(field);
+                if is_new {
+                    hash.insert(field.clone(), value.clone());
+                }
+                counts(usize::from(is_new))
+            }
+            Operation::StreamLast { stream } => match self.keys.get(stream) {
+                None => reads(Answer::Id(EntryId::ZERO)),
+                Some(Value::Stream(stream)) => reads(Answer::Id(stream.last)),
+                Some(_) => return Err(WrongType),
+            },
             Operation::HashDelete { hash, fields } => self.delete_fields(hash, fields)?,
             Operation::Delete { keys } => {
                 counts(keys.iter().filter(|key| self.keys.remove(*key).is_some()).count())
@@ -211,6 +225,27 @@ mod tests {
         assert_eq!(joined(3, 1), "");
         assert_eq!(joined(-100, 0), "a");
         assert_eq!(range(&[], 0, -1), Vec::<Bytes>::new());
+    }
+
+    #[test]
+    fn a_field_is_set_once_if_it_must_be_new_and_a_stream_knows_its_last_id() {
+        let mut state = State::default();
+        let set = |value| Operation::HashSetNew {
+            hash: "k".into(),
+            field: "a".into(),
+            value: text(value),
+        };
+        let last = Operation::StreamLast { stream: "s".into() };
+        assert_eq!(apply(&mut state, set("1")), Answer::Count(1));
+        assert_eq!(apply(&mut state, set("2")), Answer::Count(0));
+        let get = Operation::HashGet { hash: "k".into(), field: "a".into() };
+        assert_eq!(apply(&mut state, get), Answer::Value(Some(text("1"))));
+        assert_eq!(apply(&mut state, last.clone()), Answer::Id(EntryId::ZERO));
+        let id = EntryId { millis: 7, sequence: 0 };
+        state.apply(&Operation::StreamAdd { stream: "s".into(), fields: vec![] }, id);
+        let delete = Operation::StreamDelete { stream: "s".into(), ids: vec![id] };
+        assert_eq!(apply(&mut state, delete), Answer::Count(1));
+        assert_eq!(apply(&mut state, last), Answer::Id(id), "deleting does not take it back");
     }
 
     #[test]

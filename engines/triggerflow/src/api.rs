@@ -1,0 +1,234 @@
+//! The Trigger API: what creates workspaces and triggers, and appends events.
+//!
+//! It runs where it is called, and keeps nothing. A new workspace takes one read and, in this order, for
+//! each trigger a test and a write, a write of the global context, one of the event sources, and one of
+//! the row by which the workspace exists; then the event that starts it is appended. All of it can be
+//! repeated. Source: triggerflow/triggerflow@e1f9f6d, `trigger-api/api/triggers.py`,
+//! `triggerflow/service/storage/redis.py`. The order (existence last) and the read instead of a test are
+//! choices of this engine: a workspace that was half created is created again.
+//!
+//! Timers are an extension: the published system has no source of events by time. A timer is an event of
+//! a stream of its own; the timer service ([`crate::timers`]) moves it when it is due.
+
+use crate::event::Event;
+use crate::hub::{Hub, Notice};
+use crate::settings::Discipline;
+use crate::store::{Connection, StoreError, keys};
+use crate::timers;
+use crate::workspace::Logic;
+use serde::{Deserialize, Serialize};
+use sim_model::codec::encode;
+use sim_model::engine::InstanceState;
+use sim_model::history::{EventKind, ParentInstance, RaisedEvent};
+use sim_model::id::{InstanceId, MessageId};
+use sim_model::message::{InstanceMessage, TimerMessage};
+use sim_model::time::Timestamp;
+use sim_world::host::Host;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// By what a workspace exists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WorkspaceRow {
+    /// The message that started its workflow.
+    pub(crate) start: MessageId,
+    /// The state of the workflow when it was created.
+    pub(crate) state: InstanceState,
+}
+
+/// The global context of a workspace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Globals {
+    /// The registered name of its workflow; none for a workspace of entities.
+    pub(crate) workflow: Option<Arc<str>>,
+    pub(crate) created: Timestamp,
+    /// Who waits for its end, if the workflow is data.
+    pub(crate) parent: Option<Box<ParentInstance>>,
+}
+
+/// Why a workspace was not created.
+pub(crate) enum NotCreated {
+    /// One of its name exists and has not ended.
+    Exists,
+    /// Workflow as code, under the discipline that deletes what it is run from.
+    Unsupported,
+    /// The store did not answer.
+    Store(StoreError),
+}
+
+impl From<StoreError> for NotCreated {
+    fn from(error: StoreError) -> NotCreated {
+        NotCreated::Store(error)
+    }
+}
+
+/// What was found under the name of a workspace.
+enum Found {
+    Nothing,
+    Running,
+    /// It has ended; whether this very message had started it.
+    Ended(bool),
+}
+
+async fn find(
+    connection: &Connection,
+    name: &str,
+    start: MessageId,
+) -> Result<Found, StoreError> {
+    let Some(row) = connection.get::<WorkspaceRow>(keys::WORKSPACES, name).await? else {
+        return Ok(Found::Nothing);
+    };
+    match connection.first::<InstanceState>(&keys::termination(name)).await? {
+        None => Ok(Found::Running),
+        Some(_) => Ok(Found::Ended(row.start == start)),
+    }
+}
+
+/// Starts the workflow that `message` starts, in a workspace of its own.
+pub(crate) async fn start(
+    hub: &Hub,
+    host: &Host,
+    connection: &Connection,
+    message: InstanceMessage,
+    may_exist: bool,
+) -> Result<(), NotCreated> {
+    let name: Arc<str> = message.target.as_str().into();
+    match find(connection, &name, message.id).await? {
+        Found::Nothing => {}
+        Found::Running if may_exist => return Ok(append(hub, connection, message).await?),
+        Found::Running => return Err(NotCreated::Exists),
+        Found::Ended(true) => return Ok(()),
+        Found::Ended(false) => remove(connection, &name).await?,
+    }
+    let EventKind::ExecutionStarted { name: workflow, parent, .. } = &message.event.kind else {
+        unreachable!("invariant: only a start creates a workspace");
+    };
+    let logic = hub.logic(Some(workflow));
+    if matches!(logic, Logic::Code) && hub.rules.discipline == Discipline::V3 {
+        return Err(NotCreated::Unsupported);
+    }
+    let globals = Globals {
+        workflow: Some(workflow.clone()),
+        created: message.event.timestamp,
+        parent: parent.clone(),
+    };
+    let row =
+        WorkspaceRow { start: message.id, state: InstanceState::of_message(&message) };
+    create(connection, &name, &logic, &globals, &row).await?;
+    hub.measure.begun(&message.target);
+    if matches!(logic, Logic::Joins(_)) {
+        // Nothing waits for a start.
+        hub.observer.graph().discarded(message.id);
+    } else {
+        append(hub, connection, message).await?;
+    }
+    hub.notify(host, Notice::Created(hub.workspace(&name)));
+    Ok(())
+}
+
+/// Creates a workspace.
+pub(crate) async fn create(
+    connection: &Connection,
+    name: &str,
+    logic: &Logic,
+    globals: &Globals,
+    row: &WorkspaceRow,
+) -> Result<(), StoreError> {
+    let triggers = keys::triggers(name);
+    for trigger in logic.triggers() {
+        connection.has(&triggers, &trigger.id).await?;
+        connection.set(&triggers, vec![(trigger.id.clone(), encode(&trigger))]).await?;
+    }
+    let one = |value| vec![("0".into(), value)];
+    connection.set(&keys::globals(name), one(encode(globals))).await?;
+    connection.set(&keys::sources(name), one(encode(&name))).await?;
+    connection.set(keys::WORKSPACES, vec![(name.into(), encode(row))]).await
+}
+
+/// Removes a workspace with all it has.
+pub(crate) async fn remove(connection: &Connection, name: &str) -> Result<(), StoreError> {
+    connection.remove(keys::WORKSPACES, vec![name.into()]).await?;
+    connection.delete_workspace(name).await
+}
+
+/// Appends the event that carries `message` to the stream of its target's workspace.
+pub(crate) async fn append(
+    hub: &Hub,
+    connection: &Connection,
+    message: InstanceMessage,
+) -> Result<(), StoreError> {
+    let workspace = hub.workspace_of(&message.target);
+    append_event(hub, connection, &workspace, &Event::of_message(message)).await
+}
+
+/// Appends an event to the stream of a workspace.
+pub(crate) async fn append_event(
+    hub: &Hub,
+    connection: &Connection,
+    workspace: &str,
+    event: &Event,
+) -> Result<(), StoreError> {
+    connection.append(workspace, encode(event)).await?;
+    hub.measure.sent(&event.message.target, event.message.id);
+    Ok(())
+}
+
+/// Sends a message to an instance, whatever it is.
+pub(crate) async fn send(
+    hub: &Hub,
+    host: &Host,
+    connection: &Connection,
+    message: InstanceMessage,
+) -> Result<(), StoreError> {
+    if message.starts_orchestration() {
+        let id = message.id;
+        return match start(hub, host, connection, message, true).await {
+            Ok(()) => Ok(()),
+            Err(NotCreated::Exists | NotCreated::Unsupported) => {
+                hub.observer.graph().discarded(id);
+                Ok(())
+            }
+            Err(NotCreated::Store(error)) => Err(error),
+        };
+    }
+    let raised = matches!(
+        message.event.kind,
+        EventKind::EventRaised { event: RaisedEvent::External { .. } }
+    );
+    let target = &message.target;
+    if raised && !target.is_entity() && !connection.has(keys::WORKSPACES, target.as_str()).await? {
+        hub.observer.graph().discarded(message.id);
+        return Ok(());
+    }
+    append(hub, connection, message).await
+}
+
+/// Sends messages: those to one instance in their order, those to different instances side by side.
+pub(crate) async fn send_all(
+    hub: &Hub,
+    host: &Host,
+    connection: &Connection,
+    messages: Vec<InstanceMessage>,
+) -> Result<(), StoreError> {
+    let mut by_target: BTreeMap<InstanceId, Vec<InstanceMessage>> = BTreeMap::new();
+    for message in messages {
+        by_target.entry(message.target.clone()).or_default().push(message);
+    }
+    let sending = by_target.into_values().map(|messages| async move {
+        for message in messages {
+            send(hub, host, connection, message).await?;
+        }
+        Ok::<(), StoreError>(())
+    });
+    futures_util::future::try_join_all(sending).await.map(|_| ())
+}
+
+/// Sends a message for later.
+pub(crate) async fn send_later(
+    hub: &Hub,
+    connection: &Connection,
+    timer: &TimerMessage,
+) -> Result<(), StoreError> {
+    hub.counters.timers.count();
+    connection.add(timers::STREAM, encode(timer)).await
+}

@@ -1,0 +1,256 @@
+//! The client of a task hub, on a host.
+//!
+//! Requests go to the stores through the Trigger API ([`crate::api`]). A status is read from the row of
+//! the workspace, the stream that says how it ended, and the context of its coordinator's trigger; that
+//! of an entity from the context of its trigger. Who waits for a workflow waits for the first entry of
+//! that stream.
+
+use crate::api::{self, NotCreated, WorkspaceRow};
+use crate::event::Position;
+use crate::hub::{Hub, entity_workspace};
+use crate::record::Record;
+use crate::store::{Connection, StoreError, keys};
+use crate::trigger::{Role, Trigger};
+use crate::worker::EntityValue;
+use sim_model::codec::decode;
+use sim_model::engine::{
+    Client, ClientAnswer, ClientError, ClientMessage, InstanceQuery, InstanceState, StartRequest,
+};
+use sim_model::history::{EventKind, HistoryEvent};
+use sim_model::id::InstanceId;
+use sim_model::ledger::Ledger;
+use sim_model::message::InstanceMessage;
+use sim_model::orchestration::RuntimeStatus;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How often a client tries a command.
+const ATTEMPTS: u32 = 5;
+/// Pause between two tries, and between two looks at an entity that is to be removed [assumption].
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A client on a host.
+#[derive(Clone)]
+pub(crate) struct TriggerClient {
+    hub: Rc<Hub>,
+    place: usize,
+    connection: Connection,
+}
+
+impl TriggerClient {
+    pub(crate) fn new(hub: &Rc<Hub>, place: usize) -> TriggerClient {
+        let connection = hub.store.connect_for(hub.host(place), ATTEMPTS, PAUSE);
+        TriggerClient { hub: hub.clone(), place, connection }
+    }
+
+    fn message(&self, target: InstanceId, kind: EventKind) -> InstanceMessage {
+        let now = self.hub.now();
+        let id = self.hub.observer.graph().client_message();
+        let event = HistoryEvent { timestamp: now, kind };
+        InstanceMessage { id, target, event, ledger: Ledger::new(now) }
+    }
+
+    async fn start(&self, request: StartRequest) -> Result<(), ClientError> {
+        let StartRequest { instance, name, input } = request;
+        if instance.is_entity() {
+            return Err(ClientError::Refused(format!("{instance} is the key of an entity")));
+        }
+        let message = self.message(instance.clone(), EventKind::execution_started(name, input));
+        let id = message.id;
+        let host = self.hub.host(self.place);
+        let refuse = |problem| {
+            self.hub.observer.graph().discarded(id);
+            Err(ClientError::Refused(problem))
+        };
+        match api::start(&self.hub, host, &self.connection, message, false).await {
+            Ok(()) => Ok(()),
+            Err(NotCreated::Exists) => {
+                refuse(format!("instance {instance} exists and has not ended"))
+            }
+            Err(NotCreated::Unsupported) => refuse(
+                "discipline v3 deletes the stream that workflow as code is run from: start a \
+                 workflow that is data, or use v1, v2 or v4"
+                    .to_owned(),
+            ),
+            Err(NotCreated::Store(error)) if error.is_ambiguous() => Err(unknown(&error)),
+            Err(NotCreated::Store(error)) => refuse(error.to_string()),
+        }
+    }
+
+    async fn send(&self, instance: InstanceId, message: ClientMessage) -> Result<(), ClientError> {
+        let message = self.message(instance.clone(), message.into_event());
+        let id = message.id;
+        let drop_it = || self.hub.observer.graph().discarded(id);
+        if !instance.is_entity() {
+            let exists = self.connection.has(keys::WORKSPACES, instance.as_str()).await;
+            if !exists.map_err(|error| unanswered(&error))? {
+                drop_it();
+                return Ok(());
+            }
+        }
+        match api::append(&self.hub, &self.connection, message).await {
+            Ok(()) => Ok(()),
+            Err(error) if error.is_ambiguous() => Err(unknown(&error)),
+            Err(error) => {
+                drop_it();
+                Err(ClientError::Refused(error.to_string()))
+            }
+        }
+    }
+
+    async fn status(&self, instance: &InstanceId) -> Result<Option<InstanceState>, StoreError> {
+        if instance.is_entity() {
+            let workspace = self.hub.workspace_of(instance);
+            let triggers = keys::triggers(&workspace);
+            let trigger = self.connection.get::<Trigger>(&triggers, instance.as_str()).await?;
+            return Ok(trigger.as_ref().and_then(entity_state));
+        }
+        let name = instance.as_str();
+        let Some(row) = self.connection.get::<WorkspaceRow>(keys::WORKSPACES, name).await? else {
+            return Ok(None);
+        };
+        self.orchestration(name, row).await.map(Some)
+    }
+
+    /// The state of an orchestration whose workspace exists.
+    async fn orchestration(
+        &self,
+        name: &str,
+        row: WorkspaceRow,
+    ) -> Result<InstanceState, StoreError> {
+        let ended = self.connection.first::<InstanceState>(&keys::termination(name)).await?;
+        if let Some(state) = ended {
+            return Ok(state);
+        }
+        let triggers = self.connection.all::<Trigger>(&keys::triggers(name)).await?;
+        let wakes = triggers.iter().filter(|(_, trigger)| trigger.role == Role::Wake);
+        let last = wakes.map(|(_, trigger)| Record::of(trigger)).max_by_key(|record| record.number);
+        let mut state = row.state;
+        if let Some(record) = last {
+            state.last_updated = state.last_updated.max(record.updated);
+            state.custom_status = record.custom_status;
+            // An end counts once it is published.
+            let status = record.status.filter(|status| !status.is_final());
+            state.status = status.unwrap_or(RuntimeStatus::Running);
+        }
+        Ok(state)
+    }
+
+    async fn wait(&self, instance: &InstanceId) -> Result<InstanceState, ClientError> {
+        let exists = self.connection.has(keys::WORKSPACES, instance.as_str()).await;
+        if !exists.map_err(|error| unanswered(&error))? {
+            return Err(ClientError::Refused(format!("there is no instance {instance}")));
+        }
+        let connection = self.hub.store.connect(self.hub.host(self.place));
+        let termination = keys::termination(instance.as_str());
+        loop {
+            let entries = connection.wait_for_entries(&termination, Position::default()).await;
+            if let Some((_, body)) = entries.first() {
+                let state = decode(body).unwrap_or_else(|error| panic!("an end: {error}"));
+                return Ok(state);
+            }
+        }
+    }
+
+    async fn query(
+        &self,
+        query: InstanceQuery,
+    ) -> Result<Vec<(InstanceId, InstanceState)>, StoreError> {
+        let mut found = Vec::new();
+        for (name, row) in self.connection.all::<WorkspaceRow>(keys::WORKSPACES).await? {
+            let instance = InstanceId::new(name.as_str());
+            if !instance.is_entity() {
+                found.push((instance, self.orchestration(&name, row).await?));
+            }
+        }
+        for number in 0..self.hub.parameters.entity_workspaces {
+            let triggers = keys::triggers(&entity_workspace(number));
+            for (name, trigger) in self.connection.all::<Trigger>(&triggers).await? {
+                let state = entity_state(&trigger);
+                found.extend(state.map(|state| (InstanceId::new(name.as_str()), state)));
+            }
+        }
+        found.retain(|(instance, state)| query.selects(instance, state));
+        found.sort_by(|(left, _), (right, _)| left.cmp(right));
+        Ok(found)
+    }
+
+    async fn purge(&self, instance: InstanceId) -> Result<bool, ClientError> {
+        let state = self.status(&instance).await.map_err(|error| unanswered(&error))?;
+        let Some(state) = state else { return Ok(false) };
+        if instance.is_entity() {
+            return self.purge_entity(instance).await;
+        }
+        if !state.status.is_final() {
+            return Err(ClientError::Refused(format!("instance {instance} has not ended")));
+        }
+        let removed = api::remove(&self.connection, instance.as_str()).await;
+        removed.map(|()| true).map_err(|error| unknown(&error))
+    }
+
+    /// Removes an entity: its worker does, since it has the state in memory.
+    async fn purge_entity(&self, instance: InstanceId) -> Result<bool, ClientError> {
+        let kind = EventKind::ExecutionTerminated { reason: "purged".into() };
+        let message = self.message(instance.clone(), kind);
+        self.hub.observer.graph().discarded(message.id);
+        let appended = api::append(&self.hub, &self.connection, message).await;
+        appended.map_err(|error| unknown(&error))?;
+        loop {
+            let state = self.status(&instance).await.map_err(|error| unknown(&error))?;
+            if state.is_none() {
+                return Ok(true);
+            }
+            self.hub.kernel.sleep(PAUSE).await;
+        }
+    }
+}
+
+fn entity_state(trigger: &Trigger) -> Option<InstanceState> {
+    let value = trigger.context.value.as_ref().filter(|_| trigger.role == Role::Entity)?;
+    let value: EntityValue =
+        decode(value).unwrap_or_else(|error| panic!("the state of {}: {error}", trigger.id));
+    Some(value.state)
+}
+
+/// A read failed: nothing has taken effect.
+fn unanswered(error: &StoreError) -> ClientError {
+    ClientError::Refused(error.to_string())
+}
+
+fn unknown(error: &StoreError) -> ClientError {
+    ClientError::Unknown(error.to_string())
+}
+
+impl Client for TriggerClient {
+    fn start(&self, request: StartRequest) -> ClientAnswer<()> {
+        let client = self.clone();
+        Box::pin(async move { client.start(request).await })
+    }
+
+    fn send(&self, instance: InstanceId, message: ClientMessage) -> ClientAnswer<()> {
+        let client = self.clone();
+        Box::pin(async move { client.send(instance, message).await })
+    }
+
+    fn status(&self, instance: InstanceId) -> ClientAnswer<Option<InstanceState>> {
+        let client = self.clone();
+        Box::pin(async move {
+            client.status(&instance).await.map_err(|error| unanswered(&error))
+        })
+    }
+
+    fn wait(&self, instance: InstanceId) -> ClientAnswer<InstanceState> {
+        let client = self.clone();
+        Box::pin(async move { client.wait(&instance).await })
+    }
+
+    fn query(&self, query: InstanceQuery) -> ClientAnswer<Vec<(InstanceId, InstanceState)>> {
+        let client = self.clone();
+        Box::pin(async move { client.query(query).await.map_err(|error| unanswered(&error)) })
+    }
+
+    fn purge(&self, instance: InstanceId) -> ClientAnswer<bool> {
+        let client = self.clone();
+        Box::pin(async move { client.purge(instance).await })
+    }
+}

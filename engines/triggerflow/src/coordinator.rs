@@ -1,0 +1,284 @@
+//! A coordinator: the function that runs workflow code.
+//!
+//! Each run reads the whole stream of its workspace, runs the code again from its start
+//! ([`crate::record`]), lets it take what is new, and registers the trigger that wakes the next run. Under
+//! v4, in this order: register, then invoke and send; the trigger has a name of its own for each run and
+//! is registered only if it does not exist, so that of several attempts at one run one counts, and the
+//! others do again what that one has decided, with the same identities. Under v1 to v3: invoke and send,
+//! then register, under any name. Source: lithops-patch of triggerflow/triggerflow@e1f9f6d, `executors.py`
+//! lines 145-286.
+
+use crate::api;
+use crate::event::{Event, EventId, Position, TaskCall};
+use crate::faas::invoke_all;
+use crate::hub::{BACKEND, Hub, Notice};
+use crate::record::{Reading, Record, starts};
+use crate::store::{Connection, keys};
+use crate::trigger::Trigger;
+use crate::workspace::WAKE;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sim_model::codec::{decode, encode};
+use sim_model::cursor::Cursor;
+use sim_model::engine::{Completion, InstanceState};
+use sim_model::id::{InstanceId, WorkItemId};
+use sim_model::ledger::{Category, Ledger};
+use sim_model::message::critical_ledger;
+use sim_model::step::{StepInput, StepOutcome};
+use sim_model::time::Timestamp;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The invocation of a coordinator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CoordinatorCall {
+    pub(crate) workspace: Arc<str>,
+    /// What the runs before have left.
+    pub(crate) record: Record,
+    /// The event that woke it, and how the time up to the invocation was spent.
+    pub(crate) woken_by: (EventId, Ledger),
+}
+
+/// A run on its way.
+struct Attempt {
+    hub: Rc<Hub>,
+    place: usize,
+    call: CoordinatorCall,
+    instance: InstanceId,
+    connection: Connection,
+    began: Timestamp,
+}
+
+/// One run on a host. Returns the trigger that was registered.
+pub(crate) async fn run(hub: &Rc<Hub>, place: usize, call: CoordinatorCall) -> Option<Bytes> {
+    hub.counters.coordinator_runs.count();
+    let instance = InstanceId::new(call.workspace.clone());
+    let connection = hub.store.connect(hub.host(place));
+    let began = hub.now();
+    let attempt = Attempt { hub: hub.clone(), place, call, instance, connection, began };
+    attempt.run().await
+}
+
+impl Attempt {
+    async fn run(&self) -> Option<Bytes> {
+        let hub = &self.hub;
+        let stream = self.read().await;
+        let record = &self.call.record;
+        let mut reading = record.read(&stream, hub.rules.dedup);
+        let mut cursor = record.replay(&hub.application, &self.instance, &mut reading, BACKEND);
+        let can_step = cursor.has_started() || starts(&reading.fresh);
+        if reading.fresh.is_empty() || !can_step || cursor.status().is_final() {
+            return self.nothing_new(&reading).await;
+        }
+        let (item, outcome, ledger) = self.step(&mut cursor, &reading).await;
+        let now = outcome_time(&outcome, hub.now());
+        let next = record.after((item, now), &reading, &outcome);
+        let trigger = next.trigger(self.name(&next, item));
+        if !hub.rules.is_v4() || !hub.parameters.register_first {
+            self.act(&outcome).await;
+            self.register_anyway(&trigger, &next).await;
+            hub.measure.committed(item);
+        } else if !self.register(&trigger).await {
+            return self.repeat(item, &trigger, &stream).await;
+        } else {
+            hub.measure.committed(item);
+            self.act(&outcome).await;
+        }
+        self.finish(&cursor, &next, ledger).await;
+        if outcome.replaces_history && next.ended.is_none() {
+            self.truncate(&stream, reading.upto).await;
+        }
+        Some(encode(&trigger))
+    }
+
+    /// Reads the whole stream.
+    async fn read(&self) -> Vec<(Event, Position)> {
+        let entries = self.connection.read(&self.call.workspace, Position::default()).await;
+        self.hub.counters.coordinator_events.add(entries.len() as u64);
+        let event = |(position, body): (Position, Bytes)| {
+            let mut event: Event =
+                decode(&body).unwrap_or_else(|error| panic!("an event at {position:?}: {error}"));
+            let (woken_by, ledger) = &self.call.woken_by;
+            if event.id == *woken_by {
+                event.message.ledger = *ledger;
+                event.message.ledger.charge(Category::Network, self.began);
+            }
+            event.message.ledger.charge(Category::Storage, self.hub.now());
+            (event, position)
+        };
+        entries.into_iter().map(event).collect()
+    }
+
+    /// The name of the trigger for the run after this one.
+    fn name(&self, next: &Record, item: WorkItemId) -> Arc<str> {
+        match self.hub.rules.is_v4() {
+            true => format!("{WAKE}-{}", next.number).into(),
+            false => format!("{WAKE}-{}-{}", next.number, item.0).into(),
+        }
+    }
+
+    /// Runs the code with what is new.
+    async fn step(
+        &self,
+        cursor: &mut Cursor,
+        reading: &Reading,
+    ) -> (WorkItemId, StepOutcome, Ledger) {
+        let graph = self.hub.observer.graph();
+        for duplicate in &reading.duplicates {
+            self.hub.counters.duplicates_dropped.count();
+            graph.discarded(*duplicate);
+        }
+        for message in &reading.fresh {
+            self.hub.measure.found(message);
+        }
+        let messages = reading.fresh.clone();
+        let ids = messages.iter().map(|message| message.id);
+        let item = graph.fetch_step(&self.instance, cursor.last_step(), ids, self.hub.now());
+        let mut ledger = self.critical(reading);
+        let functions = &self.hub.functions[self.place];
+        let outcome =
+            functions.step(cursor, reading.replayed, item, &mut ledger, messages).await;
+        graph.executed_step(item, &outcome);
+        (item, outcome, ledger)
+    }
+
+    /// The time along the message that this run is due to: the one that woke it, if it is among the new
+    /// ones.
+    fn critical(&self, reading: &Reading) -> Ledger {
+        let woken_by = &self.call.woken_by.0;
+        let woken = reading.fresh_ids().position(|id| id == woken_by);
+        match woken {
+            Some(index) => reading.fresh[index].ledger,
+            None => critical_ledger(&reading.fresh),
+        }
+    }
+
+    /// Registers a trigger unless it exists.
+    async fn register(&self, trigger: &Trigger) -> bool {
+        let key = keys::triggers(&self.call.workspace);
+        let registered = self.connection.set_new(&key, &trigger.id, encode(trigger)).await;
+        if registered {
+            return true;
+        }
+        // An attempt that got no answer may have been this one's own.
+        self.registered(trigger).await.is_some_and(|found| found == *trigger)
+    }
+
+    async fn registered(&self, trigger: &Trigger) -> Option<Trigger> {
+        let key = keys::triggers(&self.call.workspace);
+        let found = self.connection.get(&key, &trigger.id).await;
+        found.expect("invariant: repeated until answered")
+    }
+
+    /// Registers a trigger as published: a test and a write. One for a workflow that has ended would
+    /// wake nobody.
+    async fn register_anyway(&self, trigger: &Trigger, record: &Record) {
+        if record.ended.is_some() {
+            return;
+        }
+        let key = keys::triggers(&self.call.workspace);
+        let sure = "invariant: repeated until answered";
+        self.connection.has(&key, &trigger.id).await.expect(sure);
+        let fields = vec![(trigger.id.clone(), encode(trigger))];
+        self.connection.set(&key, fields).await.expect(sure);
+    }
+
+    /// Invokes and sends what was decided.
+    async fn act(&self, outcome: &StepOutcome) {
+        let (hub, sure) = (&self.hub, "invariant: repeated until answered");
+        let host = hub.host(self.place);
+        let calls = outcome.tasks.iter().cloned().map(TaskCall::of_task).collect();
+        invoke_all(hub, host, &self.call.workspace, calls).await;
+        let messages = outcome.messages.clone();
+        api::send_all(hub, host, &self.connection, messages).await.expect(sure);
+        for timer in &outcome.timers {
+            api::send_later(hub, &self.connection, timer).await.expect(sure);
+        }
+    }
+
+    /// Tells whoever waits that the workflow has ended, and gives its worker up.
+    async fn finish(&self, cursor: &Cursor, record: &Record, ledger: Ledger) {
+        let Some(status) = record.ended.clone() else { return };
+        let created = cursor.created().expect("invariant: it was started");
+        let state = InstanceState {
+            name: cursor.name().cloned().unwrap_or_else(|| "".into()),
+            created,
+            last_updated: record.updated,
+            status: status.clone(),
+            custom_status: record.custom_status.clone(),
+            entity_state: None,
+        };
+        self.hub.publish_end(&self.connection, &self.call.workspace, &state).await;
+        self.hub.measure.ended(Completion {
+            instance: self.instance.clone(),
+            created,
+            last_updated: record.updated,
+            status,
+            ledger,
+        });
+        let workspace = self.hub.workspace(&self.call.workspace);
+        self.hub.notify(self.hub.host(self.place), Notice::Removed(workspace));
+    }
+
+    /// Another attempt at this run has registered its trigger: does again what that one has decided.
+    async fn repeat(
+        &self,
+        own: WorkItemId,
+        trigger: &Trigger,
+        stream: &[(Event, Position)],
+    ) -> Option<Bytes> {
+        let hub = &self.hub;
+        hub.counters.coordinator_repetitions.count();
+        hub.observer.graph().aborted(own);
+        // Gone again: a worker has seen it, and another run has begun.
+        let winner = self.registered(trigger).await?;
+        let next = Record::of(&winner);
+        let Some((item, now, upto)) = next.last_run() else { return Some(encode(&winner)) };
+        hub.measure.committed(item);
+        let until: Vec<(Event, Position)> =
+            stream.iter().filter(|(_, position)| *position <= upto).cloned().collect();
+        let mut reading = self.call.record.read(&until, hub.rules.dedup);
+        let mut cursor =
+            self.call.record.replay(&hub.application, &self.instance, &mut reading, BACKEND);
+        let messages = reading.fresh;
+        // Nothing is left of what it consumed: it was done with.
+        if !messages.is_empty() && (cursor.has_started() || starts(&messages)) {
+            let ledger = critical_ledger(&messages);
+            let execution = Default::default();
+            let backend = BACKEND;
+            let input = StepInput { work_item: item, now, ledger, execution, messages, backend };
+            let outcome = cursor.step(input);
+            self.act(&outcome).await;
+            self.finish(&cursor, &next, ledger).await;
+        }
+        Some(encode(&winner))
+    }
+
+    /// There is nothing for the code to take: registers the trigger again.
+    async fn nothing_new(&self, reading: &Reading) -> Option<Bytes> {
+        self.hub.counters.coordinator_idle_runs.count();
+        let next = self.call.record.skipped(reading.upto);
+        let item = next.last_run().map_or(WorkItemId(0), |(item, _, _)| item);
+        let trigger = next.trigger(self.name(&next, item));
+        if self.hub.rules.is_v4() {
+            if !self.register(&trigger).await {
+                return self.registered(&trigger).await.map(|winner| encode(&winner));
+            }
+        } else {
+            self.register_anyway(&trigger, &next).await;
+        }
+        Some(encode(&trigger))
+    }
+
+    /// Deletes the events of former executions.
+    async fn truncate(&self, stream: &[(Event, Position)], upto: Position) {
+        let positions: Vec<Position> =
+            stream.iter().map(|(_, position)| *position).filter(|at| *at <= upto).collect();
+        self.connection.delete_events(&self.call.workspace, positions).await;
+    }
+}
+
+/// The instant that the code saw.
+fn outcome_time(outcome: &StepOutcome, now: Timestamp) -> Timestamp {
+    outcome.new_events.first().map_or(now, |event| event.timestamp)
+}

@@ -1,0 +1,75 @@
+//! How often the engine's mechanisms came into play.
+
+use std::cell::Cell;
+
+/// A count.
+#[derive(Default)]
+pub(crate) struct Counter(Cell<u64>);
+
+impl Counter {
+    pub(crate) fn count(&self) {
+        self.add(1);
+    }
+
+    pub(crate) fn add(&self, number: u64) {
+        self.0.set(self.0.get() + number);
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$help:meta])* $name:ident,)*) => {
+        /// The counts of a task hub.
+        #[derive(Default)]
+        pub(crate) struct Counters {
+            $($(#[$help])* pub(crate) $name: Counter,)*
+        }
+
+        impl Counters {
+            /// All counts by name, sorted.
+            pub(crate) fn all(&self) -> Vec<(&'static str, u64)> {
+                let mut all = vec![$((stringify!($name), self.$name.0.get()),)*];
+                all.sort_unstable();
+                all
+            }
+        }
+    };
+}
+
+counters! {
+    /// Workers that came up.
+    workers_started,
+    /// Events that workers took from streams.
+    events_taken,
+    /// Firings.
+    firings,
+    /// Events with the id of one that was consumed.
+    duplicates_dropped,
+    /// Events that no trigger knew and that were looked at again.
+    redelivered,
+    /// Events in queues that nobody reads.
+    dead_letters,
+    /// Events set aside.
+    set_aside,
+    /// Triggers found in the store for an unknown event.
+    discoveries,
+    /// Actions done again by a new worker.
+    recovered,
+    /// Runs of coordinators.
+    coordinator_runs,
+    /// Events that coordinators read.
+    coordinator_events,
+    /// Runs of coordinators that found nothing new.
+    coordinator_idle_runs,
+    /// Runs that another run had forestalled.
+    coordinator_repetitions,
+    /// Functions invoked.
+    invocations,
+    /// Invocations repeated by the caller.
+    invocation_retries,
+    /// Functions run again because their host had died.
+    function_retries,
+    /// Results that functions could not publish.
+    lost_results,
+    /// Timers set.
+    timers,
+}

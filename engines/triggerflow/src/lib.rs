@@ -1,0 +1,199 @@
+//! The engine `triggerflow`: workflows as triggers on event streams.
+//!
+//! **What it models.** Triggerflow (DEBS 2020; triggerflow/triggerflow@38186b6 and @e1f9f6d,
+//! triggerflow/go-worker@7f7501e): every workflow has a workspace with a stream of events and a table of
+//! triggers, and at most one worker process. An event activates triggers; a trigger whose condition is
+//! true runs its action, which invokes functions; a function ends with an event of its own. Four
+//! disciplines say how a worker makes that last: three published ones and the design of the paper.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `event`, `trigger`, `table` | events; triggers with their contexts; which events activate which |
+//! | `workspace`, `plan` | the worker as a state machine; what each discipline stores, in which order |
+//! | `dag`, `machine`, `joins` | workflows that are data, as triggers |
+//! | `record`, `coordinator` | workflow as code: what a coordinator remembers; the coordinator |
+//! | `worker` | the worker's process: its start, its main loop, its committer |
+//! | `faas` | functions: invoking them, running them, the platform |
+//! | `controller`, `hub` | which workspaces have workers; what all parts share |
+//! | `api`, `client`, `timers` | creating workspaces and sending; clients; timers |
+//! | `store`, `logs` | streams, hashes and lists; logs in place of streams |
+//!
+//! What is simulated and what is left out is in `docs/engines/triggerflow.md`.
+
+mod api;
+mod client;
+mod controller;
+mod coordinator;
+mod counters;
+#[cfg(test)]
+mod crash_tests;
+mod dag;
+mod event;
+mod faas;
+mod hub;
+mod joins;
+mod logs;
+mod machine;
+mod measure;
+mod open_positions;
+mod plan;
+mod record;
+mod settings;
+mod store;
+mod table;
+mod timers;
+mod trigger;
+mod worker;
+mod workspace;
+
+use crate::api::{Globals, WorkspaceRow};
+use crate::hub::{Hub, Notice, entity_workspace};
+use crate::settings::{Parameters, SETTINGS};
+use crate::store::Store;
+use crate::workspace::Logic;
+use futures_util::future::LocalBoxFuture;
+use sim_model::engine::{
+    Client, DeployError, Deployment, Engine, Guarantees, InstanceState, TaskHub,
+};
+use sim_model::id::{MessageId, Producer};
+use sim_model::orchestration::RuntimeStatus;
+use sim_model::settings::{Setting, Settings};
+use sim_world::host::{Host, HostSpec};
+use sim_world::stream_store::StreamStore;
+use sim_world::world::World;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+const NAME: &str = "triggerflow";
+
+/// Between two looks at whether a host that is taken out of service has nothing left.
+const DRAIN_PAUSE: Duration = Duration::from_millis(100);
+
+/// The engine `triggerflow`.
+pub struct Triggerflow;
+
+impl Engine<World> for Triggerflow {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn summary(&self) -> &'static str {
+        "triggers on event streams: one worker for each workflow, disciplines v1 to v4"
+    }
+
+    fn guarantees(&self, settings: &Settings) -> Guarantees {
+        settings::guarantees(settings)
+    }
+
+    fn settings(&self) -> &'static [Setting] {
+        SETTINGS
+    }
+
+    fn deploy(
+        &self,
+        world: &World,
+        deployment: Deployment,
+    ) -> Result<Rc<dyn TaskHub>, DeployError> {
+        let Deployment { application, settings, observer } = deployment;
+        let parameters = Parameters::new(&settings);
+        let unsupported =
+            |problem: String| DeployError::Unsupported { engine: NAME, problem };
+        let durability = settings::durability(&settings);
+        let store = StreamStore::start(world, "triggerflow-store", durability)
+            .map_err(|error| unsupported(error.to_string()))?;
+        let control = control_plane(world).map_err(unsupported)?;
+        let store = Store::new(store, None);
+        let hub = Hub::new(world, application, observer, parameters, control, store);
+        Ok(Rc::new(Deployed { hub, is_started: Cell::new(false) }))
+    }
+}
+
+/// The machine of the control plane, which never fails.
+fn control_plane(world: &World) -> Result<Host, String> {
+    let spec = HostSpec {
+        name: "triggerflow-control".to_owned(),
+        cores: world.profile().host.client_cores,
+        memory_bytes: world.profile().host.client_memory_bytes,
+        background_cores: 0.0,
+        quantum: Some(world.profile().host.quantum),
+    };
+    Host::new(world.kernel(), spec).map_err(|error| error.to_string())
+}
+
+/// A task hub.
+struct Deployed {
+    hub: Rc<Hub>,
+    is_started: Cell<bool>,
+}
+
+impl Deployed {
+    fn start_control(&self) {
+        let hub = &self.hub;
+        hub.start_control();
+        timers::start(hub);
+        hub.control.spawn(faas::watch(hub.clone()));
+        let creating = hub.clone();
+        hub.control.spawn(async move {
+            for number in 0..creating.parameters.entity_workspaces {
+                create_entity_workspace(&creating, number).await;
+            }
+        });
+    }
+}
+
+/// Creates a workspace of entities.
+async fn create_entity_workspace(hub: &Hub, number: u32) {
+    let name = entity_workspace(number);
+    let connection = hub.store.connect(&hub.control);
+    let now = hub.now();
+    let globals = Globals { workflow: None, created: now, parent: None };
+    let row = WorkspaceRow {
+        start: MessageId { producer: Producer::Client, index: u32::MAX },
+        state: InstanceState {
+            name: "".into(),
+            created: now,
+            last_updated: now,
+            status: RuntimeStatus::Running,
+            custom_status: None,
+            entity_state: None,
+        },
+    };
+    let created = api::create(&connection, &name, &Logic::Entities, &globals, &row).await;
+    created.expect("invariant: repeated until answered");
+    hub.notify(&hub.control, Notice::Created(hub.workspace(&name)));
+}
+
+impl TaskHub for Deployed {
+    fn start_host(&self, host: usize) {
+        if !self.is_started.replace(true) {
+            self.start_control();
+        }
+        faas::start_host(&self.hub, host);
+        self.hub.host_up(host);
+    }
+
+    fn stop_host(&self, host: usize) -> LocalBoxFuture<'static, ()> {
+        let hub = self.hub.clone();
+        hub.drain(host);
+        hub.platform.close(host);
+        Box::pin(async move {
+            while hub.workers_on(host) > 0 || hub.platform.running_on(host) > 0 {
+                hub.kernel.sleep(DRAIN_PAUSE).await;
+            }
+        })
+    }
+
+    fn client(&self, host: usize) -> Rc<dyn Client> {
+        Rc::new(client::TriggerClient::new(&self.hub, host))
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        let mut all = self.hub.counters.all();
+        all.push(("looks_left_out", self.hub.looks_left_out()));
+        all.push(("pods_waiting", self.hub.waiting()));
+        all.push(("store_retries", self.hub.store.repeated()));
+        all.sort_unstable();
+        all
+    }
+}

@@ -1,0 +1,91 @@
+//! Measurements: what is reported to the observer. Nothing in the engine decides by them.
+//!
+//! A message for a workflow that has ended is dropped, and nobody is there to say so: the stream is not
+//! read any more. So messages on their way to orchestrations are remembered here, and those that are left
+//! when it ends, or come later, are reported as dropped.
+
+use rustc_hash::FxHashMap;
+use sim_model::engine::{Completion, Observer};
+use sim_model::graph::{Progress, WorkItemKind};
+use sim_model::id::{InstanceId, MessageId, Producer, WorkItemId};
+use sim_model::message::InstanceMessage;
+use std::cell::RefCell;
+
+/// Messages of an orchestration.
+#[derive(Default)]
+struct Mail {
+    ended: bool,
+    on_the_way: Vec<MessageId>,
+}
+
+/// The reports of a task hub.
+pub(crate) struct Measure {
+    observer: Observer,
+    /// Looked up, never walked.
+    mail: RefCell<FxHashMap<InstanceId, Mail>>,
+}
+
+impl Measure {
+    pub(crate) fn new(observer: Observer) -> Measure {
+        Measure { observer, mail: RefCell::default() }
+    }
+
+    /// A message was sent to an instance.
+    pub(crate) fn sent(&self, instance: &InstanceId, message: MessageId) {
+        if instance.is_entity() {
+            return;
+        }
+        let mut all = self.mail.borrow_mut();
+        let mail = all.entry(instance.clone()).or_default();
+        if mail.ended {
+            self.observer.graph().discarded(message);
+        } else {
+            mail.on_the_way.push(message);
+        }
+    }
+
+    /// An instance begins, perhaps once more.
+    pub(crate) fn begun(&self, instance: &InstanceId) {
+        self.mail.borrow_mut().insert(instance.clone(), Mail::default());
+    }
+
+    /// A message was found in a stream: the task that produced it is final. Whoever learns of it from
+    /// the stream may do so before the task's own host does.
+    pub(crate) fn found(&self, message: &InstanceMessage) {
+        let Producer::WorkItem(item) = message.id.producer else { return };
+        let is_task = self.observer.graph().graph().item(item).kind == WorkItemKind::Task;
+        if is_task {
+            self.committed(item);
+        }
+    }
+
+    /// The step has become final, as something stored shows.
+    pub(crate) fn committed(&self, item: WorkItemId) {
+        let graph = self.observer.graph();
+        if graph.graph().item(item).progress != Progress::Executed {
+            return;
+        }
+        graph.committed(item);
+        let graph = graph.graph();
+        let item = graph.item(item);
+        let WorkItemKind::Step { instance, .. } = item.kind else { return };
+        if let Some(mail) = self.mail.borrow_mut().get_mut(graph.instance(instance)) {
+            let consumed = graph.consumed(item);
+            mail.on_the_way.retain(|message| !consumed.contains(message));
+        }
+    }
+
+    /// An orchestration has ended: reports it, once.
+    pub(crate) fn ended(&self, completion: Completion) {
+        let mut all = self.mail.borrow_mut();
+        let mail = all.entry(completion.instance.clone()).or_default();
+        if std::mem::replace(&mut mail.ended, true) {
+            return;
+        }
+        for message in mail.on_the_way.drain(..) {
+            self.observer.graph().discarded(message);
+        }
+        drop(all);
+        self.observer.completed(completion);
+    }
+}

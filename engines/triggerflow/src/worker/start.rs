@@ -1,0 +1,211 @@
+//! How a worker starts: what it reads, and what it takes over from a former one.
+
+use super::{Committer, Input, Worker, commit};
+use crate::api::Globals;
+use crate::controller::WorkspaceNumber;
+use crate::event::{Event, Position};
+use crate::hub::Hub;
+use crate::store::keys;
+use crate::trigger::{Role, Trigger};
+use crate::record::Record;
+use crate::workspace::Workspace;
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use sim_model::codec::decode;
+use sim_model::id::InstanceId;
+use sim_model::ledger::Category;
+use sim_model::time::Timestamp;
+use sim_world::kernel::{Notify, Receiver, Sender};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Starts a worker; none if its workspace is gone.
+pub(super) async fn start(
+    hub: Rc<Hub>,
+    number: WorkspaceNumber,
+    place: usize,
+    wanted: Timestamp,
+    input: (Sender<Input>, Receiver<Input>),
+) -> Option<Worker> {
+    let name = hub.name(number);
+    let began = hub.now();
+    hub.worker_runs(number);
+    let host = hub.host(place).clone();
+    let connection = Rc::new(hub.store.connect(&host));
+    let sure = "invariant: repeated until answered";
+    connection.all::<String>(&keys::sources(&name)).await.expect(sure);
+    let globals = connection.all::<Globals>(&keys::globals(&name)).await.expect(sure);
+    let stored = connection.all::<Trigger>(&keys::triggers(&name)).await.expect(sure);
+    let globals = globals.into_iter().next()?.1;
+    let triggers: Vec<Trigger> = stored.into_iter().map(|(_, trigger)| trigger).collect();
+    triggers.iter().for_each(|trigger| note_committed(&hub, trigger));
+    let instance = InstanceId::new(name.clone());
+    let logic = hub.logic(globals.workflow.as_deref());
+    let workspace = Workspace::new(instance.clone(), hub.rules, logic, triggers);
+    if workspace.ended().is_some() {
+        return None;
+    }
+    let over = hub.kernel.notify();
+    let (committer, jobs) = hub.kernel.channel();
+    let mut worker = Worker {
+        number,
+        name: name.clone(),
+        place,
+        instance,
+        globals,
+        connection: connection.clone(),
+        workspace,
+        cursors: BTreeMap::new(),
+        input,
+        aside: VecDeque::new(),
+        aside_until: Timestamp::ZERO,
+        received: Rc::default(),
+        acknowledged: Rc::default(),
+        open: Rc::default(),
+        committer,
+        over: over.clone(),
+        stopping: false,
+        ended: false,
+        hub,
+    };
+    host.spawn(commit(worker.committer_side(), jobs, over.clone()));
+    let (acknowledged, after) = connection.acknowledged(&name).await;
+    let entries = connection.read(&name, after).await;
+    let last = entries.last().map_or(after, |(position, _)| *position);
+    worker.replay(acknowledged, entries, (wanted, began)).await;
+    worker.read_on(last, over);
+    Some(worker)
+}
+
+/// A stored trigger shows which steps are final.
+fn note_committed(hub: &Hub, trigger: &Trigger) {
+    let record = (trigger.role == Role::Wake).then(|| Record::of(trigger));
+    let run = record.and_then(|record| record.last_run()).map(|(item, _, _)| item);
+    for item in trigger.context.last_step.into_iter().chain(run) {
+        hub.measure.committed(item);
+    }
+}
+
+/// An event of a stream.
+fn event(body: &Bytes) -> Event {
+    decode(body).unwrap_or_else(|error| panic!("an event: {error}"))
+}
+
+impl Worker {
+    pub(super) fn committer_side(&self) -> Committer {
+        Committer {
+            hub: self.hub.clone(),
+            name: self.name.clone(),
+            connection: self.connection.clone(),
+            received: self.received.clone(),
+            acknowledged: self.acknowledged.clone(),
+            open: self.open.clone(),
+        }
+    }
+
+    /// Takes over what is in the stream: what was begun is done again, what was not acknowledged is
+    /// taken in again.
+    async fn replay(
+        &mut self,
+        acknowledged: Vec<Position>,
+        entries: Vec<(Position, Bytes)>,
+        (wanted, began): (Timestamp, Timestamp),
+    ) {
+        let acknowledged: BTreeSet<Position> = acknowledged.into_iter().collect();
+        let mut unacknowledged = Vec::with_capacity(entries.len());
+        for (position, body) in entries {
+            let mut event = event(&body);
+            if acknowledged.contains(&position) {
+                self.workspace.note_acknowledged(&event);
+                continue;
+            }
+            // It lay there until a worker was wanted, and then until this one was there.
+            let ledger = &mut event.message.ledger;
+            ledger.charge(Category::Polling, wanted);
+            ledger.charge(Category::Queueing, began);
+            ledger.charge(Category::Storage, self.hub.now());
+            self.receive(position);
+            unacknowledged.push((event, position));
+        }
+        for recovery in self.workspace.recover(&unacknowledged) {
+            self.hub.counters.recovered.count();
+            unacknowledged.retain(|(event, _)| {
+                !recovery.acknowledged.iter().any(|(id, _)| *id == event.id)
+            });
+            self.recover(recovery).await;
+        }
+        if !unacknowledged.is_empty() {
+            self.input.0.send(Input::Entries(unacknowledged));
+        }
+    }
+
+    fn receive(&self, position: Position) {
+        let rules = self.workspace.rules;
+        if rules.discipline == crate::settings::Discipline::V3 {
+            self.received.borrow_mut().push(position);
+        }
+        if rules.positional && rules.is_v4() {
+            self.open.borrow_mut().receive(position);
+        }
+    }
+
+    /// Reads on behind the main loop.
+    fn read_on(&self, after: Position, over: Notify) {
+        // A read that waits has a connection of its own.
+        let connection = self.hub.store.connect(self.host());
+        let reader = Reader {
+            hub: self.hub.clone(),
+            name: self.name.clone(),
+            input: self.input.0.clone(),
+            received: self.received.clone(),
+            open: self.open.clone(),
+        };
+        self.host().spawn(async move {
+            let mut over = std::pin::pin!(over.notified());
+            let mut after = after;
+            loop {
+                let read = std::pin::pin!(connection.wait(&reader.name, after));
+                match select(read, over.as_mut()).await {
+                    Either::Left((entries, _)) => {
+                        after = entries.last().map_or(after, |(position, _)| *position);
+                        reader.receive(entries);
+                    }
+                    Either::Right(_) => return,
+                }
+            }
+        });
+    }
+}
+
+/// The task that waits for events.
+struct Reader {
+    hub: Rc<Hub>,
+    name: Arc<str>,
+    input: Sender<Input>,
+    received: Rc<RefCell<Vec<Position>>>,
+    open: Rc<RefCell<crate::open_positions::OpenPositions>>,
+}
+
+impl Reader {
+    fn receive(&self, entries: Vec<(Position, Bytes)>) {
+        let now = self.hub.now();
+        let rules = self.hub.rules;
+        let mut events = Vec::with_capacity(entries.len());
+        for (position, body) in entries {
+            let mut event = event(&body);
+            event.message.ledger.charge(Category::Storage, now);
+            if rules.discipline == crate::settings::Discipline::V3 {
+                self.received.borrow_mut().push(position);
+            }
+            if rules.positional && rules.is_v4() {
+                self.open.borrow_mut().receive(position);
+            }
+            events.push((event, position));
+        }
+        if !events.is_empty() {
+            self.input.send(Input::Entries(events));
+        }
+    }
+}
