@@ -99,15 +99,7 @@ fn seeds(seeds: &[u64]) -> String {
 /// What the columns mean.
 fn meaning(outcome: &SideBySideOutcome) -> String {
     let jobs = |jobs: bool| outcome.groups.iter().any(|group| group.jobs == jobs);
-    // A workload that no engine carries counts nothing.
-    let counting: Vec<&Group> =
-        outcome.groups.iter().filter(|group| !group.unit.is_empty()).collect();
-    let unit = |group: &&Group| match counting.len() {
-        1 => group.unit.clone(),
-        _ => format!("{} ({})", group.unit, group.workload.split(':').next().unwrap_or_default()),
-    };
-    let mut units: Vec<String> = counting.iter().map(unit).collect();
-    units.dedup();
+    let units = units(outcome);
     let each = match (jobs(false), jobs(true)) {
         (false, true) => "job",
         (true, true) => "orchestration or job",
@@ -123,11 +115,29 @@ fn meaning(outcome: &SideBySideOutcome) -> String {
         false => "",
     };
     format!(
-        "per s: {} a second. p50, p95, p99: latency in ms as the engine reports it{of_jobs}. ops, \
+        "per s: {units} a second. p50, p95, p99: latency in ms as the engine reports it{of_jobs}. ops, \
          kB: storage and event operations, and what they carry, for each completed {each}. $/M: \
-         US dollars for a million of them.{observed}",
-        units.join(", ")
+         US dollars for a million of them.{observed}"
     )
+}
+
+/// What throughput counts: `orchestrations`, or `orchestrations (bank, hello), events (ingestion)`.
+fn units(outcome: &SideBySideOutcome) -> String {
+    let mut units: Vec<(&str, Vec<&str>)> = Vec::new();
+    // A workload that no engine carries counts nothing.
+    for group in outcome.groups.iter().filter(|group| !group.unit.is_empty()) {
+        let name = group.workload.split(':').next().unwrap_or_default();
+        match units.iter_mut().find(|(unit, _)| *unit == group.unit) {
+            Some((_, names)) if names.contains(&name) => {}
+            Some((_, names)) => names.push(name),
+            None => units.push((&group.unit, vec![name])),
+        }
+    }
+    if let [(only, _)] = &units[..] {
+        return (*only).to_owned();
+    }
+    let shown = units.iter().map(|(unit, names)| format!("{unit} ({})", names.join(", ")));
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 /// One row for each engine; below each other where that is too wide.
@@ -275,7 +285,8 @@ mod tests {
                 assert!(line.chars().count() <= columns, "{columns}: {line:?}");
                 assert_eq!(line.trim_end(), line, "{columns}");
             }
-            for words in ["azure-storage", "netherite", "refused", "20 partitions", "events"] {
+            let units = ["orchestrations", "(hello),", "events", "(ingestion)"];
+            for words in ["azure-storage", "netherite", "refused", "20"].iter().chain(&units) {
                 assert!(text.contains(words), "{columns}: {words}: {text}");
             }
         }

@@ -235,12 +235,17 @@ impl SideBySideOutcome {
     }
 }
 
-/// The curve of an engine, with a rise from 0 at its first latency, so that a distribution of a
-/// single value is a line.
+/// The curve of an engine: steps, since some loads complete only a few orchestrations. `None` if none
+/// completed.
 fn curve(row: &EngineRow) -> Option<CdfCurve> {
-    let points = row.measured.as_ref()?.latencies.points();
-    let (first, _) = *points.first()?;
+    let (mut points, mut below) = (Vec::new(), 0.0);
+    for (latency, fraction) in row.measured.as_ref()?.latencies.points() {
+        points.extend([(latency, below), (latency, fraction)]);
+        below = fraction;
+    }
+    if points.is_empty() {
+        return None;
+    }
     let engine = row.engine.clone();
-    let points = std::iter::once((first, 0.0)).chain(points).collect();
     Some(CdfCurve { label: engine.clone(), engine, stroke: Stroke::Solid, points })
 }
