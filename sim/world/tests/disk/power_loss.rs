@@ -225,7 +225,8 @@ async fn carry_out(
         if done.is_err() {
             return;
         }
-        for (name, file) in model.borrow().now().clone() {
+        let names = model.borrow().now().clone();
+        for (name, file) in names {
             let Ok(read) = disk.read_all(&name).await else { return };
             let expected = model.borrow().files[file].last().expect("a version").clone();
             assert_eq!(read.value, expected, "{name} reads as it was written");
