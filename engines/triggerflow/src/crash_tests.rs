@@ -65,7 +65,7 @@ struct Scene {
 
 impl Scene {
     fn new(rules: Rules, workflow: Workflow) -> Scene {
-        let triggers = Logic::of(Some(&workflow)).triggers().into_iter();
+        let triggers = Logic::of(Some(&workflow)).triggers(Position::default()).into_iter();
         Scene {
             rules,
             triggers: triggers.map(|trigger| (trigger.id.clone(), encode(&trigger))).collect(),

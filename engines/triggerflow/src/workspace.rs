@@ -55,13 +55,13 @@ impl Logic {
         }
     }
 
-    /// The triggers of a new workspace.
-    pub(crate) fn triggers(&self) -> Vec<Trigger> {
+    /// The triggers of a new workspace, whose events begin after `first`.
+    pub(crate) fn triggers(&self, first: Position) -> Vec<Trigger> {
         match self {
             Logic::Dag(dag) => dag.triggers(),
             Logic::Machine(machine) => machine.triggers(),
             Logic::Joins(joins) => joins.triggers(),
-            Logic::Code => vec![Record::default().trigger(format!("{WAKE}-0").into())],
+            Logic::Code => vec![Record::from(first).trigger(format!("{WAKE}-0").into())],
             Logic::Entities => {
                 vec![Trigger::persistent(
                     ENTITIES.into(),
