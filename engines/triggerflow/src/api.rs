@@ -72,11 +72,7 @@ enum Found {
     Ended(bool),
 }
 
-async fn find(
-    connection: &Connection,
-    name: &str,
-    start: MessageId,
-) -> Result<Found, StoreError> {
+async fn find(connection: &Connection, name: &str, start: MessageId) -> Result<Found, StoreError> {
     let Some(row) = connection.get::<WorkspaceRow>(keys::WORKSPACES, name).await? else {
         return Ok(Found::Nothing);
     };
@@ -115,8 +111,7 @@ pub(crate) async fn start(
         created: message.event.timestamp,
         parent: parent.clone(),
     };
-    let row =
-        WorkspaceRow { start: message.id, state: InstanceState::of_message(&message) };
+    let row = WorkspaceRow { start: message.id, state: InstanceState::of_message(&message) };
     create(connection, &name, &logic, &globals, &row).await?;
     hub.measure.begun(&message.target);
     if matches!(logic, Logic::Joins(_)) {

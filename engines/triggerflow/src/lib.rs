@@ -59,8 +59,8 @@ use sim_model::engine::{
 use sim_model::id::{MessageId, Producer};
 use sim_model::orchestration::RuntimeStatus;
 use sim_model::settings::{Setting, Settings};
-use sim_world::host::{Host, HostSpec};
 use sim_world::broker::{Broker, BrokerSettings};
+use sim_world::host::{Host, HostSpec};
 use sim_world::stream_store::{Durability, Fsync, StreamStore};
 use sim_world::world::World;
 use std::cell::Cell;
@@ -102,8 +102,7 @@ impl Engine<World> for Triggerflow {
     ) -> Result<Rc<dyn TaskHub>, DeployError> {
         let Deployment { application, settings, observer } = deployment;
         let parameters = Parameters::new(&settings);
-        let unsupported =
-            |problem: String| DeployError::Unsupported { engine: NAME, problem };
+        let unsupported = |problem: String| DeployError::Unsupported { engine: NAME, problem };
         let durability = settings::durability(&settings);
         let store = StreamStore::start(world, "triggerflow-store", durability)
             .map_err(|error| unsupported(error.to_string()))?;

@@ -78,7 +78,12 @@ impl LogConnection {
         Ok(produced.map(drop))
     }
 
-    async fn fetch(&self, workspace: &str, after: Position, wait: Duration) -> Answered<(Events, u64)> {
+    async fn fetch(
+        &self,
+        workspace: &str,
+        after: Position,
+        wait: Duration,
+    ) -> Answered<(Events, u64)> {
         let options = FetchOptions { bytes_max: READ_BYTES, wait_max: wait };
         let fetched = self.0.fetch(&topic(workspace), PARTITION, after.1, options).await?;
         Ok(fetched.map(|fetched| {

@@ -188,17 +188,12 @@ impl Worker {
         let item = graph.fetch_step(&instance, cursor.last_step(), messages, now);
         let mut ledger = message.ledger;
         let mut state = self.entity_state(&id, &message);
-        let outcome = self
-            .functions()
-            .step(&mut cursor, replayed, item, &mut ledger, vec![message])
-            .await;
+        let outcome =
+            self.functions().step(&mut cursor, replayed, item, &mut ledger, vec![message]).await;
         graph.executed_step(item, &outcome);
         state.update(&outcome, now);
-        let effects = Effects {
-            messages: outcome.messages,
-            timers: outcome.timers,
-            ..Effects::default()
-        };
+        let effects =
+            Effects { messages: outcome.messages, timers: outcome.timers, ..Effects::default() };
         let value = EntityValue { history: outcome.new_events, state };
         let value = (!outcome.deleted).then(|| encode(&value));
         self.workspace.entity_stepped(&id, value, item);

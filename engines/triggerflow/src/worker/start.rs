@@ -5,9 +5,9 @@ use crate::api::Globals;
 use crate::controller::WorkspaceNumber;
 use crate::event::{Event, Position};
 use crate::hub::Hub;
+use crate::record::Record;
 use crate::store::keys;
 use crate::trigger::{Role, Trigger};
-use crate::record::Record;
 use crate::workspace::Workspace;
 use bytes::Bytes;
 use futures_util::future::{Either, select};
@@ -134,9 +134,8 @@ impl Worker {
         }
         for recovery in self.workspace.recover(&unacknowledged) {
             self.hub.counters.recovered.count();
-            unacknowledged.retain(|(event, _)| {
-                !recovery.acknowledged.iter().any(|(id, _)| *id == event.id)
-            });
+            unacknowledged
+                .retain(|(event, _)| !recovery.acknowledged.iter().any(|(id, _)| *id == event.id));
             self.recover(recovery).await;
         }
         if !unacknowledged.is_empty() {
