@@ -10,7 +10,7 @@
 //! Timers are an extension: the published system has no source of events by time. A timer is an event of
 //! a stream of its own; the timer service ([`crate::timers`]) moves it when it is due.
 
-use crate::event::Event;
+use crate::event::{Event, Position};
 use crate::hub::{Hub, Notice};
 use crate::settings::Discipline;
 use crate::store::{Connection, StoreError, keys};
@@ -42,6 +42,8 @@ pub(crate) struct Globals {
     /// The registered name of its workflow; none for a workspace of entities.
     pub(crate) workflow: Option<Arc<str>>,
     pub(crate) created: Timestamp,
+    /// Events up to here are of a former workspace of this name.
+    pub(crate) first: Position,
     /// Who waits for its end, if the workflow is data.
     pub(crate) parent: Option<Box<ParentInstance>>,
 }
@@ -70,11 +72,7 @@ enum Found {
     Ended(bool),
 }
 
-async fn find(
-    connection: &Connection,
-    name: &str,
-    start: MessageId,
-) -> Result<Found, StoreError> {
+async fn find(connection: &Connection, name: &str, start: MessageId) -> Result<Found, StoreError> {
     let Some(row) = connection.get::<WorkspaceRow>(keys::WORKSPACES, name).await? else {
         return Ok(Found::Nothing);
     };
@@ -108,12 +106,12 @@ pub(crate) async fn start(
         return Err(NotCreated::Unsupported);
     }
     let globals = Globals {
+        first: connection.begin(&name).await?,
         workflow: Some(workflow.clone()),
         created: message.event.timestamp,
         parent: parent.clone(),
     };
-    let row =
-        WorkspaceRow { start: message.id, state: InstanceState::of_message(&message) };
+    let row = WorkspaceRow { start: message.id, state: InstanceState::of_message(&message) };
     create(connection, &name, &logic, &globals, &row).await?;
     hub.measure.begun(&message.target);
     if matches!(logic, Logic::Joins(_)) {
@@ -135,7 +133,7 @@ pub(crate) async fn create(
     row: &WorkspaceRow,
 ) -> Result<(), StoreError> {
     let triggers = keys::triggers(name);
-    for trigger in logic.triggers() {
+    for trigger in logic.triggers(globals.first) {
         connection.has(&triggers, &trigger.id).await?;
         connection.set(&triggers, vec![(trigger.id.clone(), encode(&trigger))]).await?;
     }

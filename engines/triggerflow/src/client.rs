@@ -234,9 +234,7 @@ impl Client for TriggerClient {
 
     fn status(&self, instance: InstanceId) -> ClientAnswer<Option<InstanceState>> {
         let client = self.clone();
-        Box::pin(async move {
-            client.status(&instance).await.map_err(|error| unanswered(&error))
-        })
+        Box::pin(async move { client.status(&instance).await.map_err(|error| unanswered(&error)) })
     }
 
     fn wait(&self, instance: InstanceId) -> ClientAnswer<InstanceState> {

@@ -146,7 +146,8 @@ impl Controller {
     /// The workspaces to look at now.
     pub(crate) fn take_due(&mut self, now: Timestamp) -> Vec<WorkspaceNumber> {
         let mut taken = Vec::new();
-        while let Some((due, workspace)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
+        while let Some((due, workspace)) = self.due.first().copied().filter(|(due, _)| *due <= now)
+        {
             self.due.remove(&(due, workspace));
             self.entry(workspace).due = None;
             taken.push(workspace);
@@ -291,9 +292,8 @@ impl Controller {
         let mut orders = Vec::new();
         while let Some(workspace) = self.waiting.front().copied() {
             let unlimited = self.scaling == Scaling::Standalone;
-            let free = |place: &Place| {
-                place.away.is_none() && (unlimited || place.used < place.capacity)
-            };
+            let free =
+                |place: &Place| place.away.is_none() && (unlimited || place.used < place.capacity);
             let places = self.places.iter().enumerate().filter(|(_, place)| free(place));
             let Some((place, _)) = places.min_by_key(|(_, place)| place.used) else { break };
             self.waiting.pop_front();

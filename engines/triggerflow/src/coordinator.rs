@@ -136,8 +136,7 @@ impl Attempt {
         let item = graph.fetch_step(&self.instance, cursor.last_step(), ids, self.hub.now());
         let mut ledger = self.critical(reading);
         let functions = &self.hub.functions[self.place];
-        let outcome =
-            functions.step(cursor, reading.replayed, item, &mut ledger, messages).await;
+        let outcome = functions.step(cursor, reading.replayed, item, &mut ledger, messages).await;
         graph.executed_step(item, &outcome);
         (item, outcome, ledger)
     }

@@ -65,7 +65,7 @@ struct Scene {
 
 impl Scene {
     fn new(rules: Rules, workflow: Workflow) -> Scene {
-        let triggers = Logic::of(Some(&workflow)).triggers().into_iter();
+        let triggers = Logic::of(Some(&workflow)).triggers(Position::default()).into_iter();
         Scene {
             rules,
             triggers: triggers.map(|trigger| (trigger.id.clone(), encode(&trigger))).collect(),
@@ -105,7 +105,8 @@ impl Scene {
 
     fn raise(&mut self, subjects: &[u32]) -> &mut Scene {
         for subject in subjects {
-            let (name, input) = (subject.to_string().into(), Payload::encode(&()).expect("nothing"));
+            let (name, input) =
+                (subject.to_string().into(), Payload::encode(&()).expect("nothing"));
             let event = RaisedEvent::External { name, input };
             let event = self.message(EventKind::EventRaised { event });
             self.append(&event);
@@ -250,7 +251,8 @@ fn dag(tasks: &[(&str, usize)]) -> Workflow {
 
 /// Passes a value on twice.
 fn passes() -> Workflow {
-    let same = || -> sim_model::workflow::Transform { Rc::new(|input: &Payload| Ok(input.clone())) };
+    let same =
+        || -> sim_model::workflow::Transform { Rc::new(|input: &Payload| Ok(input.clone())) };
     Workflow::Machine(Rc::new(StateMachine {
         start: "A".into(),
         states: vec![

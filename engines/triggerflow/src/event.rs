@@ -46,7 +46,9 @@ pub(crate) enum Kind {
 pub(crate) type Frame = Vec<u32>;
 
 /// Where an event is in its workspace's stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub(crate) struct Position(pub(crate) u64, pub(crate) u64);
 
 /// An event.

@@ -111,7 +111,6 @@ pub(crate) fn start_host(hub: &Rc<Hub>, place: usize) {
     });
 }
 
-
 fn accept(hub: &Hub, place: usize, function: Bytes) -> u64 {
     let platform = &hub.platform;
     let number = platform.accepted.replace(platform.accepted.get() + 1);

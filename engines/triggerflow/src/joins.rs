@@ -35,8 +35,11 @@ impl JoinsLogic {
         let trigger = |number: u32| {
             let subject: Arc<str> = number.to_string().into();
             let activation = vec![Activation::Of(subject, Kind::Signal)];
-            let mut trigger =
-                Trigger::persistent(format!("join-{number}").into(), activation, Role::Join(number));
+            let mut trigger = Trigger::persistent(
+                format!("join-{number}").into(),
+                activation,
+                Role::Join(number),
+            );
             trigger.context.expected.insert(0, i64::from(self.joins.events));
             trigger
         };

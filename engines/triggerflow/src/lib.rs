@@ -48,7 +48,8 @@ mod workspace;
 
 use crate::api::{Globals, WorkspaceRow};
 use crate::hub::{Hub, Notice, entity_workspace};
-use crate::settings::{Parameters, SETTINGS};
+use crate::logs::Logs;
+use crate::settings::{Acknowledgement, Parameters, SETTINGS};
 use crate::store::Store;
 use crate::workspace::Logic;
 use futures_util::future::LocalBoxFuture;
@@ -58,14 +59,18 @@ use sim_model::engine::{
 use sim_model::id::{MessageId, Producer};
 use sim_model::orchestration::RuntimeStatus;
 use sim_model::settings::{Setting, Settings};
+use sim_world::broker::{Broker, BrokerSettings};
 use sim_world::host::{Host, HostSpec};
-use sim_world::stream_store::StreamStore;
+use sim_world::stream_store::{Durability, Fsync, StreamStore};
 use sim_world::world::World;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 const NAME: &str = "triggerflow";
+
+/// Every write is synced before it is answered.
+const ALWAYS: Durability = Durability::AppendOnly(Fsync::Always);
 
 /// Between two looks at whether a host that is taken out of service has nothing left.
 const DRAIN_PAUSE: Duration = Duration::from_millis(100);
@@ -97,13 +102,22 @@ impl Engine<World> for Triggerflow {
     ) -> Result<Rc<dyn TaskHub>, DeployError> {
         let Deployment { application, settings, observer } = deployment;
         let parameters = Parameters::new(&settings);
-        let unsupported =
-            |problem: String| DeployError::Unsupported { engine: NAME, problem };
+        let unsupported = |problem: String| DeployError::Unsupported { engine: NAME, problem };
         let durability = settings::durability(&settings);
         let store = StreamStore::start(world, "triggerflow-store", durability)
             .map_err(|error| unsupported(error.to_string()))?;
         let control = control_plane(world).map_err(unsupported)?;
-        let store = Store::new(store, None);
+        let logs = match parameters.acknowledgement {
+            Acknowledgement::List => None,
+            Acknowledgement::Positional => {
+                let flush_messages = (durability == ALWAYS).then_some(1);
+                let settings = BrokerSettings { flush_messages, ..BrokerSettings::default() };
+                let broker = Broker::start(world, "triggerflow-broker", settings)
+                    .map_err(|error| unsupported(error.to_string()))?;
+                Some(Logs::new(broker))
+            }
+        };
+        let store = Store::new(store, logs);
         let hub = Hub::new(world, application, observer, parameters, control, store);
         Ok(Rc::new(Deployed { hub, is_started: Cell::new(false) }))
     }
@@ -147,7 +161,9 @@ async fn create_entity_workspace(hub: &Hub, number: u32) {
     let name = entity_workspace(number);
     let connection = hub.store.connect(&hub.control);
     let now = hub.now();
-    let globals = Globals { workflow: None, created: now, parent: None };
+    let sure = "invariant: repeated until answered";
+    let first = connection.begin(&name).await.expect(sure);
+    let globals = Globals { first, workflow: None, created: now, parent: None };
     let row = WorkspaceRow {
         start: MessageId { producer: Producer::Client, index: u32::MAX },
         state: InstanceState {
@@ -160,7 +176,7 @@ async fn create_entity_workspace(hub: &Hub, number: u32) {
         },
     };
     let created = api::create(&connection, &name, &Logic::Entities, &globals, &row).await;
-    created.expect("invariant: repeated until answered");
+    created.expect(sure);
     hub.notify(&hub.control, Notice::Created(hub.workspace(&name)));
 }
 

@@ -60,18 +60,9 @@ pub(crate) struct MachineLogic {
 /// What follows from an event.
 pub(crate) enum Next {
     /// A state is entered.
-    Enter {
-        node: usize,
-        frame: Frame,
-        input: Payload,
-        entered: u32,
-    },
+    Enter { node: usize, frame: Frame, input: Payload, entered: u32 },
     /// A machine has ended.
-    End {
-        machine: usize,
-        frame: Frame,
-        result: ApplicationResult,
-    },
+    End { machine: usize, frame: Frame, result: ApplicationResult },
 }
 
 impl MachineLogic {
@@ -152,7 +143,9 @@ impl MachineLogic {
         let choice = |node: usize| matches!(self.nodes[node].state, State::Choice { .. });
         let nodes: Vec<usize> = match next {
             None => Vec::new(),
-            Some(node) if choice(node) => within.values().copied().filter(|n| !choice(*n)).collect(),
+            Some(node) if choice(node) => {
+                within.values().copied().filter(|n| !choice(*n)).collect()
+            }
             Some(node) => vec![node],
         };
         let state = |node: usize| (self.nodes[node].path.clone(), Role::State(node as u32));
@@ -225,7 +218,9 @@ impl MachineLogic {
     pub(crate) fn ready(&self, triggers: &mut Triggers, id: &str, next: &Next) -> bool {
         match (triggers.entry(id).trigger.role, next) {
             (Role::State(own), Next::Enter { node, .. }) => own as usize == *node,
-            (Role::MachineEnd, Next::End { machine, .. }) => self.machines[*machine].parent.is_none(),
+            (Role::MachineEnd, Next::End { machine, .. }) => {
+                self.machines[*machine].parent.is_none()
+            }
             (Role::StateJoin(own), Next::End { machine, frame, result }) => {
                 if self.machines[*machine].parent != Some(own as usize) {
                     return false;

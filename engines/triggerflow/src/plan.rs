@@ -116,7 +116,8 @@ impl Plan {
                 let ids = acknowledged.iter().map(|(id, _)| *id).collect();
                 let forget = Phase::Acknowledged(firing.triggers.clone(), ids);
                 let acknowledge = Phase::Acknowledge(acknowledged);
-                let write = Phase::WriteTogether(contexts(workspace, workspace.rules.dirty_checkpoints));
+                let write =
+                    Phase::WriteTogether(contexts(workspace, workspace.rules.dirty_checkpoints));
                 match workspace.rules.ordered_commit {
                     true => (vec![write, Phase::Committed, Phase::Act], vec![acknowledge, forget]),
                     false => (vec![Phase::Act], vec![acknowledge, write, Phase::Committed, forget]),
@@ -134,7 +135,8 @@ impl Plan {
 /// The contexts to write, encoded.
 fn contexts(workspace: &mut Workspace, dirty_only: bool) -> Vec<(TriggerId, Bytes)> {
     let entries = workspace.triggers.entries_mut();
-    let written = entries.filter(|entry| entry.trigger.has_context() && (entry.dirty || !dirty_only));
+    let written =
+        entries.filter(|entry| entry.trigger.has_context() && (entry.dirty || !dirty_only));
     written
         .map(|entry| {
             entry.dirty = false;

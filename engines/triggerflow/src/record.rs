@@ -40,6 +40,8 @@ struct Run {
 pub(crate) struct Record {
     /// How many runs there were.
     pub(crate) number: u32,
+    /// Events up to here are of a former workspace.
+    first: Position,
     /// The history that the present execution began with, and the last event that it covers.
     base: Option<(Bytes, Position)>,
     /// Ids of events that are covered by it and may come again.
@@ -82,6 +84,11 @@ impl Reading {
 }
 
 impl Record {
+    /// The record of a new workspace, whose events begin after `first`.
+    pub(crate) fn from(first: Position) -> Record {
+        Record { first, ..Record::default() }
+    }
+
     /// The record in the context of a coordinator's trigger.
     ///
     /// # Panics
@@ -102,7 +109,7 @@ impl Record {
     /// Up to where the stream was consumed.
     pub(crate) fn upto(&self) -> Position {
         let base = self.base.as_ref().map(|(_, upto)| *upto);
-        self.runs.last().map(|run| run.upto).or(base).unwrap_or_default()
+        self.runs.last().map(|run| run.upto).or(base).unwrap_or(self.first)
     }
 
     /// The last run: its work item, its time, and up to where it consumed the stream.
@@ -121,9 +128,9 @@ impl Record {
             replayed: 0,
             ids: Vec::new(),
         };
-        let start = self.base.as_ref().map(|(_, upto)| *upto);
+        let start = self.base.as_ref().map_or(self.first, |(_, upto)| *upto);
         for (event, position) in stream {
-            if start.is_some_and(|start| *position <= start) {
+            if *position <= start {
                 continue;
             }
             reading.upto = reading.upto.max(*position);

@@ -116,7 +116,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
     count("invocation_threads", (1, 10_000), "128", "invocations of an action at a time (actions)"),
     count("invocation_retries", (0, 10), "5", "of an invocation, after 2^r s each (actions)"),
     span("invocation_timeout", "10s", "of the request that invokes a function (actions)"),
-    count("publish_attempts", (1, 100), "5", "of a function to append its event to a stream (proxy)"),
+    count(
+        "publish_attempts",
+        (1, 100),
+        "5",
+        "of a function to append its event to a stream (proxy)",
+    ),
     span("publish_delay", "100ms", "between two such attempts (proxy)"),
     span(
         "event_time",
@@ -163,7 +168,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "v4 writes contexts before it acts and acknowledges after; off: it acts, acknowledges, then \
          writes",
     ),
-    safety("broker_local_events", "v4 appends events between triggers to the stream, not to memory"),
+    safety(
+        "broker_local_events",
+        "v4 appends events between triggers to the stream, not to memory",
+    ),
     safety("set_aside", "v4 sets events aside until a trigger knows them"),
     safety(
         "register_before_invoke",

@@ -21,16 +21,42 @@ use crate::logs::Logs;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use sim_model::codec::{decode, encode};
+use sim_world::broker::BrokerError;
 use sim_world::host::Host;
 use sim_world::service::Reply;
-use sim_world::stream_store::{Block, EntryId, StoreClient, StreamStore};
+use sim_world::stream_store::{self, Block, EntryId, StoreClient, StreamStore};
 use std::cell::Cell;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use thiserror::Error;
 
-pub(crate) use sim_world::stream_store::StoreError;
+/// A command that was not answered, or refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum StoreError {
+    /// By the store.
+    #[error(transparent)]
+    Store(#[from] stream_store::StoreError),
+    /// By the log broker.
+    #[error(transparent)]
+    Log(#[from] BrokerError),
+}
+
+impl StoreError {
+    /// Whether the command may have taken effect in spite of the error.
+    pub(crate) fn is_ambiguous(&self) -> bool {
+        match self {
+            StoreError::Store(error) => error.is_ambiguous(),
+            StoreError::Log(error) => error.is_ambiguous(),
+        }
+    }
+
+    /// Whether it would be the same again.
+    fn is_final(&self) -> bool {
+        *self == StoreError::Store(stream_store::StoreError::WrongType)
+    }
+}
 
 /// The only field of a stream's entry.
 const BODY: &str = "event";
@@ -124,21 +150,30 @@ fn sure<T>(answer: Result<T, StoreError>) -> T {
 }
 
 impl Connection {
-    async fn tried<T, F>(&self, command: impl Fn() -> F) -> Result<T, StoreError>
+    async fn tried<T, E, F>(&self, command: impl Fn() -> F) -> Result<T, StoreError>
     where
-        F: Future<Output = Result<Reply<T>, StoreError>>,
+        F: Future<Output = Result<Reply<T>, E>>,
+        StoreError: From<E>,
     {
         let mut left = self.attempts;
         loop {
             left -= 1;
-            match command().await {
+            match command().await.map_err(StoreError::from) {
                 Ok(reply) => return Ok(reply.value),
-                Err(error) if left == 0 || error == StoreError::WrongType => return Err(error),
+                Err(error) if left == 0 || error.is_final() => return Err(error),
                 Err(_) => {
                     self.repeated.set(self.repeated.get() + 1);
                     self.host.kernel().sleep(self.pause).await;
                 }
             }
+        }
+    }
+
+    /// Makes a place for a workspace's events: where they begin.
+    pub(crate) async fn begin(&self, workspace: &str) -> Result<Position, StoreError> {
+        match &self.logs {
+            Some(logs) => self.tried(|| logs.begin(workspace)).await,
+            None => Ok(Position::default()),
         }
     }
 
@@ -175,7 +210,7 @@ impl Connection {
     /// Entries of a stream.
     async fn entries(&self, stream: &str, after: Position, block: Block) -> Vec<(Position, Bytes)> {
         let read = self.tried(|| self.client.xread(stream, id(after), None, block)).await;
-        let entry = |mut entry: sim_world::stream_store::Entry| {
+        let entry = |mut entry: stream_store::Entry| {
             let (_, body) = entry.fields.pop().expect("invariant: an entry has one field");
             (position(entry.id), body)
         };

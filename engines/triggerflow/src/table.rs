@@ -48,8 +48,7 @@ impl Triggers {
             }
         }
         let id = trigger.id.clone();
-        let entry =
-            Entry { trigger, dirty: false, held: Vec::new(), ledger: None, enabled: true };
+        let entry = Entry { trigger, dirty: false, held: Vec::new(), ledger: None, enabled: true };
         self.entries.insert(id, entry);
     }
 

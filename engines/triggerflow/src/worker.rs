@@ -16,18 +16,18 @@ mod start;
 
 pub(crate) use act::EntityValue;
 
+use crate::api::Globals;
+use crate::controller::WorkspaceNumber;
+use crate::coordinator::CoordinatorCall;
+use crate::event::EventId;
 use crate::event::{Event, Position};
+use crate::faas::{self, Function};
 use crate::hub::{Hub, Notice};
 use crate::open_positions::OpenPositions;
 use crate::plan::{Phase, Plan};
-use crate::controller::WorkspaceNumber;
-use crate::faas::{self, Function};
-use crate::coordinator::CoordinatorCall;
 use crate::store::{Connection, keys};
 use crate::trigger::{Role, Trigger, TriggerId};
-use crate::event::EventId;
 use crate::workspace::{Firing, Taken, Workspace};
-use crate::api::Globals;
 use bytes::Bytes;
 use sim_model::codec::decode;
 use sim_model::cursor::Cursor;
@@ -176,8 +176,7 @@ impl Worker {
     async fn take_entries(&mut self, entries: Vec<(Event, Position)>) {
         let mut entries = VecDeque::from(entries);
         while !entries.is_empty() && !self.ended {
-            let batch: Vec<(Event, Position)> =
-                entries.drain(..entries.len().min(BATCH)).collect();
+            let batch: Vec<(Event, Position)> = entries.drain(..entries.len().min(BATCH)).collect();
             self.host().run(self.hub.parameters.event_time * batch.len() as u32).await;
             self.hub.counters.events_taken.add(batch.len() as u64);
             for (event, position) in batch {
@@ -419,7 +418,8 @@ impl Committer {
     /// Acknowledges events. By position, v1 commits whatever comes before them along; v4 commits up to
     /// the first gap.
     async fn acknowledge(&self, events: &[(EventId, Option<Position>)]) {
-        let positions: Vec<Position> = events.iter().filter_map(|(_, position)| *position).collect();
+        let positions: Vec<Position> =
+            events.iter().filter_map(|(_, position)| *position).collect();
         if !(self.hub.rules.positional && self.hub.rules.is_v4()) {
             return self.connection.acknowledge(&self.name, &positions).await;
         }

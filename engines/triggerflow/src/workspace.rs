@@ -55,19 +55,15 @@ impl Logic {
         }
     }
 
-    /// The triggers of a new workspace.
-    pub(crate) fn triggers(&self) -> Vec<Trigger> {
+    /// The triggers of a new workspace, whose events begin after `first`.
+    pub(crate) fn triggers(&self, first: Position) -> Vec<Trigger> {
         match self {
             Logic::Dag(dag) => dag.triggers(),
             Logic::Machine(machine) => machine.triggers(),
             Logic::Joins(joins) => joins.triggers(),
-            Logic::Code => vec![Record::default().trigger(format!("{WAKE}-0").into())],
+            Logic::Code => vec![Record::from(first).trigger(format!("{WAKE}-0").into())],
             Logic::Entities => {
-                vec![Trigger::persistent(
-                    ENTITIES.into(),
-                    vec![Activation::Any],
-                    Role::Entities,
-                )]
+                vec![Trigger::persistent(ENTITIES.into(), vec![Activation::Any], Role::Entities)]
             }
         }
     }
@@ -325,8 +321,10 @@ impl Workspace {
         if fired.is_empty() {
             return Taken::Held;
         }
-        let held: Vec<u64> =
-            fired.iter().flat_map(|id| std::mem::take(&mut self.triggers.entry_mut(id).held)).collect();
+        let held: Vec<u64> = fired
+            .iter()
+            .flat_map(|id| std::mem::take(&mut self.triggers.entry_mut(id).held))
+            .collect();
         Taken::Fires(self.firing(fired, &held, event, next))
     }
 
@@ -358,8 +356,7 @@ impl Workspace {
             return ids;
         }
         let activation = vec![Activation::Of(event.subject.clone(), event.kind)];
-        let mut trigger =
-            Trigger::persistent(event.subject.clone(), activation, Role::Entity);
+        let mut trigger = Trigger::persistent(event.subject.clone(), activation, Role::Entity);
         trigger.context.last_step = None;
         self.triggers.insert(trigger);
         vec![event.subject.clone()]
@@ -377,7 +374,9 @@ impl Workspace {
             (Logic::Dag(dag), Role::DagTask(_)) => dag.task_ready(triggers, id, event),
             (Logic::Dag(dag), Role::DagEnd) => dag.ended(triggers, event),
             (Logic::Joins(joins), Role::Join(_)) => joins.ready(triggers, id),
-            (Logic::Machine(machine), _) => next.is_some_and(|next| machine.ready(triggers, id, next)),
+            (Logic::Machine(machine), _) => {
+                next.is_some_and(|next| machine.ready(triggers, id, next))
+            }
             _ => true,
         };
         let entry = self.triggers.entry_mut(id);
@@ -508,7 +507,10 @@ impl Workspace {
     }
 
     /// The coordinator has registered `trigger`, v4. What it consumed can be acknowledged.
-    pub(crate) fn coordinator_ended(&mut self, trigger: Trigger) -> Vec<(EventId, Option<Position>)> {
+    pub(crate) fn coordinator_ended(
+        &mut self,
+        trigger: Trigger,
+    ) -> Vec<(EventId, Option<Position>)> {
         if !self.triggers.contains(&trigger.id) {
             self.install(trigger);
         }

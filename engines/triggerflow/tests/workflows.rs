@@ -160,11 +160,15 @@ fn workflows_come_to_the_same_result_under_every_discipline() {
     for sets in [V1, V2, V3, V4] {
         let outcome = run(sets, "Mixed", payload(()));
         let expected = r#"[10,[100,110,120,130,140],[],30,40]"#;
-        let RuntimeStatus::Completed(result) = &outcome.value else { panic!("{:?}", outcome.value) };
+        let RuntimeStatus::Completed(result) = &outcome.value else {
+            panic!("{:?}", outcome.value)
+        };
         assert_eq!(result.as_str(), expected, "{sets:?}");
         let outcome = run(sets, "Machine", payload(3));
         // 3, 6, 12, 24; four items 24 to 27, each doubled and one more: 208; both branches: 834.
-        let RuntimeStatus::Completed(result) = &outcome.value else { panic!("{:?}", outcome.value) };
+        let RuntimeStatus::Completed(result) = &outcome.value else {
+            panic!("{:?}", outcome.value)
+        };
         assert_eq!(result.as_str(), "834", "{sets:?}");
         let outcome = run(sets, "Failing", payload(()));
         let RuntimeStatus::Failed(error) = &outcome.value else { panic!("{:?}", outcome.value) };
@@ -255,7 +259,8 @@ fn joins(sets: Sets) -> Operations {
                     taken.expect("taken");
                 }
             };
-            worker_operations(&play, "Joins", before, async || raise(19).await.expect("taken")).await
+            worker_operations(&play, "Joins", before, async || raise(19).await.expect("taken"))
+                .await
         })
         .value
 }

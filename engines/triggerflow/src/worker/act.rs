@@ -2,7 +2,7 @@
 
 use super::{Input, Job, Worker};
 use crate::api;
-use crate::event::{Event, Position};
+use crate::event::Event;
 use crate::faas;
 use crate::hub::Notice;
 use crate::plan::{Phase, Plan};
@@ -35,7 +35,7 @@ impl Worker {
         let mut effects = self.workspace.act(&mut firing, item, ledger);
         if self.workspace.lacks_results(&firing, &effects) {
             // A former worker had them in memory.
-            let entries = self.connection.read(&self.name, Position::default()).await;
+            let entries = self.connection.read(&self.name, self.globals.first).await;
             let events: Vec<Event> =
                 entries.iter().filter_map(|(_, body)| decode(body).ok()).collect();
             effects.ended = self.workspace.outcome(&events);
@@ -188,17 +188,12 @@ impl Worker {
         let item = graph.fetch_step(&instance, cursor.last_step(), messages, now);
         let mut ledger = message.ledger;
         let mut state = self.entity_state(&id, &message);
-        let outcome = self
-            .functions()
-            .step(&mut cursor, replayed, item, &mut ledger, vec![message])
-            .await;
+        let outcome =
+            self.functions().step(&mut cursor, replayed, item, &mut ledger, vec![message]).await;
         graph.executed_step(item, &outcome);
         state.update(&outcome, now);
-        let effects = Effects {
-            messages: outcome.messages,
-            timers: outcome.timers,
-            ..Effects::default()
-        };
+        let effects =
+            Effects { messages: outcome.messages, timers: outcome.timers, ..Effects::default() };
         let value = EntityValue { history: outcome.new_events, state };
         let value = (!outcome.deleted).then(|| encode(&value));
         self.workspace.entity_stepped(&id, value, item);

@@ -5,9 +5,9 @@ use crate::api::Globals;
 use crate::controller::WorkspaceNumber;
 use crate::event::{Event, Position};
 use crate::hub::Hub;
+use crate::record::Record;
 use crate::store::keys;
 use crate::trigger::{Role, Trigger};
-use crate::record::Record;
 use crate::workspace::Workspace;
 use bytes::Bytes;
 use futures_util::future::{Either, select};
@@ -71,10 +71,13 @@ pub(super) async fn start(
         hub,
     };
     host.spawn(commit(worker.committer_side(), jobs, over.clone()));
-    let (acknowledged, after) = connection.acknowledged(&name).await;
+    let (acknowledged, upto) = connection.acknowledged(&name).await;
+    // Under v4 ids of what was acknowledged are remembered, too.
+    let first = worker.globals.first;
+    let after = if worker.hub.rules.is_v4() { first } else { first.max(upto) };
     let entries = connection.read(&name, after).await;
     let last = entries.last().map_or(after, |(position, _)| *position);
-    worker.replay(acknowledged, entries, (wanted, began)).await;
+    worker.replay((acknowledged, upto), entries, (wanted, began)).await;
     worker.read_on(last, over);
     Some(worker)
 }
@@ -109,7 +112,7 @@ impl Worker {
     /// taken in again.
     async fn replay(
         &mut self,
-        acknowledged: Vec<Position>,
+        (acknowledged, upto): (Vec<Position>, Position),
         entries: Vec<(Position, Bytes)>,
         (wanted, began): (Timestamp, Timestamp),
     ) {
@@ -117,7 +120,7 @@ impl Worker {
         let mut unacknowledged = Vec::with_capacity(entries.len());
         for (position, body) in entries {
             let mut event = event(&body);
-            if acknowledged.contains(&position) {
+            if acknowledged.contains(&position) || position <= upto {
                 self.workspace.note_acknowledged(&event);
                 continue;
             }
@@ -131,9 +134,8 @@ impl Worker {
         }
         for recovery in self.workspace.recover(&unacknowledged) {
             self.hub.counters.recovered.count();
-            unacknowledged.retain(|(event, _)| {
-                !recovery.acknowledged.iter().any(|(id, _)| *id == event.id)
-            });
+            unacknowledged
+                .retain(|(event, _)| !recovery.acknowledged.iter().any(|(id, _)| *id == event.id));
             self.recover(recovery).await;
         }
         if !unacknowledged.is_empty() {
