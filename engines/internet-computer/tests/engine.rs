@@ -149,7 +149,7 @@ fn a_replica_that_missed_too_much_fetches_a_checkpoint() {
 
 /// Two of seven replicas are Byzantine.
 fn with_byzantine(settings: &'static [(&'static str, &'static str)]) -> common::Report {
-    let plan = Plan { settings, interval: millis(50), ..Plan::hello(40, 3) };
+    let plan = Plan { settings, interval: millis(250), ..Plan::hello(40, 3) };
     let report = try_run(&plan, Duration::from_secs(300)).expect("f faults are tolerated");
     report.expect(40, &hello(3));
     report

@@ -29,6 +29,7 @@ mod semaphore;
 mod sequence;
 mod states;
 mod store;
+mod tally;
 mod wordcount;
 
 pub(crate) use job::in_parallel;
@@ -150,6 +151,7 @@ pub fn kinds() -> &'static [WorkloadKind] {
         semaphore::KIND,
         sequence::KIND,
         store::KIND,
+        tally::KIND,
         wordcount::KIND,
     ];
     KINDS
