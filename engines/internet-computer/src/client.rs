@@ -44,12 +44,7 @@ impl CanisterClient {
     }
 
     /// Makes an update call that carries a message, and waits until it is accepted.
-    fn deliver(
-        &self,
-        instance: &InstanceId,
-        id: MessageId,
-        method: Method,
-    ) -> ClientAnswer<()> {
+    fn deliver(&self, instance: &InstanceId, id: MessageId, method: Method) -> ClientAnswer<()> {
         let gateway = self.gateway();
         let canister = gateway.placement().canister_of(instance);
         let graph = self.observer.graph().clone();

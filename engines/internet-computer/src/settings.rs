@@ -85,49 +85,141 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "2s",
         "delay of a notary for each height that is finalized and not certified, beyond one (notary)",
     ),
-    count("dkg_interval", (9, 9_999), "499", "heights between two summary blocks, with which \
-         checkpoints and catch-up packages are made (limits)"),
+    count(
+        "dkg_interval",
+        (9, 9_999),
+        "499",
+        "heights between two summary blocks, with which \
+         checkpoints and catch-up packages are made (limits)",
+    ),
     count("block_messages", (1, 100_000), "1000", "ingress messages of a block (limits)"),
     count("block_kilobytes", (64, 65_536), "4096", "KiB of ingress messages in a block (limits)"),
     span("ingress_expiry", "5m", "how long a call of a client may enter a block (limits)"),
-    count("execution_queue", (1, 1_000), "16", "finalized blocks that wait for execution (rs/messaging)"),
+    count(
+        "execution_queue",
+        (1, 1_000),
+        "16",
+        "finalized blocks that wait for execution (rs/messaging)",
+    ),
     count("threads", (1, 64), "4", "execution threads (subnet config)"),
-    count("round_instructions", (100, 1_000_000), "7000", "million instructions of a thread in a round \
-         (subnet config)"),
-    count("slice_instructions", (10, 100_000), "2000", "million instructions of a slice (subnet config)"),
-    count("message_instructions", (10, 1_000_000), "40000", "million instructions of a message \
-         execution (subnet config)"),
-    count("message_overhead", (0, 1_000_000), "2000", "thousand instructions that each message \
-         execution costs (subnet config)"),
-    count("canister_overhead", (0, 1_000_000), "8000", "thousand instructions that each canister costs \
-         in an iteration (subnet config)"),
-    count("step_instructions", (0, 10_000_000), "500", "thousand instructions of a step of an instance \
-         [assumption: decoding a message, finding the instance, user code up to its next await]"),
-    count("task_instructions", (0, 10_000_000), "200", "thousand instructions of a task without its own \
-         work [assumption: less than a step]"),
-    count("operation_instructions", (0, 10_000_000), "50", "thousand instructions of an operation of \
-         an entity, besides its step [assumption]"),
-    count("artefact_push_bytes", (0, 100_000_000), "1024", "bytes up to which an artefact is sent at \
-         once; larger ones are announced and fetched (rs/p2p, recalled, not verified)"),
-    span("call_timeout", "10s", "how long a gateway waits for the answer to a call before it asks \
-         another replica (developer-docs: synchronous calls)"),
+    count(
+        "round_instructions",
+        (100, 1_000_000),
+        "7000",
+        "million instructions of a thread in a round \
+         (subnet config)",
+    ),
+    count(
+        "slice_instructions",
+        (10, 100_000),
+        "2000",
+        "million instructions of a slice (subnet config)",
+    ),
+    count(
+        "message_instructions",
+        (10, 1_000_000),
+        "40000",
+        "million instructions of a message \
+         execution (subnet config)",
+    ),
+    count(
+        "message_overhead",
+        (0, 1_000_000),
+        "2000",
+        "thousand instructions that each message \
+         execution costs (subnet config)",
+    ),
+    count(
+        "canister_overhead",
+        (0, 1_000_000),
+        "8000",
+        "thousand instructions that each canister costs \
+         in an iteration (subnet config)",
+    ),
+    count(
+        "step_instructions",
+        (0, 10_000_000),
+        "500",
+        "thousand instructions of a step of an instance \
+         [assumption: decoding a message, finding the instance, user code up to its next await]",
+    ),
+    count(
+        "task_instructions",
+        (0, 10_000_000),
+        "200",
+        "thousand instructions of a task without its own \
+         work [assumption: less than a step]",
+    ),
+    count(
+        "operation_instructions",
+        (0, 10_000_000),
+        "50",
+        "thousand instructions of an operation of \
+         an entity, besides its step [assumption]",
+    ),
+    count(
+        "artefact_push_bytes",
+        (0, 100_000_000),
+        "1024",
+        "bytes up to which an artefact is sent at \
+         once; larger ones are announced and fetched (rs/p2p, recalled, not verified)",
+    ),
+    span(
+        "call_timeout",
+        "10s",
+        "how long a gateway waits for the answer to a call before it asks \
+         another replica (developer-docs: synchronous calls)",
+    ),
     count("byzantine", (0, 40), "0", "Byzantine replicas of each subnet"),
-    choice("byzantine_behaviour", BEHAVIOURS, "withhold", "what they do: send nothing, propose two \
-         blocks, propose late, or answer clients without executing"),
-    flag("notarization_quorum", Purpose::Safety, "a block is notarized and finalized by n - f shares, \
-         not by f + 1"),
-    flag("finalization_check", Purpose::Safety, "a replica finalizes a block only if it supported no \
-         other at that height"),
-    flag("certification", Purpose::Safety, "clients and other subnets see an output once n - f replicas \
-         have certified the state, not once one replica has executed it"),
-    flag("queue_reservation", Purpose::Safety, "a call reserves the slot of its response, and waits \
-         while 500 calls are open; otherwise a full queue drops messages"),
-    flag("ingress_dedup", Purpose::Safety, "a call of a client that is in the chain or in the history \
-         does not enter again"),
-    flag("time_slicing", Purpose::Performance, "an execution of more than a slice goes on in later \
-         rounds, instead of holding up its own (and being limited to 5 billion instructions)"),
-    flag("subnet_messages", Purpose::Performance, "messages between canisters of one subnet are \
-         executed in the round in which they are sent, instead of in the next one"),
+    choice(
+        "byzantine_behaviour",
+        BEHAVIOURS,
+        "withhold",
+        "what they do: send nothing, propose two \
+         blocks, propose late, or answer clients without executing",
+    ),
+    flag(
+        "notarization_quorum",
+        Purpose::Safety,
+        "a block is notarized and finalized by n - f shares, \
+         not by f + 1",
+    ),
+    flag(
+        "finalization_check",
+        Purpose::Safety,
+        "a replica finalizes a block only if it supported no \
+         other at that height",
+    ),
+    flag(
+        "certification",
+        Purpose::Safety,
+        "clients and other subnets see an output once n - f replicas \
+         have certified the state, not once one replica has executed it",
+    ),
+    flag(
+        "queue_reservation",
+        Purpose::Safety,
+        "a call reserves the slot of its response, and waits \
+         while 500 calls are open; otherwise a full queue drops messages",
+    ),
+    flag(
+        "ingress_dedup",
+        Purpose::Safety,
+        "a call of a client that is in the chain or in the history \
+         does not enter again",
+    ),
+    flag(
+        "time_slicing",
+        Purpose::Performance,
+        "an execution of more than a slice goes on in later \
+         rounds, instead of holding up its own (and being limited to 5 billion instructions)",
+    ),
+    flag(
+        "subnet_messages",
+        Purpose::Performance,
+        "messages between canisters of one subnet are \
+         executed in the round in which they are sent, instead of in the next one",
+    ),
 ];
 
 /// What a Byzantine replica does.
@@ -232,9 +324,10 @@ impl Config {
         }
     }
 
-    /// The parameters of a subnet whose random beacon starts with `seed`.
-    pub(crate) fn consensus(&self, seed: u64) -> Parameters {
-        Parameters { seed, ..self.consensus }
+    /// The parameters of a subnet whose random beacon starts with `seed`, on machines that take
+    /// `round_overhead` from one round to the next.
+    pub(crate) fn consensus(&self, seed: u64, round_overhead: Duration) -> Parameters {
+        Parameters { seed, round_overhead, ..self.consensus }
     }
 
     /// What the replica with this number does: the last ones are Byzantine.
@@ -262,6 +355,7 @@ fn parameters(
         },
         beacon_quorum: f + 1,
         seed: 0,
+        round_overhead: Duration::ZERO,
         unit_delay: settings.span("unit_delay"),
         initial_notary_delay: settings.span("initial_notary_delay"),
         backlog_delay: settings.span("backlog_delay"),
@@ -277,7 +371,7 @@ mod tests {
     #[test]
     fn defaults_are_those_of_an_application_subnet() {
         let config = Config::new(&Settings::defaults(SETTINGS));
-        let consensus = config.consensus(1);
+        let consensus = config.consensus(1, Duration::ZERO);
         assert_eq!((consensus.replicas, consensus.quorum, consensus.beacon_quorum), (13, 9, 5));
         assert_eq!(consensus.package_interval, 500);
         assert_eq!(config.limits.round, 7_000_000_000);

@@ -11,15 +11,23 @@ pub(crate) const NAMES: &[&str] = &["one", "europe", "america", "world"];
 
 /// The twelve sites of the table.
 const SITES: [&str; 12] = [
-    "Brussels", "Chicago", "Dallas", "Fremont", "Geneva", "Ljubljana", "Munich", "Orlando",
-    "Singapore", "Stockholm", "Tokyo", "Zurich",
+    "Brussels",
+    "Chicago",
+    "Dallas",
+    "Fremont",
+    "Geneva",
+    "Ljubljana",
+    "Munich",
+    "Orlando",
+    "Singapore",
+    "Stockholm",
+    "Tokyo",
+    "Zurich",
 ];
 
 /// Microseconds of the round trip between two sites, a row for each site with the sites after it.
 const ROUND_TRIPS: [&[u64]; 12] = [
-    &[
-        102_000, 121_000, 143_000, 17_650, 27_400, 18_350, 106_000, 167_000, 36_600, 223_000, 16_070,
-    ],
+    &[102_000, 121_000, 143_000, 17_650, 27_400, 18_350, 106_000, 167_000, 36_600, 223_000, 16_070],
     &[24_600, 59_050, 118_000, 130_000, 110_000, 49_400, 249_500, 117_500, 152_000, 121_500],
     &[53_800, 132_000, 137_000, 127_000, 37_050, 276_000, 131_000, 139_000, 129_500],
     &[145_000, 156_000, 145_000, 67_700, 191_000, 161_000, 109_000, 147_000],

@@ -1,7 +1,7 @@
 //! A subnet: its machines, their disks and addresses, and the execution they share in the simulation.
 
-use crate::block::{CanisterId, Height, IngressId, OutcallId, ReplicaId, Sealed, SubnetId};
 use crate::block::{BlockHash, Ingress};
+use crate::block::{CanisterId, Height, IngressId, OutcallId, ReplicaId, Sealed, SubnetId};
 use crate::canister::Reply;
 use crate::consensus::{Artefact, Parameters};
 use crate::counters::Counters;

@@ -65,7 +65,10 @@ impl ActivityEnvironment for Recorder {
 }
 
 /// Runs the code of a task; its result, and what it asked for.
-pub(crate) fn run(application: &Application, task: &TaskMessage) -> (ApplicationResult, Vec<Segment>) {
+pub(crate) fn run(
+    application: &Application,
+    task: &TaskMessage,
+) -> (ApplicationResult, Vec<Segment>) {
     let recorder = Recorder::default();
     let segments = recorder.0.clone();
     let context = ActivityContext::new(Rc::new(recorder), task);
@@ -127,7 +130,8 @@ mod tests {
     fn computing_belongs_to_what_came_before_it() {
         let second = Segment::Compute(Duration::from_secs(1));
         let wait = Segment::Wait(Duration::from_millis(20));
-        let (first, steps) = plan(&[second, second, wait, second, Segment::Read(5_000_000)], &COSTS);
+        let (first, steps) =
+            plan(&[second, second, wait, second, Segment::Read(5_000_000)], &COSTS);
         assert_eq!(first, 4_000_000_000);
         let instructions: Vec<u64> = steps.iter().map(|step| step.instructions).collect();
         assert_eq!(instructions, [2_000_000_000, 0, 0, 0]);

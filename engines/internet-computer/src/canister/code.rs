@@ -318,7 +318,9 @@ impl CodeEnvironment<'_> {
         };
         match kept.filter(fits) {
             Some(cursor) => cursor,
-            None if instance.history.is_empty() => Cursor::new(self.application.clone(), id.clone()),
+            None if instance.history.is_empty() => {
+                Cursor::new(self.application.clone(), id.clone())
+            }
             None => Cursor::replay(self.application.clone(), id.clone(), &instance.history),
         }
     }
@@ -389,13 +391,7 @@ impl CodeEnvironment<'_> {
         effects
     }
 
-    fn task(
-        &mut self,
-        from: CanisterId,
-        task: TaskMessage,
-        start: Timestamp,
-        done: &mut Executed,
-    ) {
+    fn task(&mut self, from: CanisterId, task: TaskMessage, start: Timestamp, done: &mut Executed) {
         let graph = self.graph;
         let item = self.trace.item(|| graph.fetch_task(task.id, self.recorded_at));
         let mut ledger = task.ledger;
@@ -456,7 +452,12 @@ impl CodeEnvironment<'_> {
     }
 
     /// Lets an instance go on whose step waited for an outcall.
-    pub(crate) fn release(&mut self, canister: &mut Canister, id: &InstanceId, done: &mut Executed) {
+    pub(crate) fn release(
+        &mut self,
+        canister: &mut Canister,
+        id: &InstanceId,
+        done: &mut Executed,
+    ) {
         let Some(instance) = canister.instances.get_mut(id) else { return };
         let instance = Rc::make_mut(instance);
         instance.busy = false;

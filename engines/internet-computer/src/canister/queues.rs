@@ -79,7 +79,10 @@ impl Queues {
         let queue = self.from.entry(from).or_default();
         if reservation {
             // Requests of the peer, and responses to calls of it.
-            assert!(queue.len() < 2 * QUEUE_CAPACITY, "a reserved slot was taken by another message");
+            assert!(
+                queue.len() < 2 * QUEUE_CAPACITY,
+                "a reserved slot was taken by another message"
+            );
         } else if queue.len() >= QUEUE_CAPACITY {
             return false;
         }
@@ -235,9 +238,10 @@ mod tests {
         for index in 0..600 {
             caller.call(A, B, call(index), false);
         }
-        let taken = caller.take_output().into_iter().filter(|(_, letter)| {
-            callee.push(letter.clone(), false)
-        });
+        let taken = caller
+            .take_output()
+            .into_iter()
+            .filter(|(_, letter)| callee.push(letter.clone(), false));
         assert_eq!(taken.count(), QUEUE_CAPACITY);
     }
 

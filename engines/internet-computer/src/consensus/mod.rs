@@ -214,7 +214,8 @@ impl Consensus {
 
     /// A block that others sign and this replica does not have is asked for.
     fn want(&self, signed: Signed, from: ReplicaId, out: &mut Vec<Action>) {
-        let (Signed::Notarization(height, hash) | Signed::Finalization(height, hash)) = signed else {
+        let (Signed::Notarization(height, hash) | Signed::Finalization(height, hash)) = signed
+        else {
             return;
         };
         let missing = height > self.finalized() && self.pool.block(height, hash).is_none();
@@ -322,7 +323,7 @@ impl Consensus {
             self.sign(Signed::Finalization(height, block), out);
         }
         self.round += 1;
-        self.round_began = now;
+        self.round_began = now + self.parameters.round_overhead;
         true
     }
 

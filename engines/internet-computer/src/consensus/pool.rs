@@ -250,8 +250,9 @@ impl Pool {
         for (_, slot) in self.slots.range(height + 1..) {
             artefacts.extend(slot.blocks.values().cloned().map(Artefact::Proposal));
             let aggregates = slot.aggregates.iter();
-            artefacts
-                .extend(aggregates.map(|signed| Artefact::Aggregate(Aggregate { signed: *signed })));
+            artefacts.extend(
+                aggregates.map(|signed| Artefact::Aggregate(Aggregate { signed: *signed })),
+            );
             for (signed, signers) in &slot.shares {
                 let share = |signer| Artefact::Share(Share { signed: *signed, signer });
                 artefacts.extend(signers.iter().map(share));

@@ -63,9 +63,7 @@ struct Net {
 impl Net {
     fn new(parameters: Parameters, faults: Vec<Fault>, delays: Vec<u64>) -> Net {
         let count = parameters.replicas;
-        let new = |id| {
-            Consensus::new(ReplicaId(id), parameters, genesis(), 0, Timestamp::ZERO)
-        };
+        let new = |id| Consensus::new(ReplicaId(id), parameters, genesis(), 0, Timestamp::ZERO);
         Net {
             parameters,
             replicas: (0..count).map(new).collect(),

@@ -226,8 +226,7 @@ impl Life {
     fn give_what_is_missing(&self, to: ReplicaId, above: Height) {
         let disk = self.disk().borrow();
         if let Some(blocks) = disk.blocks_above(above) {
-            let mut artefacts: Vec<Artefact> =
-                blocks.into_iter().map(Artefact::Proposal).collect();
+            let mut artefacts: Vec<Artefact> = blocks.into_iter().map(Artefact::Proposal).collect();
             artefacts.extend(self.consensus.borrow().artefacts_above(above));
             if artefacts.is_empty() {
                 return;

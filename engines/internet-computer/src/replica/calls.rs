@@ -99,7 +99,8 @@ impl Life {
                         .collect()
                 }
             });
-            let bytes = ANSWER_BYTES * instances.as_ref().map_or(1, |found: &Vec<_>| 1 + found.len() as u64);
+            let bytes = ANSWER_BYTES
+                * instances.as_ref().map_or(1, |found: &Vec<_>| 1 + found.len() as u64);
             gateway.send(host.node(), bytes, Answer::Query { token, instances });
         });
     }

@@ -8,9 +8,9 @@
 //! with writes in flight is not simulated. Writing takes no time: no step of the protocol waits for a
 //! disk, except the checkpoint. Source: dfinity/developer-docs, state-synchronization.
 
+use crate::block::ReplicaId;
 use crate::block::{Height, Sealed, decode, encode};
 use crate::consensus::{Aggregate, Artefact, Share, Signed};
-use crate::block::ReplicaId;
 use crate::state::Checkpoint;
 use std::collections::BTreeMap;
 use std::rc::Rc;

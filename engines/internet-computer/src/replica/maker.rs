@@ -75,9 +75,9 @@ impl Life {
     fn agreed_outcalls(&self, pending: &Pending) -> Vec<OutcallId> {
         let quorum = usize::from(self.subnet.consensus.certification_quorum);
         let outcalls = self.outcalls.borrow();
-        let agreed = outcalls.iter().filter(|(id, replicas)| {
-            replicas.len() >= quorum && !pending.outcalls.contains(id)
-        });
+        let agreed = outcalls
+            .iter()
+            .filter(|(id, replicas)| replicas.len() >= quorum && !pending.outcalls.contains(id));
         agreed.map(|(id, _)| *id).collect()
     }
 

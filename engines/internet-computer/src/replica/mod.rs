@@ -139,8 +139,7 @@ impl Life {
         subnet.execution.borrow_mut().hold(disk.checkpoint());
         let checkpoint = disk.checkpoint().height;
         let finalized = disk.block(disk.finalized()).expect("invariant: it is on the disk");
-        let mut consensus =
-            Consensus::new(me, subnet.consensus, finalized, disk.package(), now);
+        let mut consensus = Consensus::new(me, subnet.consensus, finalized, disk.package(), now);
         disk.artefacts(me).into_iter().for_each(|artefact| consensus.restore(artefact));
         let replayed = disk.blocks_above(checkpoint).expect("invariant: they are on the disk");
         let life = Rc::new(Life {

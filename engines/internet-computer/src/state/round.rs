@@ -13,7 +13,8 @@
 use super::SubnetState;
 use crate::block::{Block, BlockHash, CanisterId, Height, IngressReply, OutcallId, SubnetId};
 use crate::canister::{
-    Canister, CodeEnvironment, Cursors, Effect, Ended, Executed, Letter, OutcallRequest, Paused, Trace,
+    Canister, CodeEnvironment, Cursors, Effect, Ended, Executed, Letter, OutcallRequest, Paused,
+    Trace,
 };
 use crate::state::Program;
 use sim_model::engine::InstanceState;
@@ -128,7 +129,10 @@ impl Running<'_> {
             }
             if new || !self.program.ingress_dedup {
                 let canister = state.canisters.get_mut(&ingress.canister);
-                canister.expect("invariant: clients know the canisters").queues.push_ingress(ingress.clone());
+                canister
+                    .expect("invariant: clients know the canisters")
+                    .queues
+                    .push_ingress(ingress.clone());
             }
         }
         for slice in &block.payload.slices {
@@ -214,7 +218,9 @@ impl Running<'_> {
             used += limits.canister_overhead;
             let mut canister = state.canisters.remove(id).expect("invariant: it is ready");
             while before + used + limits.message_overhead <= limits.round {
-                let Some(more) = self.run_message(state, &mut canister, before + used) else { break };
+                let Some(more) = self.run_message(state, &mut canister, before + used) else {
+                    break;
+                };
                 used += more;
                 if canister.paused.is_some() {
                     break;
@@ -351,7 +357,8 @@ impl Running<'_> {
                     self.deliver(state, to, letter);
                     continue;
                 }
-                let blocked = left.iter().any(|(to, _)| self.program.placement.subnet_of(*to) == subnet);
+                let blocked =
+                    left.iter().any(|(to, _)| self.program.placement.subnet_of(*to) == subnet);
                 let height = state.height;
                 let stream = state.streams.get_mut(&subnet).expect("invariant: a known subnet");
                 if blocked || !stream.has_room() {

@@ -46,7 +46,10 @@ impl Views {
     }
 
     /// All instances as of `height`.
-    pub(crate) fn iter(&self, height: Height) -> impl Iterator<Item = (&InstanceId, &InstanceState)> {
+    pub(crate) fn iter(
+        &self,
+        height: Height,
+    ) -> impl Iterator<Item = (&InstanceId, &InstanceState)> {
         self.0.iter().filter_map(move |(id, versions)| Some((id, as_of(versions, height)?)))
     }
 }

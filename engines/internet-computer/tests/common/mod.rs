@@ -175,8 +175,7 @@ pub fn try_run(plan: &Plan, limit: Duration) -> Result<Report, KernelError> {
         let body = move |kernel: sim_world::kernel::Kernel| async move {
             let mut profile = Profile::named("azure-2021-10").expect("embedded");
             (plan.profile)(&mut profile);
-            let deployment =
-                world::Deployment { plan: "EP2".to_string(), hosts: 2, partitions: 6 };
+            let deployment = world::Deployment { plan: "EP2".to_string(), hosts: 2, partitions: 6 };
             let world = World::new(&kernel, plan.seed, Rc::new(profile), &deployment)
                 .expect("a valid deployment");
             run_in(&world, &plan).await

@@ -8,7 +8,9 @@
 //! Checked: each counter ends at the number of requests to it.
 
 use super::declare::count;
-use super::{EntityStates, Job, JobContext, JobResult, Start, Unit, Workload, WorkloadKind, completed};
+use super::{
+    EntityStates, Job, JobContext, JobResult, Start, Unit, Workload, WorkloadKind, completed,
+};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use sim_model::application::Application;

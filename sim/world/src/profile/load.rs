@@ -2,8 +2,8 @@
 
 use super::error::ProfileError;
 use super::inherit;
-use super::replication;
 use super::reader::{BANDWIDTH, CORES, Context, PRICE, RATE, RATIO, RENT, Section};
+use super::replication;
 use super::schema::*;
 use crate::network::LinkProfile;
 use std::cell::RefCell;
@@ -15,7 +15,8 @@ type Loaded<T> = Result<T, ProfileError>;
 pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
     let table = inherit::complete(name, parse(name, text)?)?;
     let context = Context { profile: name, entries: RefCell::default() };
-    let keys = ["plans", "machines", "host", "cpu", "links", "services", "retry", "prices", "replication"];
+    let keys =
+        ["plans", "machines", "host", "cpu", "links", "services", "retry", "prices", "replication"];
     let root = Section::root(&context, &table, &keys)?;
     let mut profile = Profile {
         name: name.to_owned(),
