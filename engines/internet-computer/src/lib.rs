@@ -156,7 +156,7 @@ impl Hub {
         let checkpoint = Checkpoint { height: 0, hash: genesis.hash, bytes, dirty_pages: 0 };
         let disk = || RefCell::new(Disk::new(checkpoint.clone(), &genesis));
         let mut beacon = world.seeds().stream(&format!("random beacon of subnet {}", id.0));
-        let consensus = config.consensus(beacon.below(u64::MAX));
+        let consensus = config.consensus(beacon.below(u64::MAX), costs.round_overhead);
         let program = Program {
             application: self.deployment.application.clone(),
             graph: self.deployment.observer.graph().clone(),

@@ -324,9 +324,10 @@ impl Config {
         }
     }
 
-    /// The parameters of a subnet whose random beacon starts with `seed`.
-    pub(crate) fn consensus(&self, seed: u64) -> Parameters {
-        Parameters { seed, ..self.consensus }
+    /// The parameters of a subnet whose random beacon starts with `seed`, on machines that take
+    /// `round_overhead` from one round to the next.
+    pub(crate) fn consensus(&self, seed: u64, round_overhead: Duration) -> Parameters {
+        Parameters { seed, round_overhead, ..self.consensus }
     }
 
     /// What the replica with this number does: the last ones are Byzantine.
@@ -354,6 +355,7 @@ fn parameters(
         },
         beacon_quorum: f + 1,
         seed: 0,
+        round_overhead: Duration::ZERO,
         unit_delay: settings.span("unit_delay"),
         initial_notary_delay: settings.span("initial_notary_delay"),
         backlog_delay: settings.span("backlog_delay"),
@@ -369,7 +371,7 @@ mod tests {
     #[test]
     fn defaults_are_those_of_an_application_subnet() {
         let config = Config::new(&Settings::defaults(SETTINGS));
-        let consensus = config.consensus(1);
+        let consensus = config.consensus(1, Duration::ZERO);
         assert_eq!((consensus.replicas, consensus.quorum, consensus.beacon_quorum), (13, 9, 5));
         assert_eq!(consensus.package_interval, 500);
         assert_eq!(config.limits.round, 7_000_000_000);

@@ -86,7 +86,8 @@ fn long_tasks_are_sliced_and_too_long_ones_fail() {
 
 #[test]
 fn what_is_outside_is_done_by_every_replica_and_agreed() {
-    let report = run(&Plan { settings: SMALL, name: "Fetch", input: 5_000_000, ..Plan::hello(1, 0) });
+    let report =
+        run(&Plan { settings: SMALL, name: "Fetch", input: 5_000_000, ..Plan::hello(1, 0) });
     report.expect(1, "5000000");
     // Three reads of at most 2 MB, a wait, two writes.
     assert_eq!(report.counter("outcalls"), 6);
@@ -149,7 +150,7 @@ fn a_replica_that_missed_too_much_fetches_a_checkpoint() {
 
 /// Two of seven replicas are Byzantine.
 fn with_byzantine(settings: &'static [(&'static str, &'static str)]) -> common::Report {
-    let plan = Plan { settings, interval: millis(50), ..Plan::hello(40, 3) };
+    let plan = Plan { settings, interval: millis(250), ..Plan::hello(40, 3) };
     let report = try_run(&plan, Duration::from_secs(300)).expect("f faults are tolerated");
     report.expect(40, &hello(3));
     report
@@ -157,15 +158,13 @@ fn with_byzantine(settings: &'static [(&'static str, &'static str)]) -> common::
 
 #[test]
 fn f_replicas_that_send_nothing_change_no_result() {
-    let report =
-        with_byzantine(&[("replicas", "7"), ("byzantine", "2"), ("call_timeout", "3s")]);
+    let report = with_byzantine(&[("replicas", "7"), ("byzantine", "2"), ("call_timeout", "3s")]);
     assert!(report.counter("blocks_of_other_ranks") > 0, "{:?}", report.counters);
 }
 
 #[test]
 fn f_replicas_that_make_two_blocks_change_no_result() {
-    let settings =
-        &[("replicas", "7"), ("byzantine", "2"), ("byzantine_behaviour", "equivocate")];
+    let settings = &[("replicas", "7"), ("byzantine", "2"), ("byzantine_behaviour", "equivocate")];
     assert!(with_byzantine(settings).counter("blocks_of_other_ranks") > 0);
 }
 

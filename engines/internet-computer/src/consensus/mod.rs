@@ -323,7 +323,7 @@ impl Consensus {
             self.sign(Signed::Finalization(height, block), out);
         }
         self.round += 1;
-        self.round_began = now;
+        self.round_began = now + self.parameters.round_overhead;
         true
     }
 

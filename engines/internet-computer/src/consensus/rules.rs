@@ -28,6 +28,9 @@ pub(crate) struct Parameters {
     pub(crate) beacon_quorum: u16,
     /// Seeds the ranks.
     pub(crate) seed: u64,
+    /// From the end of a round to the beginning of the next: what processing takes that is not charged
+    /// to a core.
+    pub(crate) round_overhead: Duration,
     /// Delay of a maker for each rank.
     pub(crate) unit_delay: Duration,
     /// Least delay of a notary.
@@ -112,6 +115,7 @@ mod tests {
             certification_quorum: replicas - f,
             beacon_quorum: f + 1,
             seed: 7,
+            round_overhead: Duration::ZERO,
             unit_delay: Duration::from_secs(1),
             initial_notary_delay: Duration::from_millis(300),
             backlog_delay: Duration::from_secs(2),

@@ -130,11 +130,7 @@ impl Execution {
 
     /// Executes a finalized block, or tells what that came to. Nothing if the state before it is
     /// older than any replica keeps: whoever is so far behind has to fetch a checkpoint.
-    pub(crate) fn execute(
-        &mut self,
-        sealed: &Sealed,
-        recorded_at: Timestamp,
-    ) -> Option<Rc<Round>> {
+    pub(crate) fn execute(&mut self, sealed: &Sealed, recorded_at: Timestamp) -> Option<Rc<Round>> {
         let key = (sealed.block.height, sealed.hash);
         let (head, state) = self.state.as_ref().expect("invariant: whoever executes holds a state");
         if *head != sealed.block.parent || state.height + 1 != key.0 {

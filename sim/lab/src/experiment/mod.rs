@@ -37,7 +37,9 @@ use std::path::PathBuf;
 pub const MARKER: &str = "experiment.toml";
 
 /// The embedded experiments.
-const EMBEDDED: [&str; 5] = [
+const EMBEDDED: [&str; 7] = [
+    include_str!("../../../../experiments/internet-computer-latency.toml"),
+    include_str!("../../../../experiments/internet-computer-predictions.toml"),
     include_str!("../../../../experiments/netherite-hello-latency.toml"),
     include_str!("../../../../experiments/netherite-hello-throughput.toml"),
     include_str!("../../../../experiments/netherite-maxima.toml"),

@@ -18,6 +18,9 @@ pub struct ReplicationProfile {
     /// Making the state after a batch the present one: merging what was written, hashing what is
     /// certified, besides the execution itself.
     pub state_commit: Duration,
+    /// From the end of one round of agreement to the beginning of the next, besides what is charged to a
+    /// core: assembling inputs, handing artefacts from one part of the software to the next.
+    pub round_overhead: Duration,
     /// Writing one page of memory to a checkpoint.
     pub page_write: Duration,
     /// Bytes a second that are hashed for a checkpoint's manifest.
@@ -36,6 +39,7 @@ pub(super) fn load(root: &Section) -> Result<Option<ReplicationProfile>, Profile
         "verify_threads",
         "request_verify",
         "state_commit",
+        "round_overhead",
         "page_write",
         "hash_bandwidth",
         "query",
@@ -46,6 +50,7 @@ pub(super) fn load(root: &Section) -> Result<Option<ReplicationProfile>, Profile
         verify_threads: s.count("verify_threads")?,
         request_verify: s.time("request_verify")?,
         state_commit: s.time("state_commit")?,
+        round_overhead: s.time("round_overhead")?,
         page_write: s.time("page_write")?,
         hash_bytes_per_s: s.positive("hash_bandwidth", BANDWIDTH)?,
         query: s.time("query")?,
