@@ -101,19 +101,20 @@ pub(crate) async fn status(
     Ok(reply.value.map(|(row, _)| row.state(instance)))
 }
 
-/// Reads the state of an instance, now and then, until it has ended.
+/// Reads the state of an instance, now and then, until it has ended. A read that fails is no answer:
+/// the next one is.
 pub(crate) async fn wait(
     worker: &Worker,
     instance: &InstanceId,
 ) -> Result<InstanceState, ClientError> {
     loop {
-        match status(worker, instance).await? {
-            Some(state) if state.status.is_final() => return Ok(state),
-            _ => {
-                let pause = worker.shared.parameters.status_polling_interval;
-                worker.shared.kernel().sleep(pause).await;
-            }
+        match status(worker, instance).await {
+            Ok(Some(state)) if state.status.is_final() => return Ok(state),
+            Ok(_) => {}
+            Err(_) => worker.shared.counters.failed_status_reads.count(),
         }
+        let pause = worker.shared.parameters.status_polling_interval;
+        worker.shared.kernel().sleep(pause).await;
     }
 }
 

@@ -55,7 +55,10 @@ struct Sorted {
 pub(crate) async fn dispatch(worker: Rc<Worker>, slot: usize, ready: Receiver<InstanceId>) {
     loop {
         let instance = ready.recv().await;
+        let queue = worker.shared.ownership.queue_of(&instance);
+        worker.listening.borrow_mut().session_opened(queue);
         let version = session(&worker, slot, &instance).await;
+        worker.listening.borrow_mut().session_closed(queue);
         let left = worker.sessions.borrow_mut().take_inbox(&instance);
         let next = worker.sessions.borrow_mut().close(&instance, version);
         if next {

@@ -47,6 +47,8 @@ mod counters;
 mod dispatch;
 mod history;
 mod instances;
+mod leases;
+mod listening;
 mod outbox;
 mod ownership;
 mod purge;
@@ -61,6 +63,7 @@ mod transit;
 mod wire;
 mod worker;
 
+use futures_util::future::LocalBoxFuture;
 use settings::{PARTITIONS_MAX, Parameters, SETTINGS};
 use shared::Shared;
 use sim_model::engine::{
@@ -72,7 +75,7 @@ use sim_model::settings::{Setting, Settings};
 use sim_world::world::World;
 use std::cell::RefCell;
 use std::rc::Rc;
-use worker::Worker;
+use worker::{STOP_POLL, Worker};
 
 /// The name of the engine.
 const NAME: &str = "azure-storage";
@@ -128,20 +131,20 @@ impl Engine<World> for AzureStorage {
             )));
         }
         let shared = Shared::new(world, deployment.application, parameters, deployment.observer);
-        let workers = (0..world.hosts().len()).map(|host| Place::new(&shared, host)).collect();
+        let workers = (0..world.hosts().len()).map(|host| Place::new(&shared, host, 0)).collect();
         Ok(Rc::new(AzureTaskHub(Rc::new(Inner { shared, workers: RefCell::new(workers) }))))
     }
 }
 
-/// The worker on a host, and whether it has been started.
+/// The worker on a host, and how often one was started there.
 struct Place {
     worker: Rc<Worker>,
-    started: bool,
+    started: u32,
 }
 
 impl Place {
-    fn new(shared: &Rc<Shared>, host: usize) -> Place {
-        Place { worker: Worker::new(shared, host), started: false }
+    fn new(shared: &Rc<Shared>, host: usize, started: u32) -> Place {
+        Place { worker: Worker::new(shared, host, started), started }
     }
 }
 
@@ -163,13 +166,28 @@ impl TaskHub for AzureTaskHub {
     fn start_host(&self, host: usize) {
         let worker = {
             let place = &mut self.0.workers.borrow_mut()[host];
-            if place.started {
-                *place = Place::new(&self.0.shared, host);
+            if place.started > 0 || place.worker.is_stopping() {
+                *place = Place::new(&self.0.shared, host, place.started);
             }
-            place.started = true;
+            place.started += 1;
             place.worker.clone()
         };
         worker.start();
+    }
+
+    fn stop_host(&self, host: usize) -> LocalBoxFuture<'static, ()> {
+        let worker = self.0.worker(host);
+        let machine = worker.store.host.clone();
+        let generation = machine.kernel().generation(machine.node());
+        worker.stop();
+        Box::pin(async move {
+            let kernel = machine.kernel();
+            // A host that crashes meanwhile has nothing left on it either.
+            let same = || machine.is_alive() && kernel.generation(machine.node()) == generation;
+            while !worker.has_ended() && same() {
+                kernel.sleep(STOP_POLL).await;
+            }
+        })
     }
 
     fn client(&self, host: usize) -> Rc<dyn Client> {

@@ -25,6 +25,12 @@ pub(crate) fn abandon_delay(dequeue_count: u32) -> Duration {
     Duration::from_secs(seconds).min(ABANDON_DELAY_MAX)
 }
 
+/// Whether a message that is put back after its n-th delivery is put back for the longest time: the
+/// published engine then logs it as poison.
+pub(crate) fn is_poison(dequeue_count: u32) -> bool {
+    abandon_delay(dequeue_count) == ABANDON_DELAY_MAX
+}
+
 /// Who waits for the end of an orchestration: the caller and the decision of its call.
 type Call = (InstanceId, EventId);
 
@@ -319,6 +325,7 @@ mod tests {
             .map(|count| abandon_delay(count).as_secs())
             .collect();
         assert_eq!(seconds, [2, 4, 8, 512, 600, 600, 600]);
+        assert!(!is_poison(9) && is_poison(10));
     }
 
     #[test]

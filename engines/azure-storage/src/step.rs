@@ -26,6 +26,7 @@ use sim_model::history::HistoryEvent;
 use sim_model::id::{MessageId, WorkItemId};
 use sim_model::ledger::Ledger;
 use sim_model::step::StepOutcome;
+use sim_model::time::Timestamp;
 use sim_world::service::StorageError;
 use sim_world::table::{TableAction, TableOperation};
 use std::ops::Range;
@@ -45,6 +46,7 @@ pub(crate) async fn run(
     duplicates: &[usize],
     mut ledger: Ledger,
 ) -> Option<Committed> {
+    worker.control_locks.hold(&messages);
     let item = fetch(worker, session, &messages, duplicates);
     let replayed = std::mem::take(&mut session.replayed);
     let consumed = messages.iter().map(|received| received.message.clone()).collect();
@@ -54,8 +56,9 @@ pub(crate) async fn run(
         worker.functions.step(&mut session.cursor, replayed, item, &mut ledger, consumed).await;
     worker.shared.observer.graph().executed_step(item, &outcome);
     let replaces = begins || outcome.replaces_history;
+    let begun = worker.shared.now();
     if let Err(error) = commit(worker, session, item, &outcome, replaces).await {
-        give_up(worker, item, &error);
+        give_up(worker, item, &error, begun);
         worker.abandon(&messages).await;
         return None;
     }
@@ -125,19 +128,23 @@ async fn commit(
     Ok(())
 }
 
-fn give_up(worker: &Worker, item: WorkItemId, error: &StorageError) {
-    let counters = &worker.shared.counters;
+/// Records a step whose commit, begun at `begun`, failed.
+fn give_up(worker: &Worker, item: WorkItemId, error: &StorageError, begun: Timestamp) {
+    let shared = &worker.shared;
     let refused = matches!(
         error,
         StorageError::Conflict { .. }
             | StorageError::PreconditionFailed
             | StorageError::NotFound { .. }
     );
+    let counters = &shared.counters;
     let counter = if refused { &counters.split_brains } else { &counters.failed_work_items };
     counter.count();
-    // Whether an unanswered write was applied shows when the history is read again.
-    if !error.is_ambiguous() {
-        worker.shared.observer.graph().aborted(item);
+    // Whether an unanswered write was applied shows when the history is read again. A refusal may be
+    // the answer to a repetition of a write that was applied and not answered.
+    let repeated = shared.now().since(begun) >= shared.world.profile().retry.timeout;
+    if !error.is_ambiguous() && !repeated {
+        shared.record_aborted(item);
     }
 }
 
