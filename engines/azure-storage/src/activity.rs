@@ -92,7 +92,7 @@ async fn execute(worker: &Worker, slot: usize, job: Job) -> Permit {
     let settled = match put {
         Ok(()) => {
             shared.record_committed(item);
-            worker.store.delete(&shared.work_items, &delivery).await
+            worker.store.delete(&shared.work_items, &delivery).await.map(|_| ())
         }
         Err(error) => {
             shared.counters.failed_work_items.count();

@@ -71,6 +71,8 @@ counters! {
     out_of_order_abandons,
     /// Messages that a step consumed although the history had them already.
     duplicates,
+    /// Steps whose messages were put once more, because one that they had consumed came again.
+    outboxes_put_again,
     /// Messages dropped because their instance has ended or never was.
     discards,
     /// Transactions that wrote history.

@@ -17,22 +17,25 @@
 //!
 //! **Recovery.** A worker's memory is lost with its host; a restarted host begins again from
 //! storage. Messages that it held become visible after their visibility timeout (5 minutes), which
-//! dominates the recovery of what was in flight.
+//! dominates the recovery of what was in flight. Control queues of a host that is lost are taken over
+//! when its leases have run out (`leases`); a host that hangs and comes back is fenced by the ETag of
+//! each history. A host that is taken out of service drains its queues and gives up its leases.
 //!
-//! **Limits of this version.** Control queues are assigned to workers statically (`ownership`): no
-//! leases, so the queues of a host that is down wait for it. The visibility timeout of control
-//! messages is not renewed (`renewal` does it for activities).
+//! **Order of a step.** The published one (puts, history, row, deletes) leaves messages of steps that
+//! were never committed when a host crashes in between; `step_order=history-first` does not
+//! (`journal`).
 //!
 //! **Source.** Azure/durabletask main@5217032, `src/DurableTask.AzureStorage`; each module names
 //! its files.
 //!
 //! | module | holds |
 //! |---|---|
-//! | `backoff`, `rules`, `sessions`, `history`, `checkpoint`, `ownership` | decisions: plain state machines |
+//! | `backoff`, `rules`, `sessions`, `history`, `checkpoint`, `journal`, `ownership`, `listening` | decisions: plain state machines |
+//! | `leases` | who owns which control queue: decisions, and the tasks that carry them out |
 //! | `settings`, `wire`, `counters` | what can be set, what is stored, what is counted |
 //! | `store`, `shared`, `transit` | storage operations of a host; what a task hub shares |
 //! | `instances`, `outbox` | the rows that clients see; what is sent |
-//! | `worker`, `control`, `dispatch`, `step`, `activity`, `renewal` | the tasks of a worker |
+//! | `worker`, `control`, `dispatch`, `step`, `recovery`, `activity`, `renewal` | the tasks of a worker |
 //! | `client`, `purge` | the requests of clients |
 //!
 //! Units: instants are virtual nanoseconds, sizes are bytes.
@@ -47,11 +50,13 @@ mod counters;
 mod dispatch;
 mod history;
 mod instances;
+mod journal;
 mod leases;
 mod listening;
 mod outbox;
 mod ownership;
 mod purge;
+mod recovery;
 mod renewal;
 mod rules;
 mod sessions;
@@ -102,11 +107,14 @@ impl Engine<World> for AzureStorage {
         "per-operation table storage: control queues, one work-item queue, history tables"
     }
 
-    fn guarantees(&self, _settings: &Settings) -> Guarantees {
+    fn guarantees(&self, settings: &Settings) -> Guarantees {
+        // In the published order a crash can make a step consume again what carries no stamp, and
+        // leaves what was sent by steps that were never committed.
+        let exact = settings.choice("step_order") == "history-first";
         Guarantees {
-            steps: Delivery::ExactlyOnce,
+            steps: if exact { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce },
             tasks: Delivery::AtLeastOnce,
-            causally_consistent_commit: false,
+            causally_consistent_commit: exact,
             fifo_between_instances: false,
             durable: true,
             lossless: true,
@@ -228,7 +236,7 @@ impl Client for AzureClient {
 
     fn query(&self, query: InstanceQuery) -> ClientAnswer<Vec<(InstanceId, InstanceState)>> {
         let worker = self.hub.worker(self.host);
-        Box::pin(async move { instances::query(&worker, &query).await.map_err(client::refused) })
+        Box::pin(async move { instances::query(&worker, &query).await.map_err(client::unread) })
     }
 
     fn purge(&self, instance: InstanceId) -> ClientAnswer<bool> {

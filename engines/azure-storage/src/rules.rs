@@ -222,6 +222,16 @@ pub(crate) fn is_recognised(event: &EventKind) -> bool {
     }
 }
 
+/// Whether a message has to be remembered once it is consumed, for as long as its sender may send it
+/// again: nothing in a history or in an entity's state tells a second copy of it from a new message.
+/// Clients do not send again.
+pub(crate) fn is_to_be_remembered(message: &InstanceMessage) -> bool {
+    let told = message.event.kind.answers().is_some()
+        || message.starts_orchestration()
+        || is_recognised(&message.event.kind);
+    message.id.producer != Producer::Client && !told
+}
+
 /// What to do with a start message, by the Instances row of its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {

@@ -178,6 +178,23 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "a message that a worker puts into a queue ends that worker's own polling delay there \
          (BackoffPollingHelper.cs)",
     ),
+    Setting {
+        key: "step_order",
+        kind: SettingKind::Choice(&["send-first", "history-first"]),
+        default: "send-first",
+        purpose: Purpose::Parameter,
+        help: "send-first puts what a step sends and then writes its history \
+               (AzureStorageOrchestrationService.cs:1150-1283); history-first, an addition, writes \
+               what it sends with its history and puts it after that: steps exactly once, and nothing \
+               is sent that is not final",
+    },
+    flag(
+        "instance_etag",
+        "false",
+        Purpose::Safety,
+        "a row of the Instances table is written only if nobody else wrote it since the session read \
+         it (settings: UseInstanceTableEtag, off by default; costs a read for each session)",
+    ),
     flag(
         "lease_etag",
         "true",
@@ -261,6 +278,8 @@ pub(crate) struct Parameters {
     pub lease_renew_interval: Duration,
     pub lease_acquire_interval: Duration,
     pub lease_interval: Duration,
+    pub history_first: bool,
+    pub instance_etag: bool,
     pub lease_etag: bool,
     pub drain_before_release: bool,
     pub visibility_renewal: bool,
@@ -301,6 +320,8 @@ impl Parameters {
             lease_renew_interval: settings.span("lease_renew_interval"),
             lease_acquire_interval: settings.span("lease_acquire_interval"),
             lease_interval: settings.span("lease_interval"),
+            history_first: settings.choice("step_order") == "history-first",
+            instance_etag: settings.flag("instance_etag"),
             lease_etag: settings.flag("lease_etag"),
             drain_before_release: settings.flag("drain_before_release"),
             visibility_renewal: settings.flag("visibility_renewal"),
@@ -328,6 +349,12 @@ impl Parameters {
         };
         parameters.check()?;
         Ok(parameters)
+    }
+
+    /// How long a journal keeps what may come again: beyond the reorder window of entities, and beyond
+    /// the time after which a message that was not deleted is handed out again.
+    pub fn journal_keep(&self) -> Duration {
+        self.entity_reorder_window.max(self.control_queue_visibility * 4)
     }
 
     /// What entities have to know of this engine. Its queues deliver in any order and more than

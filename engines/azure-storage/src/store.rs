@@ -1,6 +1,7 @@
 //! Storage operations of one host: the limit on how many run side by side, and large content.
 
 use crate::history::{EventRow, History, HistoryError, SENTINEL, Sentinel};
+use crate::journal::Journal;
 use crate::shared::Shared;
 use crate::wire::{self, InstanceRow, MESSAGE_BYTES_MAX, PROPERTY_BYTES_MAX, Stored};
 use bytes::Bytes;
@@ -96,11 +97,17 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes a message that was consumed. A message that is no longer this worker's is left to
-    /// whoever has it.
-    pub async fn delete(&self, queue: &Queue, message: &QueueMessage) -> Result<(), StorageError> {
+    /// Deletes a message that was consumed; true if it is gone. A message that is no longer this
+    /// worker's is left to whoever has it.
+    pub async fn delete(
+        &self,
+        queue: &Queue,
+        message: &QueueMessage,
+    ) -> Result<bool, StorageError> {
         let delete = queue.delete(&self.host, message.id, message.pop_receipt);
-        self.settle(self.limited(delete).await)
+        let outcome = self.limited(delete).await;
+        let lives_on = matches!(outcome, Err(StorageError::PopReceiptMismatch));
+        self.settle(outcome).map(|()| !lives_on)
     }
 
     /// Hides a message for `delay` and leaves it in its queue.
@@ -188,12 +195,13 @@ impl Store {
         let last = entities.last().is_some_and(|entity| &*entity.row_key == SENTINEL);
         let sentinel = match entities.pop().filter(|_| last) {
             None => None,
-            Some(entity) => match wire::open::<Sentinel>(&entity.body)? {
-                Stored::Inline(sentinel) => Some((sentinel, entity.etag)),
-                Stored::Blob(_) => unreachable!("a sentinel is small"),
-            },
+            Some(entity) => {
+                let (row, large) = self.open::<(Sentinel, Journal)>(&entity.body).await?;
+                timing.merge(&large);
+                Some((row.0, row.1, entity.etag))
+            }
         };
-        let named = sentinel.map_or(0..0, |(sentinel, _)| sentinel.rows());
+        let named = sentinel.as_ref().map_or(0..0, |(sentinel, ..)| sentinel.rows());
         let keys = [named.start, named.end].map(|row| self.shared.row_keys.key(row));
         let [first, end] =
             keys.map(|key| entities.partition_point(|entity| *entity.row_key < *key));

@@ -138,6 +138,11 @@ pub(crate) fn history_blob(instance: &InstanceId, step: u32, event: usize) -> St
     format!("{instance}/history-{step:x}-{event:x}")
 }
 
+/// The blob of the large journal that a step of `instance` writes.
+pub(crate) fn journal_blob(instance: &InstanceId, step: u32) -> String {
+    format!("{instance}/journal-{step:x}")
+}
+
 /// The blob of a large Instances row, written by a step or (`None`) by the client.
 pub(crate) fn instance_blob(instance: &InstanceId, step: Option<u32>) -> String {
     match step {

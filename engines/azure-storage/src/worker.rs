@@ -9,6 +9,7 @@
 use crate::activity::{self, Job};
 use crate::backoff::PollingBackoff;
 use crate::history::History;
+use crate::journal::Known;
 use crate::leases;
 use crate::listening::Listening;
 use crate::renewal::{ControlLocks, Locks};
@@ -19,8 +20,9 @@ use crate::shared::Shared;
 use crate::store::{Store, StoreError};
 use crate::{control, dispatch};
 use futures_util::future::{join_all, select};
+use rustc_hash::FxHashMap;
 use sim_model::history::EventKind;
-use sim_model::id::InstanceId;
+use sim_model::id::{InstanceId, WorkItemId};
 use sim_model::ledger::Timing;
 use sim_model::message::InstanceMessage;
 use sim_model::time::Timestamp;
@@ -93,6 +95,8 @@ pub(crate) struct Worker {
     pub listening: RefCell<Listening>,
     /// Control messages of running steps, kept hidden.
     pub control_locks: ControlLocks,
+    /// What this worker knows of the steps that the journals of instances still name.
+    known_steps: RefCell<FxHashMap<InstanceId, Vec<(WorkItemId, Known)>>>,
     /// Where it is in its own life.
     service: Cell<Service>,
     /// Ends the pause of whoever manages leases.
@@ -148,6 +152,7 @@ impl Worker {
             sessions: RefCell::new(Sessions::new(parameters.extended_sessions)),
             listening: RefCell::new(Listening::new(shared.control_queues.len())),
             control_locks: ControlLocks::default(),
+            known_steps: RefCell::default(),
             service: Cell::new(Service::Running),
             lease_wake_up: kernel.notify(),
             ended: kernel.notify(),
@@ -318,6 +323,27 @@ impl Worker {
         self.listening.borrow().messages()
     }
 
+    /// Notes what became of a step of `instance` that its journal names.
+    pub fn note_step(&self, instance: &InstanceId, step: WorkItemId, known: Known) {
+        let mut all = self.known_steps.borrow_mut();
+        let steps = all.entry(instance.clone()).or_default();
+        steps.retain(|(other, _)| *other != step);
+        steps.push((step, known));
+    }
+
+    /// What this worker knows of a step of `instance`.
+    pub fn known_step(&self, instance: &InstanceId, step: WorkItemId) -> Option<Known> {
+        let all = self.known_steps.borrow();
+        let steps = all.get(instance)?;
+        steps.iter().find(|(other, _)| *other == step).map(|(_, known)| *known)
+    }
+
+    /// The journal of `instance` was written anew, or will not be any more: what was known of the
+    /// steps before is of no use now.
+    pub fn forget_steps(&self, instance: &InstanceId) {
+        self.known_steps.borrow_mut().remove(instance);
+    }
+
     /// Takes messages into memory and gives each to its instance.
     pub fn receive(&self, messages: impl Iterator<Item = Received>) {
         for received in messages {
@@ -359,18 +385,21 @@ impl Worker {
         messages.iter().for_each(|received| listening.forget(received.queue));
     }
 
-    /// Deletes messages that were consumed or dropped. An operation that fails leaves its message
-    /// to be handed out again.
-    pub async fn delete(&self, messages: &[Received]) {
+    /// Deletes messages that were consumed or dropped; true if all are gone. An operation that fails
+    /// leaves its message to be handed out again.
+    pub async fn delete(&self, messages: &[Received]) -> bool {
         let deletes = messages.iter().map(|received| {
             let queue = &self.shared.control_queues[received.queue];
             let delivery = self.control_locks.release(received);
             async move { self.store.delete(queue, &delivery).await }
         });
+        let mut all_gone = true;
         for outcome in join_all(deletes).await {
+            all_gone &= matches!(outcome, Ok(true));
             self.note_failure(outcome);
         }
         self.forget(messages);
+        all_gone
     }
 
     /// Puts messages back into their queues, hidden for a time that grows with each delivery.
@@ -414,7 +443,7 @@ impl Worker {
     }
 
     /// Notes an operation on a message whose failure leaves it to be handed out again.
-    pub fn note_failure<E>(&self, outcome: Result<(), E>) {
+    pub fn note_failure<T, E>(&self, outcome: Result<T, E>) {
         if outcome.is_err() {
             self.shared.counters.failed_operations.count();
         }
