@@ -9,13 +9,13 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sim_model::codec::{self, DecodeError};
-use sim_model::id::{InstanceId, MessageId};
+use sim_model::id::{InstanceId, MessageId, Producer};
 use sim_model::ledger::Timing;
 use sim_model::time::Timestamp;
 use sim_world::host::Host;
 use sim_world::kernel::Semaphore;
 use sim_world::queue::{Queue, QueueMessage};
-use sim_world::service::{Reply, StorageError};
+use sim_world::service::{Reply, RequestOptions, StorageError};
 use sim_world::table::TableOperation;
 use std::future::Future;
 use std::rc::Rc;
@@ -89,12 +89,38 @@ impl Store {
         let put = async {
             // The delay counts from the instant at which the service applies the put: no earlier
             // than this one.
-            queue.put(&self.host, body, self.shared.hidden_until(due)).await
+            let hidden = self.shared.hidden_until(due);
+            match self.shared.parameters.history_first && id.producer == Producer::Client {
+                false => queue.put(&self.host, body, hidden).await,
+                true => self.put_once(queue, body, hidden).await,
+            }
         };
         let reply = self.limited(put).await?;
         timing.merge(&reply.timing);
         self.shared.transit.acknowledged(id, timing, self.shared.now());
         Ok(())
+    }
+
+    /// Puts a message that must not be in its queue twice: a client's, which nothing tells from a second
+    /// copy. Only refused attempts are repeated. One without an answer may have been applied, and the
+    /// caller is told so.
+    async fn put_once(
+        &self,
+        queue: &Queue,
+        body: Bytes,
+        hidden: Duration,
+    ) -> Result<Reply<()>, StorageError> {
+        let retry = &self.shared.world.profile().retry;
+        let queue = queue.with_options(RequestOptions::once(retry.timeout));
+        for _ in 0..retry.retries_max {
+            match queue.put(&self.host, body.clone(), hidden).await {
+                Err(StorageError::ServerBusy { .. }) => {
+                    self.shared.kernel().sleep(retry.min_backoff).await;
+                }
+                outcome => return outcome,
+            }
+        }
+        queue.put(&self.host, body, hidden).await
     }
 
     /// Deletes a message that was consumed; true if it is gone. A message that is no longer this

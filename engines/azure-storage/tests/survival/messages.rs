@@ -8,6 +8,7 @@ use sim_model::engine::ClientError;
 use sim_model::entity::EntityContext;
 use sim_model::id::{EntityId, InstanceId};
 use sim_model::orchestration::OrchestrationContext;
+use sim_model::payload::Payload;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -135,4 +136,55 @@ fn clients_without_an_answer_are_told_that_the_outcome_is_unknown() {
     });
     let outcome = outcome.sound();
     assert!(outcome.counters["failed_status_reads"] > 0);
+}
+
+/// A client library repeats a put that was not answered, and both are applied. With the history first
+/// only refused puts of clients are repeated.
+#[test]
+fn signals_without_an_answer_are_put_once_with_the_history_first() {
+    let signal = |sets: Sets| {
+        let stage = Stage { sets, ..Stage::new(application).on(2) };
+        let outcome = stage.play(async |play: Rc<Play>| {
+            let entity = EntityId::new("Slow", "e");
+            play.delay_requests(1, Some(Duration::from_secs(100)));
+            let input = Payload::encode(&0_u64).expect("a number");
+            let (sent, answer) = play.kernel.completion();
+            let client = play.hub.client(1);
+            let target = entity.clone();
+            let signal =
+                async move { sent.resolve(client.signal_entity(&target, "Work", input).await) };
+            play.world.hosts()[1].spawn(signal);
+            assert!(matches!(answer.await, Err(ClientError::Unknown(_))));
+            play.delay_requests(1, None);
+            play.kernel.sleep(Duration::from_secs(600)).await;
+            play.state::<u64>(&entity).await.expect("a state")
+        });
+        (outcome.value, outcome.findings[0].is_some())
+    };
+    let (times, twice) = signal(&[]);
+    assert!(times > 1 && twice, "{times} times");
+    assert_eq!(signal(&[("step_order", "history-first")]), (1, false));
+}
+
+/// Two clients start one key at the same time, and the second start message comes when the first
+/// execution has ended. The row shows which one counts.
+#[test]
+fn without_the_dedupe_read_an_orchestration_runs_twice() {
+    let ends = |sets: Sets| {
+        // The second host has a client and no worker, and this key is in a queue of the first.
+        let stage = Stage { sets, starts: 1, ..Stage::new(application).on(2) };
+        let outcome = stage.play(async |play: Rc<Play>| {
+            for host in [0, 1] {
+                let start = play.hub.client(host).start(request("once", "FanOut", 1_u64));
+                play.world.hosts()[host].spawn(async move { start.await.expect("started") });
+            }
+            // The second client has read that there is no row; its put takes longer.
+            play.kernel.sleep(Duration::from_millis(2)).await;
+            play.delay_requests(1, Some(Duration::from_secs(20)));
+            play.kernel.sleep(Duration::from_secs(100)).await;
+        });
+        outcome.completions.len()
+    };
+    assert_eq!(ends(&[]), 1);
+    assert_eq!(ends(&[("dedupe_read", "false")]), 2);
 }
