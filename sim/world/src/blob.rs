@@ -29,6 +29,18 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(u64);
 
+impl LeaseId {
+    /// The identifier as a number, to be written down: who reads it can change the lease.
+    pub fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// The identifier that was written down as `bits`.
+    pub fn from_bits(bits: u64) -> LeaseId {
+        LeaseId(bits)
+    }
+}
+
 /// A handle to the blobs of one container; cheap to clone.
 #[derive(Clone)]
 pub struct BlobContainer {
@@ -121,6 +133,24 @@ impl BlobContainer {
         }))
     }
 
+    /// Names of the blobs that begin with `prefix`, in order, and whether each is leased: what a list
+    /// of blobs says of their properties. One operation, as [`BlobContainer::list`].
+    ///
+    /// # Errors
+    /// As [`BlobContainer::list`].
+    pub async fn list_leases(
+        &self,
+        host: &Host,
+        prefix: &str,
+    ) -> Result<Reply<Vec<(Rc<str>, bool)>>, StorageError> {
+        let request = BlobRequest::list_leases(self.container, prefix);
+        let reply = self.service.call(host, &self.options, request).await?;
+        Ok(reply.map(|response| match response {
+            BlobResponse::Leases(leases) => leases,
+            _ => unreachable!("a list is answered with names"),
+        }))
+    }
+
     /// Creates a page blob of `size` zeros, or empties the one that exists.
     ///
     /// # Errors
@@ -201,6 +231,24 @@ impl BlobContainer {
         Ok(reply.map(|response| match response {
             BlobResponse::Lease(lease) => lease,
             _ => unreachable!("an acquisition is answered with a lease"),
+        }))
+    }
+
+    /// Takes over the lease `held` of whoever has it: the reply is the lease that replaces it, of the
+    /// same duration, which starts anew. The former holder is refused from then on.
+    ///
+    /// # Errors
+    /// As [`BlobContainer::renew_lease`], about `held`; a lease that ran out is not changed.
+    pub async fn change_lease(
+        &self,
+        host: &Host,
+        name: &str,
+        held: LeaseId,
+    ) -> Result<Reply<LeaseId>, StorageError> {
+        let reply = self.call(host, name, Some(held), Action::Change).await?;
+        Ok(reply.map(|response| match response {
+            BlobResponse::Lease(lease) => lease,
+            _ => unreachable!("a change is answered with a lease"),
         }))
     }
 

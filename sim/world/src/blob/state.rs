@@ -24,12 +24,13 @@ pub(super) enum Action {
     Put(Bytes),
     Get { offset: u64, length: u64 },
     Delete,
-    List { prefix: Rc<str> },
+    List { prefix: Rc<str>, leases: bool },
     PageCreate { size: u64 },
     PageWrite { offset: u64, body: Bytes },
     Append(Bytes),
     Acquire { duration: Option<Duration> },
     Renew,
+    Change,
     Release,
     Break,
 }
@@ -41,6 +42,7 @@ pub(crate) enum BlobResponse {
     Offset(u64),
     Lease(LeaseId),
     Names(Vec<Rc<str>>),
+    Leases(Vec<(Rc<str>, bool)>),
 }
 
 /// Stands for the container itself in a request that addresses no blob.
@@ -57,7 +59,12 @@ impl BlobRequest {
     }
 
     pub(super) fn list(container: usize, prefix: &str) -> Self {
-        let action = Action::List { prefix: Rc::from(prefix) };
+        let action = Action::List { prefix: Rc::from(prefix), leases: false };
+        BlobRequest { container, blob: NO_BLOB, lease: None, action }
+    }
+
+    pub(super) fn list_leases(container: usize, prefix: &str) -> Self {
+        let action = Action::List { prefix: Rc::from(prefix), leases: true };
         BlobRequest { container, blob: NO_BLOB, lease: None, action }
     }
 }
@@ -152,15 +159,18 @@ impl BlobBackend {
         index
     }
 
-    fn list(&self, container: usize, prefix: &str) -> Vec<Rc<str>> {
+    fn list<'a>(
+        &'a self,
+        container: usize,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = (&'a Rc<str>, &'a Blob)> {
         let container = &self.containers[container];
         container
             .names
             .range::<str, _>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded))
-            .take_while(|(name, _)| name.starts_with(prefix))
-            .filter(|(_, index)| container.blobs[**index].exists())
-            .map(|(name, _)| name.clone())
-            .collect()
+            .take_while(move |(name, _)| name.starts_with(prefix))
+            .map(|(name, index)| (name, &container.blobs[*index]))
+            .filter(|(_, blob)| blob.exists())
     }
 }
 
@@ -176,8 +186,12 @@ impl Blob {
     /// Whether a change under `lease` is allowed: nobody else may hold the blob, and whoever names
     /// a lease must still have it.
     fn check_lease(&self, now: Timestamp, lease: Option<LeaseId>) -> Result<(), StorageError> {
-        let held = self.lease.as_ref().filter(|held| held.expires > now).map(|held| held.id);
-        if held == lease { Ok(()) } else { Err(StorageError::LeaseLost) }
+        if self.holder(now) == lease { Ok(()) } else { Err(StorageError::LeaseLost) }
+    }
+
+    /// The lease that is in force.
+    fn holder(&self, now: Timestamp) -> Option<LeaseId> {
+        self.lease.as_ref().filter(|held| held.expires > now).map(|held| held.id)
     }
 
     fn length(&self) -> u64 {
@@ -281,6 +295,7 @@ impl Action {
             | Action::List { .. }
             | Action::Acquire { .. }
             | Action::Renew
+            | Action::Change
             | Action::Release
             | Action::Break => false,
         }
@@ -306,7 +321,11 @@ impl Backend for BlobBackend {
             Action::PageCreate { .. } => 3,
             Action::PageWrite { .. } => 4,
             Action::Append(_) => 5,
-            Action::Acquire { .. } | Action::Renew | Action::Release | Action::Break => 6,
+            Action::Acquire { .. }
+            | Action::Renew
+            | Action::Change
+            | Action::Release
+            | Action::Break => 6,
             Action::List { .. } => 7,
         }
     }
@@ -319,6 +338,9 @@ impl Backend for BlobBackend {
         match response {
             BlobResponse::Content(body) => body.len() as u64,
             BlobResponse::Names(names) => names.iter().map(|name| name.len() as u64).sum(),
+            BlobResponse::Leases(leases) => {
+                leases.iter().map(|(name, _)| name.len() as u64 + 1).sum()
+            }
             BlobResponse::Done | BlobResponse::Offset(_) | BlobResponse::Lease(_) => 0,
         }
     }
@@ -357,8 +379,14 @@ impl Backend for BlobBackend {
         now: Timestamp,
         request: &BlobRequest,
     ) -> Result<BlobResponse, StorageError> {
-        if let Action::List { prefix } = &request.action {
-            return Ok(BlobResponse::Names(self.list(request.container, prefix)));
+        if let Action::List { prefix, leases } = &request.action {
+            let blobs = self.list(request.container, prefix);
+            return Ok(match leases {
+                false => BlobResponse::Names(blobs.map(|(name, _)| name.clone()).collect()),
+                true => BlobResponse::Leases(
+                    blobs.map(|(name, blob)| (name.clone(), blob.holder(now).is_some())).collect(),
+                ),
+            });
         }
         let blob = &mut self.containers[request.container].blobs[request.blob];
         if request.action.is_change() {
@@ -389,6 +417,15 @@ impl Backend for BlobBackend {
             Action::Renew => {
                 let lease = blob.own_lease(request.lease)?;
                 lease.expires = expiry(now, lease.duration);
+            }
+            Action::Change => {
+                if blob.holder(now) != request.lease {
+                    return Err(StorageError::Conflict { what: "the lease is not held" });
+                }
+                self.next_lease += 1;
+                let lease = blob.own_lease(request.lease)?;
+                (lease.id, lease.expires) = (LeaseId(self.next_lease), expiry(now, lease.duration));
+                return Ok(BlobResponse::Lease(lease.id));
             }
             Action::Release => {
                 blob.own_lease(request.lease)?;
