@@ -1,7 +1,7 @@
 //! The server side of blobs.
 
-use super::LeaseId;
 use super::extents::Extents;
+use super::{LeaseId, ListedBlob};
 use crate::distribution::Latency;
 use crate::profile::BlobProfile;
 use crate::service::{Admitted, Backend, Busy, Fcfs, StorageError, occupancy};
@@ -32,6 +32,7 @@ pub(super) enum Action {
     Renew,
     Release,
     Break,
+    SetMetadata(Bytes),
 }
 
 /// An answer of the blob service.
@@ -40,7 +41,7 @@ pub(crate) enum BlobResponse {
     Content(Bytes),
     Offset(u64),
     Lease(LeaseId),
-    Names(Vec<Rc<str>>),
+    Listed(Vec<ListedBlob>),
 }
 
 /// Stands for the container itself in a request that addresses no blob.
@@ -81,6 +82,7 @@ struct Container {
 #[derive(Default)]
 struct Blob {
     content: Content,
+    metadata: Bytes,
     lease: Option<Lease>,
     limiter: Fcfs,
 }
@@ -152,14 +154,20 @@ impl BlobBackend {
         index
     }
 
-    fn list(&self, container: usize, prefix: &str) -> Vec<Rc<str>> {
+    fn list(&self, container: usize, prefix: &str, now: Timestamp) -> Vec<ListedBlob> {
         let container = &self.containers[container];
+        let listed = |name: &Rc<str>, blob: &Blob| ListedBlob {
+            name: name.clone(),
+            metadata: blob.metadata.clone(),
+            leased: blob.lease.as_ref().is_some_and(|held| held.expires > now),
+        };
         container
             .names
             .range::<str, _>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded))
             .take_while(|(name, _)| name.starts_with(prefix))
-            .filter(|(_, index)| container.blobs[**index].exists())
-            .map(|(name, _)| name.clone())
+            .map(|(name, index)| (name, &container.blobs[*index]))
+            .filter(|(_, blob)| blob.exists())
+            .map(|(name, blob)| listed(name, blob))
             .collect()
     }
 }
@@ -276,6 +284,7 @@ impl Action {
             | Action::Delete
             | Action::PageCreate { .. }
             | Action::PageWrite { .. }
+            | Action::SetMetadata(_)
             | Action::Append(_) => true,
             Action::Get { .. }
             | Action::List { .. }
@@ -288,7 +297,10 @@ impl Action {
 
     fn body(&self) -> Option<&Bytes> {
         match self {
-            Action::Put(body) | Action::PageWrite { body, .. } | Action::Append(body) => Some(body),
+            Action::Put(body)
+            | Action::PageWrite { body, .. }
+            | Action::Append(body)
+            | Action::SetMetadata(body) => Some(body),
             _ => None,
         }
     }
@@ -300,7 +312,7 @@ impl Backend for BlobBackend {
 
     fn operation(request: &BlobRequest) -> usize {
         match request.action {
-            Action::Put(_) => 0,
+            Action::Put(_) | Action::SetMetadata(_) => 0,
             Action::Get { .. } => 1,
             Action::Delete => 2,
             Action::PageCreate { .. } => 3,
@@ -318,7 +330,9 @@ impl Backend for BlobBackend {
     fn response_bytes(response: &BlobResponse) -> u64 {
         match response {
             BlobResponse::Content(body) => body.len() as u64,
-            BlobResponse::Names(names) => names.iter().map(|name| name.len() as u64).sum(),
+            BlobResponse::Listed(blobs) => {
+                blobs.iter().map(|blob| (blob.name.len() + blob.metadata.len()) as u64).sum()
+            }
             BlobResponse::Done | BlobResponse::Offset(_) | BlobResponse::Lease(_) => 0,
         }
     }
@@ -358,7 +372,7 @@ impl Backend for BlobBackend {
         request: &BlobRequest,
     ) -> Result<BlobResponse, StorageError> {
         if let Action::List { prefix } = &request.action {
-            return Ok(BlobResponse::Names(self.list(request.container, prefix)));
+            return Ok(BlobResponse::Listed(self.list(request.container, prefix, now)));
         }
         let blob = &mut self.containers[request.container].blobs[request.blob];
         if request.action.is_change() {
@@ -372,7 +386,12 @@ impl Backend for BlobBackend {
             Action::Delete => {
                 blob.check_exists()?;
                 blob.content = Content::Absent;
+                blob.metadata = Bytes::new();
                 blob.lease = None;
+            }
+            Action::SetMetadata(metadata) => {
+                blob.check_exists()?;
+                blob.metadata = metadata.clone();
             }
             Action::PageCreate { size } => {
                 blob.content = Content::Page { size: *size, extents: Extents::default() };
