@@ -163,6 +163,8 @@ pub(crate) enum PartitionEvent {
     /// How far another partition is durable, and where each of its incarnations began (position and
     /// number). Sent with speculation `global`; never logged.
     OriginDurable { partition: u32, epochs: Vec<(u64, u32)>, durable: u64 },
+    /// Another partition wants to know how far this one is durable. Never logged.
+    DurabilityAsked { by: u32 },
 }
 
 impl PartitionEvent {
@@ -173,6 +175,7 @@ impl PartitionEvent {
             PartitionEvent::StateRequestReceived { .. }
                 | PartitionEvent::InstanceQueryReceived { .. }
                 | PartitionEvent::OriginDurable { .. }
+                | PartitionEvent::DurabilityAsked { .. }
         )
     }
 
@@ -228,7 +231,8 @@ impl PartitionEvent {
             | PartitionEvent::SendConfirmed { .. }
             | PartitionEvent::AcksReceived { .. }
             | PartitionEvent::RecoveryCompleted { .. }
-            | PartitionEvent::OriginDurable { .. } => {}
+            | PartitionEvent::OriginDurable { .. }
+            | PartitionEvent::DurabilityAsked { .. } => {}
         }
     }
 }

@@ -228,11 +228,6 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "after a recovery start steps and activities again that were under way",
     ),
     flag(
-        "recovery_barrier",
-        Purpose::Safety,
-        "after a recovery begin steps only when the recovery itself is durable",
-    ),
-    flag(
         "fencing",
         Purpose::Safety,
         "write the log under the partition's lease, each incarnation into blobs of its own; off: a \
@@ -294,7 +289,6 @@ pub(crate) struct Config {
     pub outbox_resend: bool,
     pub input_position: bool,
     pub restart_pending: bool,
-    pub recovery_barrier: bool,
     pub fencing: bool,
     pub lease_watch: bool,
     pub commit_clip: bool,
@@ -346,7 +340,6 @@ impl Config {
             outbox_resend: settings.flag("outbox_resend"),
             input_position: settings.flag("input_position"),
             restart_pending: settings.flag("restart_pending"),
-            recovery_barrier: settings.flag("recovery_barrier"),
             fencing: settings.flag("fencing"),
             lease_watch: settings.flag("lease_watch"),
             commit_clip: settings.flag("commit_clip"),

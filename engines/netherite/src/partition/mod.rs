@@ -159,6 +159,8 @@ pub(crate) struct Partition {
     /// Those before this position were submitted again.
     resubmitted: u64,
     speculation: Speculation,
+    /// Up to where the log is durable.
+    durable: u64,
     /// Sessions whose next batch waits until a log position is durable.
     barriers: VecDeque<(u64, u64, InstanceId)>,
     commits: VecDeque<(u64, Commit)>,
@@ -195,6 +197,7 @@ impl Partition {
             awaiting_persistence: BTreeMap::new(),
             resubmitted: 0,
             speculation: Speculation::new(origins, cautious_until, config.rollback),
+            durable: 0,
             barriers: VecDeque::new(),
             commits: VecDeque::new(),
             reports: VecDeque::new(),
@@ -363,6 +366,9 @@ impl Partition {
                     Consequence::RollBack => effects.push(Effect::RollBack),
                 }
             }
+            PartitionEvent::DurabilityAsked { by } => {
+                effects.push(Effect::Tell(by, self.statement(self.durable)));
+            }
         }
     }
 
@@ -389,6 +395,7 @@ impl Partition {
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
+        self.durable = durable;
         while self.commits.front().is_some_and(|(position, _)| *position < durable) {
             let (position, commit) =
                 self.commits.pop_front().expect("invariant: the front was seen");

@@ -9,7 +9,6 @@
 //!
 //! Source: microsoft/durabletask-netherite, `Events/PartitionEvents/Internal/RecoveryCompleted.cs`.
 
-use super::steps::step_work;
 use super::store::{Address, InstanceStore, SegmentId};
 use super::{Effect, Incarnation, Partition};
 use crate::event::{PartitionEvent, Positions};
@@ -118,16 +117,10 @@ impl Partition {
         let restarted = self.activities.restart(now);
         effects.extend(restarted.into_iter().map(Effect::StartActivity));
         effects.extend(self.activities.plan_offload().map(Effect::PlanOffload));
-        let barrier = self.config.recovery_barrier.then_some(position);
         for (instance, session) in &mut self.sessions {
-            let batch = session.restart(barrier, now);
-            if session.has_barrier() {
+            if session.restart(position, now) {
                 self.barriers.push_back((position, session.id, instance.clone()));
             }
-            let id = session.id;
-            effects.extend(
-                batch.map(|batch| Effect::StartStep(step_work(instance.clone(), id, batch))),
-            );
         }
         effects.push(Effect::SetAlarm);
     }
@@ -140,6 +133,13 @@ impl Partition {
         }
         let others = (0..self.partitions).filter(|other| *other != self.index);
         others.map(|other| (other, self.statement(durable))).collect()
+    }
+
+    /// Asks the origin of the first open promise how far it is durable, if the promise was the first
+    /// one at the last question too: what it would have said may be lost.
+    pub(crate) fn ask_for_durability(&mut self) -> Option<(u32, PartitionEvent)> {
+        let origin = self.speculation.overdue()?;
+        Some((origin, PartitionEvent::DurabilityAsked { by: self.index }))
     }
 
     /// Where in the input queue to go on.
@@ -193,7 +193,8 @@ impl Partition {
             | PartitionEvent::SendConfirmed { .. }
             | PartitionEvent::AcksReceived { .. }
             | PartitionEvent::RecoveryCompleted { .. }
-            | PartitionEvent::OriginDurable { .. } => {}
+            | PartitionEvent::OriginDurable { .. }
+            | PartitionEvent::DurabilityAsked { .. } => {}
         }
     }
 

@@ -86,23 +86,23 @@ impl Session {
         self.barrier = None;
     }
 
-    /// The recovery is logged at `position`. A batch that was under way begins anew, when that is
-    /// durable, or, if it need not be, now.
-    pub(crate) fn restart(&mut self, position: Option<u64>, now: Timestamp) -> Option<Batch> {
+    /// The recovery is logged at `position`: a batch that was under way begins anew when that is
+    /// durable. Whether there is one.
+    pub(crate) fn restart(&mut self, position: u64, now: Timestamp) -> bool {
         if self.in_progress > 0 || self.messages.is_empty() {
-            return None;
+            return false;
         }
         self.attempts += 1;
         for message in &mut self.messages {
             message.ledger.charge(Category::Retries, now);
         }
-        self.barrier = position;
-        self.take_batch()
+        self.barrier = Some(position);
+        true
     }
 
-    /// Whether a barrier holds the next batch back.
-    pub(crate) fn has_barrier(&self) -> bool {
-        self.barrier.is_some()
+    /// Whether a step was given the batch that begins here.
+    pub(crate) fn continues_at(&self, start: u64, length: usize) -> bool {
+        start == self.batch_start && length <= self.messages.len()
     }
 
     /// Whether no message waits and no step is in progress.

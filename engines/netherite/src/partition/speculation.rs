@@ -77,6 +77,8 @@ pub(crate) struct Speculation {
     early: BTreeMap<u32, (u64, u64)>,
     /// Nothing is sent early before this instant.
     cautious_until: Timestamp,
+    /// The first promise when it was last looked whether one is overdue.
+    looked_at: Option<u64>,
     /// Whether void events are dropped and rolled back; otherwise they count as durable.
     rollback: bool,
 }
@@ -117,6 +119,14 @@ impl Speculation {
     /// The first log position that must not be committed yet.
     pub(crate) fn limit(&self) -> Option<u64> {
         self.promises.first_key_value().map(|(position, _)| *position)
+    }
+
+    /// The origin of the first promise, if that was the first one at the last call too.
+    pub(crate) fn overdue(&mut self) -> Option<u32> {
+        let first = self.limit();
+        let before = std::mem::replace(&mut self.looked_at, first);
+        let position = first.filter(|_| first == before)?;
+        self.promises.get(&position).map(|origin| origin.partition)
     }
 
     /// Takes a statement: where the incarnations of `partition` began, and up to where it is
@@ -230,6 +240,17 @@ mod tests {
         receiver.promise(640, origin(1, 130));
         // Epoch 2 began at 120 and has come to 200: what epoch 1 had at 130 is lost all the same.
         assert_eq!(receiver.learn(3, vec![(64, 1), (120, 2)], 200), Consequence::RollBack);
+    }
+
+    #[test]
+    fn a_promise_that_stays_open_is_asked_for() {
+        let mut receiver = speculation();
+        assert_eq!(receiver.overdue(), None);
+        receiver.promise(640, origin(1, 100));
+        assert_eq!(receiver.overdue(), None, "not yet");
+        assert_eq!(receiver.overdue(), Some(3));
+        receiver.learn(3, vec![(64, 1)], 101);
+        assert_eq!(receiver.overdue(), None);
     }
 
     #[test]

@@ -21,8 +21,10 @@ impl Partition {
         out: &mut Outgoing,
         effects: &mut Vec<Effect>,
     ) {
-        let session = self.sessions.get(&batch.instance).map(|session| session.id);
-        if session != Some(batch.session) {
+        let (start, length) = (batch.batch_start, batch.batch_length as usize);
+        let session = self.sessions.get(&batch.instance);
+        let own = session.filter(|session| session.id == batch.session);
+        if !own.is_some_and(|session| session.continues_at(start, length)) {
             effects.push(Effect::Aborted(batch.work_item));
             return;
         }

@@ -14,7 +14,7 @@ use crate::host::HostProcess;
 use crate::lease::PartitionLease;
 use crate::partition::{Handling, Incarnation, Origins, Partition};
 use crate::reports::{Reports, bump};
-use crate::settings::Placement;
+use crate::settings::{Placement, Speculation};
 use crate::stop::Stop;
 use crate::transport::{Letter, Receipt};
 use futures_util::stream::{self, StreamExt};
@@ -110,13 +110,23 @@ impl PartitionRunner {
             reader.push(&piece.ok_or(LogLost)?);
             let mut inputs: Vec<(u64, Input)> = Vec::new();
             while let Some((position, record)) = reader.next() {
-                let input = codec::decode(&record);
-                inputs.push((position, input.expect("invariant: the log is read as written")));
+                match codec::decode(&record) {
+                    Ok(input) => inputs.push((position, input)),
+                    Err(error) => return self.is_broken(&error.to_string()),
+                }
             }
             self.replay_events(inputs).await?;
         }
-        assert!(reader.is_empty(), "the log of partition {} ends within a record", self.index);
+        if !reader.is_empty() {
+            return self.is_broken("it ends within a record");
+        }
         Ok(())
+    }
+
+    /// The log is not what was written. Without fencing that happens; the partition stands still then.
+    fn is_broken(&self, problem: &str) -> Result<(), LogLost> {
+        assert!(!self.process.setup.config.fencing, "the log of {}: {problem}", self.prefix);
+        Err(LogLost)
     }
 
     async fn replay_events(self: &Rc<Self>, inputs: Vec<(u64, Input)>) -> Result<(), LogLost> {
@@ -160,6 +170,9 @@ impl PartitionRunner {
         self.spawn(self.clone().take_in());
         if setup.config.placement == Placement::Locavore {
             self.spawn(self.clone().poke());
+        }
+        if setup.config.speculation == Speculation::Global {
+            self.spawn(self.clone().ask_for_durability());
         }
         self.spawn(self.clone().fire_timers());
         self.spawn(self.clone().receive_events());

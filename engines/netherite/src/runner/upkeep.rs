@@ -3,11 +3,14 @@
 use super::PartitionRunner;
 use crate::event::MonitorEvent;
 use crate::reports::bump;
+use crate::transport::{Letter, Receipt};
 use std::rc::Rc;
 use std::time::Duration;
 
 /// How often a partition looks whether its load has to be reported (`StoreWorker.cs`).
 const POKE_INTERVAL: Duration = Duration::from_secs(3);
+/// How long a promise may stay open before its origin is asked (speculation `global`).
+const PROMISE_INTERVAL: Duration = Duration::from_secs(2);
 /// Every so many reports of positions one says everything, whoever may have missed the others.
 const FULL_REPORT: u64 = 8;
 
@@ -41,6 +44,18 @@ impl PartitionRunner {
             let report = self.state.borrow_mut().report_positions(end, durable, all);
             if let Some(report) = report {
                 self.process.send_to_monitor(MonitorEvent::Positions(report));
+            }
+        }
+    }
+
+    /// Asks other partitions how far they are durable, if they have not said so for long.
+    pub(super) async fn ask_for_durability(self: Rc<Self>) {
+        let kernel = &self.process.setup.kernel;
+        while self.closed.unless(kernel.sleep(PROMISE_INTERVAL)).await.is_some() {
+            let question = self.state.borrow_mut().ask_for_durability();
+            if let Some((partition, event)) = question {
+                let letter = Letter { event, receipt: Receipt::None };
+                self.process.send_to_partition(partition, letter);
             }
         }
     }

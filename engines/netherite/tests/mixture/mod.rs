@@ -3,12 +3,14 @@
 //! activities, and timers. The driver stands outside and retries like a person would: a request whose
 //! outcome is unknown is looked up before it is repeated.
 
+#![allow(dead_code, reason = "each file of tests uses its part")]
+
 use crate::common::{Play, request};
 use futures_util::future::{join_all, try_join_all};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sim_model::application::{ActivityContext, Application, ApplicationError};
-use sim_model::engine::{Client, ClientError};
+use sim_model::engine::{Client, ClientError, StartRequest};
 use sim_model::entity::EntityContext;
 use sim_model::id::{EntityId, InstanceId};
 use sim_model::orchestration::{OrchestrationContext, RuntimeStatus};
@@ -152,6 +154,18 @@ pub async fn play_all(play: &Play) {
     let sleeps = join_all(sleeps.map(|(n, id)| start(play, id, "Sleep", 1 + 2 * n as u32)));
     futures_util::join!(hellos, transfers, fans, sleeps);
     check(play).await;
+}
+
+/// All requests of the mixture, for a driver that looks at nothing but the graph.
+pub fn requests() -> Vec<StartRequest> {
+    let mut requests = Vec::new();
+    requests.extend((0..HELLOS).map(|n| request(&format!("hello-{n}"), "Hello", 5)));
+    let transfers = 0..TRANSFERS;
+    requests
+        .extend(transfers.map(|n| request(&format!("transfer-{n}"), "Transfer", transfer_of(n))));
+    requests.extend((0..FANS).map(|n| request(&format!("fan-{n}"), "Fan", 2)));
+    requests.extend((0..SLEEPS).map(|n| request(&format!("sleep-{n}"), "Sleep", 1 + 2 * n)));
+    requests
 }
 
 /// Checks every result and every balance.
