@@ -156,7 +156,7 @@ impl Receipt {
     }
 
     /// It may or may not have been taken, and is not sent again.
-    fn is_unknown(self) {
+    fn give_up(self) {
         if let Receipt::Client { taken: Some(taken), .. } = self {
             taken.resolve(false);
         }
@@ -241,7 +241,7 @@ impl EventSender {
                     let (given_up, kept) = batch
                         .into_iter()
                         .partition::<Vec<_>, _>(|(_, letter)| letter.receipt.is_of_client());
-                    given_up.into_iter().for_each(|(_, letter)| letter.receipt.is_unknown());
+                    given_up.into_iter().for_each(|(_, letter)| letter.receipt.give_up());
                     batch = kept;
                     if batch.is_empty() {
                         return;

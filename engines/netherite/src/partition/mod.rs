@@ -420,7 +420,7 @@ impl Partition {
             }
             effects.push(Effect::Send(outgoing));
         }
-        for destination in self.speculation.to_tell(durable) {
+        for destination in self.speculation.newly_durable(durable) {
             effects.push(Effect::Tell(destination, self.statement(durable)));
         }
         while self.reports.front().is_some_and(|(position, _)| *position <= durable) {

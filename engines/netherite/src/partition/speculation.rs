@@ -148,7 +148,7 @@ impl Speculation {
             let is_void = origin.partition == partition && state.is_void(origin);
             void |= is_void;
             let kept = origin.partition == partition && state.is_durable(origin);
-            !kept && !(is_void && !rollback)
+            !kept && (rollback || !is_void)
         });
         if void && rollback {
             return Consequence::RollBack;
@@ -173,7 +173,7 @@ impl Speculation {
     }
 
     /// The log is durable up to (not including) `durable`: whom to tell.
-    pub(crate) fn to_tell(&mut self, durable: u64) -> Vec<u32> {
+    pub(crate) fn newly_durable(&mut self, durable: u64) -> Vec<u32> {
         let mut told = Vec::new();
         self.early.retain(|destination, (first, last)| {
             if *first >= durable {
@@ -269,9 +269,9 @@ mod tests {
         sender.sent_early(1, 100);
         sender.sent_early(2, 300);
         sender.sent_early(1, 200);
-        assert!(sender.to_tell(100).is_empty());
-        assert_eq!(sender.to_tell(150), [1]);
-        assert_eq!(sender.to_tell(301), [1, 2]);
-        assert!(sender.to_tell(900).is_empty());
+        assert!(sender.newly_durable(100).is_empty());
+        assert_eq!(sender.newly_durable(150), [1]);
+        assert_eq!(sender.newly_durable(301), [1, 2]);
+        assert!(sender.newly_durable(900).is_empty());
     }
 }

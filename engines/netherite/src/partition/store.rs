@@ -28,6 +28,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes of a record in memory besides its key, its episodes and its payloads.
 const RECORD_OVERHEAD_BYTES: u64 = 300;
+/// Bytes of the suspended code of an orchestration that has not ended [infer].
+const CURSOR_BYTES: u64 = 1_500;
 const EPISODE_OVERHEAD_BYTES: u64 = 40;
 /// The log is compacted when it is so many times as long as its live part.
 const COMPACTION_RATIO: u64 = 2;
@@ -54,7 +56,9 @@ impl Instance {
             payload.as_ref().map_or(0, |payload| payload.as_str().len() as u64)
         };
         let episode = |episode: &Bytes| episode.len() as u64 + EPISODE_OVERHEAD_BYTES;
+        let suspended = !self.has_ended() && !id.is_entity();
         RECORD_OVERHEAD_BYTES
+            + if suspended { CURSOR_BYTES } else { 0 }
             + id.as_str().len() as u64
             + self.episodes.iter().map(episode).sum::<u64>()
             + payload(&self.state.custom_status)

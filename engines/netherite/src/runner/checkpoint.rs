@@ -16,10 +16,14 @@ use crate::partition::{SegmentId, Snapshot};
 use crate::reports::bump;
 use bytes::Bytes;
 use futures_util::future::join_all;
+use sim_world::kernel::{Kernel, Notify};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+/// The part of its share of memory by which a partition may exceed it while changed instances are
+/// written.
+const OVERDRAFT: u64 = 4;
 /// How long to wait before a write that failed is tried again.
 const WRITE_RETRY: Duration = Duration::from_secs(1);
 
@@ -32,12 +36,26 @@ pub(super) struct Progress {
     /// How many were begun.
     begun: Cell<u64>,
     in_flight: Cell<bool>,
+    /// Whether changed instances are on their way to storage, and who waits for that.
+    flushing: Cell<bool>,
+    flushed: Notify,
 }
 
 impl Progress {
-    pub(super) fn new(position: u64) -> Progress {
-        let (events, begun) = (Cell::new(0), Cell::new(0));
-        Progress { position: Cell::new(position), events, begun, in_flight: Cell::new(false) }
+    pub(super) fn new(kernel: &Kernel, position: u64) -> Progress {
+        Progress {
+            position: Cell::new(position),
+            events: Cell::new(0),
+            begun: Cell::new(0),
+            in_flight: Cell::new(false),
+            flushing: Cell::new(false),
+            flushed: kernel.notify(),
+        }
+    }
+
+    fn flush_ended(&self) {
+        self.flushing.set(false);
+        self.flushed.notify_all();
     }
 
     pub(super) fn note_event(&self) {
@@ -64,27 +82,39 @@ impl PartitionRunner {
         let bytes = self.log.end() - self.checkpoints.position.get();
         if bytes >= config.checkpoint_bytes
             || self.checkpoints.events.get() >= config.checkpoint_events
-            || self.instances_need_room()
         {
             self.begin_checkpoint();
         }
     }
 
-    /// Whether changed instances, which only a checkpoint lets out of memory, take all of it.
-    fn instances_need_room(&self) -> bool {
-        self.state.borrow().resident_bytes() > self.process.cache_share()
-            && self.checkpoints.events.get() > 0
+    /// Drops what there is no memory for. If changed instances take too much, a checkpoint lets them
+    /// out, and nothing is taken in until they are written.
+    pub(super) async fn make_room(self: &Rc<Self>) {
+        self.evict();
+        let share = self.process.cache_share();
+        let is_over = |least: u64| self.state.borrow().resident_bytes() > least;
+        if is_over(share) && self.checkpoints.events.get() > 0 {
+            self.begin_checkpoint();
+        }
+        if is_over(share + share / OVERDRAFT) {
+            while self.checkpoints.flushing.get() {
+                self.checkpoints.flushed.notified().await;
+            }
+            self.evict();
+        }
     }
 
     fn begin_checkpoint(self: &Rc<Self>) {
         if self.checkpoints.in_flight.replace(true) {
             return;
         }
+        self.checkpoints.flushing.set(true);
         let checkpoint = self.clone().write_checkpoint();
         let runner = self.clone();
         self.process.host().spawn(async move {
             runner.ended.unless(checkpoint).await;
             runner.checkpoints.in_flight.set(false);
+            runner.checkpoints.flush_ended();
         });
     }
 
@@ -111,6 +141,7 @@ impl PartitionRunner {
             self.write(&self.segment_name(segment), records).await;
             self.state.borrow_mut().segment_written(segment);
         }
+        self.checkpoints.flush_ended();
         let [index_name, state_name] = checkpoint_names(&self.prefix, &checkpoint);
         self.write(&index_name, index).await;
         self.write(&state_name, rest).await;
@@ -165,10 +196,11 @@ impl PartitionRunner {
             return;
         }
         bump(&self.reports.counts().compactions, 1);
-        let state = self.state.borrow();
-        let cold = |instance| state.cold(instance).map(|address| (Clone::clone(instance), address));
+        let cold = |instance| {
+            let address = self.state.borrow().cold(instance)?;
+            Some((Clone::clone(instance), address))
+        };
         let needed = instances.iter().filter_map(cold).collect();
-        drop(state);
         if self.load(needed).await.is_some() {
             let state = &mut *self.state.borrow_mut();
             instances.iter().for_each(|instance| state.rewrite(instance));

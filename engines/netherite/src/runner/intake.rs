@@ -43,8 +43,10 @@ impl PartitionRunner {
             }
             self.log.wake();
             self.report_load();
-            self.evict();
             self.checkpoint_if_due();
+            if self.closed.unless(self.make_room()).await.is_none() {
+                return;
+            }
         }
     }
 

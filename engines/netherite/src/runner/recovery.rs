@@ -80,7 +80,7 @@ impl PartitionRunner {
             closed: Stop::new(kernel),
             ended: Stop::new(kernel),
             ending: RefCell::default(),
-            checkpoints: Progress::new(from),
+            checkpoints: Progress::new(kernel, from),
             log,
         });
         runner.replay(from).await?;
