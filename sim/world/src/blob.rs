@@ -6,6 +6,9 @@
 //! takes effect, so the late write of a holder that lost its lease is refused (fencing). A lease
 //! that ran out may still be renewed by its holder until another takes it.
 //!
+//! A blob has metadata besides its content, which listing shows together with whether it is leased.
+//! Setting it is metered as a `put`: it is the same class of operation.
+//!
 //! **Time.** A transfer takes its bytes over the blob's bandwidth, on top of the server latency,
 //! and holds up the requests behind it; a request takes at least `1/rate` of the limiter.
 //!
@@ -39,6 +42,17 @@ impl LeaseId {
     pub fn from_bits(bits: u64) -> LeaseId {
         LeaseId(bits)
     }
+}
+
+/// What a listing says of a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedBlob {
+    /// Its name.
+    pub name: Rc<str>,
+    /// Its metadata.
+    pub metadata: Bytes,
+    /// Whether somebody holds its lease.
+    pub leased: bool,
 }
 
 /// A handle to the blobs of one container; cheap to clone.
@@ -125,30 +139,39 @@ impl BlobContainer {
         host: &Host,
         prefix: &str,
     ) -> Result<Reply<Vec<Rc<str>>>, StorageError> {
-        let request = BlobRequest::list(self.container, prefix);
-        let reply = self.service.call(host, &self.options, request).await?;
-        Ok(reply.map(|response| match response {
-            BlobResponse::Names(names) => names,
-            _ => unreachable!("a list is answered with names"),
-        }))
+        let listed = self.list_details(host, prefix).await?;
+        Ok(listed.map(|blobs| blobs.into_iter().map(|blob| blob.name).collect()))
     }
 
-    /// Names of the blobs that begin with `prefix`, in order, and whether each is leased: what a list
-    /// of blobs says of their properties. One operation, as [`BlobContainer::list`].
+    /// The blobs whose names begin with `prefix`, in order, with metadata and state of the lease.
     ///
     /// # Errors
-    /// As [`BlobContainer::list`].
-    pub async fn list_leases(
+    /// [`StorageError::ServerBusy`], [`StorageError::TimedOut`].
+    pub async fn list_details(
         &self,
         host: &Host,
         prefix: &str,
-    ) -> Result<Reply<Vec<(Rc<str>, bool)>>, StorageError> {
-        let request = BlobRequest::list_leases(self.container, prefix);
+    ) -> Result<Reply<Vec<ListedBlob>>, StorageError> {
+        let request = BlobRequest::list(self.container, prefix);
         let reply = self.service.call(host, &self.options, request).await?;
         Ok(reply.map(|response| match response {
-            BlobResponse::Leases(leases) => leases,
-            _ => unreachable!("a list is answered with names"),
+            BlobResponse::Listed(blobs) => blobs,
+            _ => unreachable!("a list is answered with blobs"),
         }))
+    }
+
+    /// Replaces the metadata of a blob that exists.
+    ///
+    /// # Errors
+    /// [`StorageError::NotFound`], or as [`BlobContainer::put`].
+    pub async fn set_metadata(
+        &self,
+        host: &Host,
+        name: &str,
+        metadata: Bytes,
+        lease: Option<LeaseId>,
+    ) -> Result<Reply<()>, StorageError> {
+        Ok(self.call(host, name, lease, Action::SetMetadata(metadata)).await?.map(|_| ()))
     }
 
     /// Creates a page blob of `size` zeros, or empties the one that exists.

@@ -64,8 +64,8 @@ fn a_lease_is_changed_by_whoever_knows_it_and_lists_show_what_is_leased() {
         let term = Some(Duration::from_secs(15));
         let first = blobs.acquire_lease(one, "leases/b", term).await.expect("free").value;
         let listed = async || {
-            let listed = blobs.list_leases(two, "leases/").await.expect("listed").value;
-            listed.iter().map(|(name, leased)| format!("{name}={leased}")).collect::<Vec<_>>()
+            let listed = blobs.list_details(two, "leases/").await.expect("listed").value;
+            listed.iter().map(|blob| format!("{}={}", blob.name, blob.leased)).collect::<Vec<_>>()
         };
         assert_eq!(listed().await, ["leases/a=false", "leases/b=true"]);
         kernel.sleep(Duration::from_secs(10)).await;

@@ -535,6 +535,29 @@ fn blobs_of_each_kind_keep_their_content() {
 }
 
 #[test]
+fn a_listing_shows_metadata_and_leases() {
+    run(deterministic, |kernel, profile| async move {
+        let world = world(&kernel, profile, 1);
+        let (host, blobs) = (&world.hosts()[0], world.storage().container("c"));
+        let set = async |text: &'static str, lease| {
+            blobs.set_metadata(host, "b", Bytes::from_static(text.as_bytes()), lease).await
+        };
+        assert_eq!(set("nobody", None).await.expect_err("absent").status(), 404);
+        blobs.put(host, "b", text("one"), None).await.expect("put");
+        let term = Some(Duration::from_secs(15));
+        let lease = blobs.acquire_lease(host, "b", term).await.expect("free").value;
+        assert_eq!(set("another", None).await.expect_err("leased").status(), 412);
+        set("owner", Some(lease)).await.expect("held");
+        let listed = async || blobs.list_details(host, "").await.expect("served").value;
+        let [blob] = &listed().await[..] else { panic!("one blob") };
+        assert_eq!((&*blob.name, &blob.metadata[..], blob.leased), ("b", &b"owner"[..], true));
+        kernel.sleep(Duration::from_secs(16)).await;
+        assert!(!listed().await[0].leased, "it has run out");
+        assert_eq!(&blobs.get(host, "b").await.expect("exists").value[..], b"one");
+    });
+}
+
+#[test]
 fn a_transfer_takes_its_bytes_over_the_bandwidth() {
     run(deterministic, |kernel, profile| async move {
         let world = world(&kernel, profile, 1);

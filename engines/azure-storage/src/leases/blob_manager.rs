@@ -154,8 +154,9 @@ async fn look(worker: &Worker, set: &Set) -> Result<Vec<Seen>, StorageError> {
     let (store, counters) = (&worker.store, &worker.shared.counters);
     counters.lease_operations.count();
     let prefix = format!("{}/", set.folder);
-    let listed = store.limited(set.blobs.list_leases(&store.host, &prefix)).await?.value;
-    let leased: BTreeMap<Rc<str>, bool> = listed.into_iter().collect();
+    let listed = store.limited(set.blobs.list_details(&store.host, &prefix)).await?.value;
+    let leased: BTreeMap<Rc<str>, bool> =
+        listed.into_iter().map(|blob| (blob.name, blob.leased)).collect();
     let looks = (0..worker.shared.control_queues.len()).map(async |queue| {
         let holder = match leased.get(&*set.blob(queue)) {
             Some(false) => None,

@@ -1,7 +1,7 @@
 //! The server side of blobs.
 
-use super::LeaseId;
 use super::extents::Extents;
+use super::{LeaseId, ListedBlob};
 use crate::distribution::Latency;
 use crate::profile::BlobProfile;
 use crate::service::{Admitted, Backend, Busy, Fcfs, StorageError, occupancy};
@@ -24,7 +24,7 @@ pub(super) enum Action {
     Put(Bytes),
     Get { offset: u64, length: u64 },
     Delete,
-    List { prefix: Rc<str>, leases: bool },
+    List { prefix: Rc<str> },
     PageCreate { size: u64 },
     PageWrite { offset: u64, body: Bytes },
     Append(Bytes),
@@ -33,6 +33,7 @@ pub(super) enum Action {
     Change,
     Release,
     Break,
+    SetMetadata(Bytes),
 }
 
 /// An answer of the blob service.
@@ -41,8 +42,7 @@ pub(crate) enum BlobResponse {
     Content(Bytes),
     Offset(u64),
     Lease(LeaseId),
-    Names(Vec<Rc<str>>),
-    Leases(Vec<(Rc<str>, bool)>),
+    Listed(Vec<ListedBlob>),
 }
 
 /// Stands for the container itself in a request that addresses no blob.
@@ -59,12 +59,7 @@ impl BlobRequest {
     }
 
     pub(super) fn list(container: usize, prefix: &str) -> Self {
-        let action = Action::List { prefix: Rc::from(prefix), leases: false };
-        BlobRequest { container, blob: NO_BLOB, lease: None, action }
-    }
-
-    pub(super) fn list_leases(container: usize, prefix: &str) -> Self {
-        let action = Action::List { prefix: Rc::from(prefix), leases: true };
+        let action = Action::List { prefix: Rc::from(prefix) };
         BlobRequest { container, blob: NO_BLOB, lease: None, action }
     }
 }
@@ -88,6 +83,7 @@ struct Container {
 #[derive(Default)]
 struct Blob {
     content: Content,
+    metadata: Bytes,
     lease: Option<Lease>,
     limiter: Fcfs,
 }
@@ -159,18 +155,21 @@ impl BlobBackend {
         index
     }
 
-    fn list<'a>(
-        &'a self,
-        container: usize,
-        prefix: &'a str,
-    ) -> impl Iterator<Item = (&'a Rc<str>, &'a Blob)> {
+    fn list(&self, container: usize, prefix: &str, now: Timestamp) -> Vec<ListedBlob> {
         let container = &self.containers[container];
+        let listed = |name: &Rc<str>, blob: &Blob| ListedBlob {
+            name: name.clone(),
+            metadata: blob.metadata.clone(),
+            leased: blob.lease.as_ref().is_some_and(|held| held.expires > now),
+        };
         container
             .names
             .range::<str, _>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded))
-            .take_while(move |(name, _)| name.starts_with(prefix))
+            .take_while(|(name, _)| name.starts_with(prefix))
             .map(|(name, index)| (name, &container.blobs[*index]))
             .filter(|(_, blob)| blob.exists())
+            .map(|(name, blob)| listed(name, blob))
+            .collect()
     }
 }
 
@@ -290,6 +289,7 @@ impl Action {
             | Action::Delete
             | Action::PageCreate { .. }
             | Action::PageWrite { .. }
+            | Action::SetMetadata(_)
             | Action::Append(_) => true,
             Action::Get { .. }
             | Action::List { .. }
@@ -303,7 +303,10 @@ impl Action {
 
     fn body(&self) -> Option<&Bytes> {
         match self {
-            Action::Put(body) | Action::PageWrite { body, .. } | Action::Append(body) => Some(body),
+            Action::Put(body)
+            | Action::PageWrite { body, .. }
+            | Action::Append(body)
+            | Action::SetMetadata(body) => Some(body),
             _ => None,
         }
     }
@@ -315,7 +318,7 @@ impl Backend for BlobBackend {
 
     fn operation(request: &BlobRequest) -> usize {
         match request.action {
-            Action::Put(_) => 0,
+            Action::Put(_) | Action::SetMetadata(_) => 0,
             Action::Get { .. } => 1,
             Action::Delete => 2,
             Action::PageCreate { .. } => 3,
@@ -337,9 +340,8 @@ impl Backend for BlobBackend {
     fn response_bytes(response: &BlobResponse) -> u64 {
         match response {
             BlobResponse::Content(body) => body.len() as u64,
-            BlobResponse::Names(names) => names.iter().map(|name| name.len() as u64).sum(),
-            BlobResponse::Leases(leases) => {
-                leases.iter().map(|(name, _)| name.len() as u64 + 1).sum()
+            BlobResponse::Listed(blobs) => {
+                blobs.iter().map(|blob| (blob.name.len() + blob.metadata.len()) as u64).sum()
             }
             BlobResponse::Done | BlobResponse::Offset(_) | BlobResponse::Lease(_) => 0,
         }
@@ -379,14 +381,8 @@ impl Backend for BlobBackend {
         now: Timestamp,
         request: &BlobRequest,
     ) -> Result<BlobResponse, StorageError> {
-        if let Action::List { prefix, leases } = &request.action {
-            let blobs = self.list(request.container, prefix);
-            return Ok(match leases {
-                false => BlobResponse::Names(blobs.map(|(name, _)| name.clone()).collect()),
-                true => BlobResponse::Leases(
-                    blobs.map(|(name, blob)| (name.clone(), blob.holder(now).is_some())).collect(),
-                ),
-            });
+        if let Action::List { prefix } = &request.action {
+            return Ok(BlobResponse::Listed(self.list(request.container, prefix, now)));
         }
         let blob = &mut self.containers[request.container].blobs[request.blob];
         if request.action.is_change() {
@@ -400,7 +396,12 @@ impl Backend for BlobBackend {
             Action::Delete => {
                 blob.check_exists()?;
                 blob.content = Content::Absent;
+                blob.metadata = Bytes::new();
                 blob.lease = None;
+            }
+            Action::SetMetadata(metadata) => {
+                blob.check_exists()?;
+                blob.metadata = metadata.clone();
             }
             Action::PageCreate { size } => {
                 blob.content = Content::Page { size: *size, extents: Extents::default() };
