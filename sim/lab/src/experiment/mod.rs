@@ -37,13 +37,17 @@ use std::path::PathBuf;
 pub const MARKER: &str = "experiment.toml";
 
 /// The embedded experiments.
-const EMBEDDED: [&str; 7] = [
+const EMBEDDED: [&str; 11] = [
+    include_str!("../../../../experiments/elasticity.toml"),
     include_str!("../../../../experiments/internet-computer-latency.toml"),
     include_str!("../../../../experiments/internet-computer-predictions.toml"),
     include_str!("../../../../experiments/netherite-hello-latency.toml"),
     include_str!("../../../../experiments/netherite-hello-throughput.toml"),
     include_str!("../../../../experiments/netherite-maxima.toml"),
     include_str!("../../../../experiments/predictions.toml"),
+    include_str!("../../../../experiments/recovery.toml"),
+    include_str!("../../../../experiments/speculation.toml"),
+    include_str!("../../../../experiments/speculation-rollback.toml"),
     include_str!("../../../../experiments/sql-server-scaling.toml"),
 ];
 
