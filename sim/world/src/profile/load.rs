@@ -25,7 +25,7 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         "machines",
         "disks",
         "selfhosted",
-        "store",
+        "stream_store",
         "broker",
         "host",
         "cpu",
