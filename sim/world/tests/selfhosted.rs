@@ -56,12 +56,12 @@ fn change(profile: &mut Profile) {
     disk.write = sim_world::distribution::Latency::constant(ms(3));
     disk.flush = sim_world::distribution::Latency::constant(ms(4));
     let disk = profile.disks["premium-ssd"].clone();
-    profile.machines.get_mut("store").expect("exists").disk = Some(disk);
+    profile.machines.get_mut("stream-store").expect("exists").disk = Some(disk);
 }
 
 /// A server that takes one command at a time: 10 ms of core time, then an append and a sync.
 fn serve(world: &World, timeout: Option<Duration>) -> (Machine, Endpoint<Note>) {
-    let machine = world.rent("notes", "store", Some(1)).expect("a class");
+    let machine = world.rent("notes", "stream-store", Some(1)).expect("a class");
     let options = EndpointOptions { service: "notes", client_cpu: ms(1), timeout };
     let endpoint: Endpoint<Note> = world.endpoint(&machine, options).expect("described");
     let (server, at) = (machine.clone(), endpoint.clone());
@@ -221,7 +221,7 @@ fn a_power_loss_is_silent() {
 fn a_machine_is_paid_for_with_its_disk() {
     run(change, |kernel, profile| async move {
         let world = world(&kernel, profile, 1);
-        let machine = world.rent("two", "store", None).expect("a class");
+        let machine = world.rent("two", "stream-store", None).expect("a class");
         kernel.sleep(Duration::from_secs(3600)).await;
         let hour = (2.0 * 35.04 + 73.22) / 730.0;
         assert!((machine.cost_usd() - hour).abs() < 1e-9, "{}", machine.cost_usd());
@@ -238,7 +238,7 @@ fn a_machine_is_paid_for_with_its_disk() {
 #[test]
 fn a_server_needs_its_section_and_its_disk() {
     let without_disk = |profile: &mut Profile| {
-        for class in ["store", "broker"] {
+        for class in ["stream-store", "broker"] {
             profile.machines.get_mut(class).expect("exists").disk = None;
         }
     };
@@ -246,7 +246,7 @@ fn a_server_needs_its_section_and_its_disk() {
         let world = world(&kernel, profile, 1);
         let appending = Durability::AppendOnly(Fsync::No);
         let error = StreamStore::start(&world, "s", appending).err().expect("no disk");
-        let expected = "profile azure-2021-10: machines of class store have no disk, which an \
+        let expected = "profile azure-2021-10: machines of class stream-store have no disk, which an \
                         append-only file needs";
         assert_eq!(error.to_string(), expected);
         assert!(StreamStore::start(&world, "m", Durability::None).is_ok(), "needs none");
@@ -260,7 +260,7 @@ fn a_server_needs_its_section_and_its_disk() {
             let error =
                 StreamStore::start(&world, "s", Durability::None).err().expect("no section");
             let expected =
-                "profile azure-2021-10 has no section [store], which a stream store needs";
+                "profile azure-2021-10 has no section [stream_store], which a stream store needs";
             assert_eq!(error.to_string(), expected);
         },
     );

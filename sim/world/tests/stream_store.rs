@@ -35,7 +35,7 @@ fn change(profile: &mut Profile) {
     disk.write = Latency::constant(ms(2));
     disk.flush = Latency::constant(ms(1));
     let disk = profile.disks["premium-ssd"].clone();
-    profile.machines.get_mut("store").expect("exists").disk = Some(disk);
+    profile.machines.get_mut("stream-store").expect("exists").disk = Some(disk);
 }
 
 fn started(kernel: &Kernel, profile: Rc<Profile>, durability: Durability) -> (World, StreamStore) {
@@ -84,7 +84,7 @@ fn commands_do_what_they_say_and_are_counted() {
             .meter()
             .snapshot()
             .into_iter()
-            .filter(|counted| counted.service == "store")
+            .filter(|counted| counted.service == "stream-store")
             .map(|counted| (counted.kind, counted.count))
             .collect();
         let expected = [
@@ -154,7 +154,7 @@ fn a_waiting_read_of_a_dead_client_costs_nothing() {
         let writer = store.client(&world.hosts()[1]);
         writer.xadd("s", fields(&[("a", "1")])).await.expect("answered");
         kernel.sleep(ms(10)).await;
-        assert_eq!(world.meter().total("store", "xread"), 0);
+        assert_eq!(world.meter().total("stream-store", "xread"), 0);
     });
 }
 
@@ -225,7 +225,7 @@ fn volatile(profile: &mut Profile) {
     disk.writeback_interval = ms(20);
     disk.dirty_expire = ms(5);
     let disk = profile.disks["local-ssd"].clone();
-    profile.machines.get_mut("store").expect("exists").disk = Some(disk);
+    profile.machines.get_mut("stream-store").expect("exists").disk = Some(disk);
 }
 
 fn survivors_on(
@@ -351,10 +351,10 @@ fn clients_learn_of_a_crash_and_reconnect() {
         };
         let (read, ()) = futures_util::future::join(read, crash).await;
         let error = read.expect_err("the connection broke");
-        assert_eq!(error, StoreError::Call(CallError::Broken { service: "store" }));
+        assert_eq!(error, StoreError::Call(CallError::Broken { service: "stream-store" }));
         assert!(error.is_ambiguous());
         let error = client.hgetall("h").await.expect_err("nobody is there");
-        assert_eq!(error, StoreError::Call(CallError::Unreachable { service: "store" }));
+        assert_eq!(error, StoreError::Call(CallError::Unreachable { service: "stream-store" }));
         store.machine().restart();
         kernel.sleep(ms(50)).await;
         let recovery = store.recovery().expect("it has started");
@@ -396,7 +396,7 @@ fn a_failing_disk_stops_changes_or_the_server() {
         client.hset("h", "a", text("1")).await.expect("answered");
         store.machine().disk().expect("has one").inject(DiskFault::WriteErrors { count: 1 });
         let error = client.hset("h", "b", text("2")).await.expect_err("the server exits");
-        assert_eq!(error, StoreError::Call(CallError::Broken { service: "store" }));
+        assert_eq!(error, StoreError::Call(CallError::Broken { service: "stream-store" }));
     });
     run(change, |kernel, profile| async move {
         let (world, store) = started(&kernel, profile, EVERY_SECOND);

@@ -27,7 +27,7 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         "machines",
         "disks",
         "selfhosted",
-        "store",
+        "stream_store",
         "broker",
         "database",
         "replication",

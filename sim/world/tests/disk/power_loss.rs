@@ -323,3 +323,32 @@ fn writes_are_torn_and_reordered() {
     }
     assert!(torn > 150 && reordered > 50 && whole < 20, "{torn} {reordered} {whole}");
 }
+
+/// A commit that is under way when the power fails has flushed what its sizes refer to, or did not happen.
+#[test]
+fn a_commit_refers_to_no_bytes_that_the_power_took() {
+    let (mut committed, mut lost) = (0, 0);
+    for seed in 0..300 {
+        let disk_profile = small(1 << 20, 8, 4096);
+        let program = move |kernel: Kernel, disk: Disk, _| async move {
+            disk.append("log", Bytes::from(vec![1; 160])).await.expect("room");
+            let crash = async {
+                kernel.sleep(Duration::from_millis(20 + seed / 2)).await;
+                disk.lose_power();
+            };
+            let _ = futures_util::future::join(disk.sync("log"), crash).await;
+            match disk.read_all("log").await {
+                Ok(read) => Some(read.value),
+                Err(_) => None,
+            }
+        };
+        match run_with_digest(seed, disk_profile, program).0 {
+            Some(left) => {
+                assert!(left.iter().all(|byte| *byte == 1), "seed {seed}: {left:?}");
+                committed += 1;
+            }
+            None => lost += 1,
+        }
+    }
+    assert!(committed > 30 && lost > 30, "{committed} committed, {lost} lost");
+}
