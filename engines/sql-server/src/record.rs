@@ -171,12 +171,7 @@ impl Record {
 
     /// Charges the ledger of a message up to the answer that brought it: the commit of its sender, the
     /// wait for a poll, and the poll.
-    pub fn charge_fetch(
-        &self,
-        ledger: &mut Ledger,
-        message: MessageId,
-        timing: &Timing,
-    ) {
+    pub fn charge_fetch(&self, ledger: &mut Ledger, message: MessageId, timing: &Timing) {
         if let Some(sent) = self.sent(message) {
             ledger.charge(Category::Commit, sent);
         }

@@ -183,10 +183,10 @@ fn checkpoint(
     outcome: StepOutcome,
 ) -> Checkpoint {
     let at_once = outcome.messages.into_iter().map(|message| NewMessage { message, visible: None });
-    let later = outcome.timers.into_iter().map(|timer| NewMessage {
-        message: timer.message,
-        visible: Some(timer.fire_at),
-    });
+    let later = outcome
+        .timers
+        .into_iter()
+        .map(|timer| NewMessage { message: timer.message, visible: Some(timer.fire_at) });
     Checkpoint {
         item,
         part: Part::All,

@@ -64,7 +64,8 @@ impl Schema for Bank {
             }
             SUM => Box::pin(async move {
                 tx.statement().await;
-                let sum: i64 = tx.scan_prefix(ACCOUNTS, &[]).iter().map(|(_, row)| amount(row)).sum();
+                let sum: i64 =
+                    tx.scan_prefix(ACCOUNTS, &[]).iter().map(|(_, row)| amount(row)).sum();
                 Ok(Bytes::copy_from_slice(&sum.to_be_bytes()))
             }),
             READ_BOTH => {
@@ -183,9 +184,15 @@ fn deadlocks_have_a_victim_and_everybody_else_goes_on() {
         }))
         .await;
         let victims = outcomes.iter().filter(|out| **out == Err(SqlError::Deadlock)).count();
-        assert!(victims > 0 && outcomes.iter().all(|out| out.is_ok() || out == &Err(SqlError::Deadlock)));
+        assert!(
+            victims > 0
+                && outcomes.iter().all(|out| out.is_ok() || out == &Err(SqlError::Deadlock))
+        );
         assert_eq!(stage.total("deadlock"), victims as u64);
-        assert_eq!((stage.committed.get() as usize, stage.lost.get() as usize), (40 - victims, victims));
+        assert_eq!(
+            (stage.committed.get() as usize, stage.lost.get() as usize),
+            (40 - victims, victims)
+        );
         assert_eq!(stage.sum().await, 0);
     });
 }
@@ -215,7 +222,8 @@ fn after_a_crash_the_committed_prefix_is_there() {
         unanswered += play(seed, async move |stage: Rc<Stage>| {
             let (answered, unanswered) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(0)));
             for n in 0..60_u8 {
-                let (task, answered, unanswered) = (stage.clone(), answered.clone(), unanswered.clone());
+                let (task, answered, unanswered) =
+                    (stage.clone(), answered.clone(), unanswered.clone());
                 stage.world.hosts()[0].spawn(async move {
                     for _ in 0..4 {
                         match task.call(INSERT, [4 * n]).await {

@@ -101,9 +101,9 @@ pub(super) async fn query_many(tx: Transaction, args: QueryMany) -> Result<Page,
         if is_done || entries.len() == page {
             return Break(());
         }
-        let seen = after.as_ref().is_some_and(|(last, name)| {
-            (&created[..], &key[..]) <= (&last[..], &name[..])
-        });
+        let seen = after
+            .as_ref()
+            .is_some_and(|(last, name)| (&created[..], &key[..]) <= (&last[..], &name[..]));
         if !seen {
             entries.push((created.clone(), Bytes::copy_from_slice(key)));
         }

@@ -39,7 +39,11 @@ pub(super) fn fetch(tx: &Transaction, prefix: &[u8], place: Place) -> Bytes {
 }
 
 /// Deletes content, if it is in Payloads.
-pub(super) async fn drop_payload(tx: &Transaction, prefix: &[u8], place: &Place) -> Result<(), SqlError> {
+pub(super) async fn drop_payload(
+    tx: &Transaction,
+    prefix: &[u8],
+    place: &Place,
+) -> Result<(), SqlError> {
     if let Place::Payload(number) = place {
         tx.delete(PAYLOADS, &numbered(prefix, *number)).await?;
     }
@@ -61,10 +65,7 @@ pub(super) async fn insert_message(
 }
 
 /// Deletes a message; the place of its content, if it was there.
-pub(super) async fn delete_message(
-    tx: &Transaction,
-    key: &Key,
-) -> Result<Option<Place>, SqlError> {
+pub(super) async fn delete_message(tx: &Transaction, key: &Key) -> Result<Option<Place>, SqlError> {
     let Some(found) = tx.read(NEW_EVENTS, key) else { return Ok(None) };
     let deleted = tx.delete(NEW_EVENTS, key).await?;
     Ok(deleted.then(|| place_of_event(&found)))

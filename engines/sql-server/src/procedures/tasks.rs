@@ -11,7 +11,8 @@ use super::tables::{drop_payload, fetch, insert_message};
 use super::{NO_TASK, Rules, thrown};
 use crate::record::Record;
 use crate::rows::{
-    INSTANCES, InstanceRow, NEW_TASKS, OF_TASKS, TaskRow, instance_key, number_of, numbered, read, row,
+    INSTANCES, InstanceRow, NEW_TASKS, OF_TASKS, TaskRow, instance_key, number_of, numbered, read,
+    row,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -127,10 +128,7 @@ pub(crate) struct RenewTask {
 }
 
 /// Renews the lock of a task if the worker still has it; until when.
-pub(super) async fn renew(
-    tx: Transaction,
-    args: RenewTask,
-) -> Result<Option<Timestamp>, SqlError> {
+pub(super) async fn renew(tx: Transaction, args: RenewTask) -> Result<Option<Timestamp>, SqlError> {
     tx.statement().await;
     let key = numbered(&[], args.number);
     let found = tx.read_locked(NEW_TASKS, &key, LockMode::Exclusive).await?;

@@ -127,9 +127,9 @@ fn measured(class: &str, outcome: &RunOutcome) -> Measured {
     // From the first start to the last end: what was completed, by how many a second.
     let completed = outcome.summary.orchestrations.completed as f64;
     let span = per_s.filter(|rate| *rate > 0.0).map(|rate| completed / rate);
-    let cpu = machine.zip(span).map(|(machine, span)| {
-        machine.cpu_used.as_secs_f64() / (f64::from(machine.cores) * span)
-    });
+    let cpu = machine
+        .zip(span)
+        .map(|(machine, span)| machine.cpu_used.as_secs_f64() / (f64::from(machine.cores) * span));
     Measured { per_s, cpu }
 }
 
@@ -161,9 +161,8 @@ impl CheckedScaling {
         progress: &Progress,
     ) -> Result<ExperimentOutcome, RunError> {
         let class = self.experiment.machines.clone();
-        let (all, runs) = runs::carry_out(&self.jobs, threads, progress, |outcome| {
-            measured(&class, outcome)
-        })?;
+        let (all, runs) =
+            runs::carry_out(&self.jobs, threads, progress, |outcome| measured(&class, outcome))?;
         let rows = self.rows(&all);
         let conclusion = self.conclusion(&rows);
         let figure = self.figure(&rows, &conclusion);
@@ -180,14 +179,14 @@ impl CheckedScaling {
         })
     }
 
-    /// For each number of cores a row of throughput and one of core time.
+    /// For each number of cores a row of throughput, and then one of core time.
     fn rows(&self, all: &[Measured]) -> Vec<Row> {
         let ScalingExperiment { cores, seeds, engine, .. } = &self.experiment;
         let mean = |values: &[Measured], of: fn(&Measured) -> Option<f64>| {
             let sum: Option<f64> = values.iter().map(of).sum();
             sum.map(|sum| measure::round(sum / values.len() as f64, 3))
         };
-        let mut rows = Vec::new();
+        let (mut rows, mut of_cores) = (Vec::new(), Vec::new());
         for (cores, values) in cores.iter().zip(all.chunks(seeds.len())) {
             let published = self.published.iter().find(|row| row.cores == *cores);
             let row = |panel: &str, unit, simulated, measured| Row {
@@ -201,8 +200,9 @@ impl CheckedScaling {
             let per_s = mean(values, |run| run.per_s);
             rows.push(row(THROUGHPUT, Unit::PerSecond, per_s, published.map(|row| row.per_s)));
             let cpu = mean(values, |run| run.cpu);
-            rows.push(row(CORE_TIME, Unit::Fraction, cpu, published.map(|row| row.cpu)));
+            of_cores.push(row(CORE_TIME, Unit::Fraction, cpu, published.map(|row| row.cpu)));
         }
+        rows.extend(of_cores);
         rows
     }
 
@@ -215,12 +215,7 @@ impl CheckedScaling {
             let (count, all) = (agreeing.count(), ratios.count());
             format!("{panel}: {} of the published numbers, {count} of {all}", shown.join(", "))
         };
-        format!(
-            "{}; {} within {:.0} %. {fitted}",
-            of(THROUGHPUT),
-            of(CORE_TIME),
-            tolerance * 100.0
-        )
+        format!("{}; {} within {:.0} %. {fitted}", of(THROUGHPUT), of(CORE_TIME), tolerance * 100.0)
     }
 
     /// Throughput by cores; none if nothing completed.

@@ -78,7 +78,9 @@ impl Core {
         for (index, table) in self.tables_mut().iter_mut().enumerate() {
             let changed = if complete { table.take_all() } else { table.take_dirty() };
             let id = TableId(index as u8);
-            rows.extend(changed.into_iter().map(|(key, row)| (id, Bytes::copy_from_slice(&key), row)));
+            rows.extend(
+                changed.into_iter().map(|(key, row)| (id, Bytes::copy_from_slice(&key), row)),
+            );
         }
         Image { number, complete, first_segment, next_transaction, identities, rows }
     }
@@ -154,7 +156,8 @@ pub fn recover(
     }
     let last_segment = segments.iter().map(|(number, _)| *number).max();
     let segment = last_segment.map_or(first_segment, |last| last + 1).max(first_segment);
-    let core = Core::new(schema, tables, LogBuffer::new(position, format), segment, next_transaction);
+    let core =
+        Core::new(schema, tables, LogBuffer::new(position, format), segment, next_transaction);
     Some(Recovered { core, committed, rows, image: last_image })
 }
 

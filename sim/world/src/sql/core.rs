@@ -195,12 +195,7 @@ impl Core {
     }
 
     /// The mode in which a transaction holds a row.
-    pub fn held(
-        &self,
-        transaction: TransactionId,
-        table: TableId,
-        key: &Key,
-    ) -> Option<LockMode> {
+    pub fn held(&self, transaction: TransactionId, table: TableId, key: &Key) -> Option<LockMode> {
         self.locks.held(transaction, &(table, key.clone()))
     }
 

@@ -71,9 +71,7 @@ impl Entry {
 
     /// Whether no other holder stands in the way.
     fn admits(&self, transaction: TransactionId, mode: LockMode) -> bool {
-        self.holders
-            .iter()
-            .all(|(holder, held)| *holder == transaction || held.is_compatible(mode))
+        self.holders.iter().all(|(holder, held)| *holder == transaction || held.is_compatible(mode))
     }
 
     fn hold(&mut self, transaction: TransactionId, mode: LockMode) {
@@ -101,11 +99,7 @@ pub struct LockTable<R> {
 
 impl<R> Default for LockTable<R> {
     fn default() -> Self {
-        LockTable {
-            entries: FxHashMap::default(),
-            held: BTreeMap::new(),
-            waits: BTreeMap::new(),
-        }
+        LockTable { entries: FxHashMap::default(), held: BTreeMap::new(), waits: BTreeMap::new() }
     }
 }
 

@@ -182,7 +182,8 @@ impl LogBuffer {
         if self.unwritten.is_empty() {
             return None;
         }
-        let padding = self.unwritten.len().next_multiple_of(self.format.sector) - self.unwritten.len();
+        let padding =
+            self.unwritten.len().next_multiple_of(self.format.sector) - self.unwritten.len();
         self.unwritten.put_bytes(0, padding);
         self.end += padding as u64;
         self.writes.push_back(Write { end: self.end, done: false });
@@ -197,7 +198,8 @@ impl LogBuffer {
         let write = self.writes.iter_mut().find(|write| write.end == end);
         write.expect("invariant: a write ends once").done = true;
         let before = self.durable;
-        while let Some(Write { end, .. }) = self.writes.front().filter(|write| write.done).copied() {
+        while let Some(Write { end, .. }) = self.writes.front().filter(|write| write.done).copied()
+        {
             self.durable = end;
             self.writes.pop_front();
         }

@@ -195,11 +195,7 @@ async fn serve<S: Schema>(
     }
 }
 
-async fn work<S: Schema>(
-    process: Rc<Process>,
-    listener: Listener<Request<S>>,
-    schema: Rc<S>,
-) {
+async fn work<S: Schema>(process: Rc<Process>, listener: Listener<Request<S>>, schema: Rc<S>) {
     loop {
         let mut incoming = listener.next().await;
         incoming.charge(Category::Queueing);

@@ -36,7 +36,6 @@ impl Row {
     pub fn new(value: Bytes) -> Row {
         Row { value, index_keys: Vec::new() }
     }
-
 }
 
 /// The versions of one row.

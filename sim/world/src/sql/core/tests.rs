@@ -284,7 +284,9 @@ fn serially(history: &[(Vec<Op>, Vec<Option<u64>>)]) -> (State, Vec<Vec<Option<u
         let mut seen = Vec::new();
         for op in script {
             let (table, at) = match op {
-                Op::Read(table, at) | Op::Change(table, at, _) | Op::Delete(table, at) => (*table, *at),
+                Op::Read(table, at) | Op::Change(table, at, _) | Op::Delete(table, at) => {
+                    (*table, *at)
+                }
             };
             let before = state.get(&(table, at)).copied();
             seen.push(before);
