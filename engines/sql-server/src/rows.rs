@@ -204,12 +204,10 @@ pub(crate) fn behind(mut prefix: Vec<u8>) -> Vec<u8> {
 /// The instance whose prefix a key begins with.
 pub(crate) fn instance_of(key: &[u8]) -> InstanceId {
     let mut name = Vec::with_capacity(key.len());
-    let mut bytes = key.iter().copied().peekable();
+    let mut bytes = key.iter().copied();
     while let Some(byte) = bytes.next() {
-        if byte == 0 {
-            if bytes.next() != Some(0xff) {
-                break;
-            }
+        if byte == 0 && bytes.next() != Some(0xff) {
+            break;
         }
         name.push(byte);
     }

@@ -44,6 +44,13 @@ fn application() -> Application {
         }
         Ok(length)
     });
+    app.orchestration("Loop", |ctx: OrchestrationContext, rounds: u32| async move {
+        ctx.call_activity::<u64>("Compute", &20_u64).await?;
+        if rounds > 0 {
+            return ctx.continue_as_new(&(rounds - 1)).await;
+        }
+        Ok(rounds)
+    });
     app.orchestration("Long", |ctx: OrchestrationContext, seconds: u64| async move {
         ctx.call_activity::<u64>("Wait", &seconds).await
     });
@@ -185,12 +192,16 @@ fn the_database_recovers_from_checkpoints() {
 }
 
 /// A host that is frozen for longer than its locks last comes back and commits: too late.
-fn frozen(seed: u64, sets: &'static [(&'static str, &'static str)]) -> Outcome<()> {
+fn frozen(
+    seed: u64,
+    name: &'static str,
+    sets: &'static [(&'static str, &'static str)],
+) -> Outcome<()> {
     let stage = Stage { seed, hosts: 2, sets, ..Stage::new(application) };
     stage.play(async move |play: Rc<Play>| {
         let starts = (0..8).map(|n| {
             let play = play.clone();
-            async move { play.start(&format!("c{n}"), "Chain", 6).await }
+            async move { play.start(&format!("c{n}"), name, 6).await }
         });
         join_all(starts).await;
         play.kernel.sleep(Duration::from_millis(100 + 13 * seed)).await;
@@ -205,7 +216,7 @@ fn frozen(seed: u64, sets: &'static [(&'static str, &'static str)]) -> Outcome<(
 fn a_frozen_host_cannot_commit_what_others_have_done_since() {
     let (mut split_brains, mut lost_tasks) = (0, 0);
     for seed in 1..=8 {
-        let outcome = frozen(seed, &[]).sound();
+        let outcome = frozen(seed, "Chain", &[]).sound();
         assert_eq!(outcome.completions.len(), 8, "seed {seed}");
         split_brains += outcome.counters["split_brains"];
         lost_tasks += outcome.counters["lost_tasks"];
@@ -217,7 +228,7 @@ fn a_frozen_host_cannot_commit_what_others_have_done_since() {
 #[test]
 fn without_the_keys_of_history_a_second_commit_of_a_step_is_accepted() {
     let breached = (1..=8).filter(|seed| {
-        let findings = frozen(*seed, &[("history_key", "false")]).findings;
+        let findings = frozen(*seed, "Chain", &[("history_key", "false")]).findings;
         findings[0].is_some() && findings[3].is_some()
     });
     assert!(breached.count() >= 1);
@@ -225,8 +236,22 @@ fn without_the_keys_of_history_a_second_commit_of_a_step_is_accepted() {
 
 #[test]
 fn without_the_check_of_tasks_a_second_completion_is_accepted() {
-    let breached =
-        (1..=8).filter(|seed| frozen(*seed, &[("task_check", "false")]).findings[1].is_some());
+    let breached = (1..=8)
+        .filter(|seed| frozen(*seed, "Chain", &[("task_check", "false")]).findings[1].is_some());
+    assert!(breached.count() >= 1);
+}
+
+/// An orchestration that has continued as new: its history has no row in common with the one that the
+/// frozen host has fetched.
+#[test]
+fn without_the_check_of_executions_a_second_commit_is_accepted() {
+    let run = |seed, sets| frozen(seed, "Loop", sets);
+    let caught: u64 = (1..=8).map(|seed| run(seed, &[]).sound().counters["split_brains"]).sum();
+    assert!(caught >= 2, "{caught} second commits of steps");
+    let breached = (1..=8).filter(|seed| {
+        let findings = run(*seed, &[("execution_check", "false")]).findings;
+        findings[..4].iter().any(Option::is_some)
+    });
     assert!(breached.count() >= 1);
 }
 

@@ -29,11 +29,11 @@ fn unknown_names() {
         (
             &["run", "--engine", "netherit"][..],
             "unknown engine \"netherit\": did you mean \"netherite\"? valid: azure-storage, \
-             in-memory, netherite",
+             in-memory, netherite, sql-server",
         ),
         (
             &["run", "--engine", ""],
-            "unknown engine \"\": valid: azure-storage, in-memory, netherite",
+            "unknown engine \"\": valid: azure-storage, in-memory, netherite, sql-server",
         ),
         (
             &["run", "--workload", "helo"],
@@ -62,7 +62,7 @@ fn unknown_names() {
         (
             &["run", "--set", "netherit.speculation=none"],
             "unknown engine \"netherit\": did you mean \"netherite\"? valid: azure-storage, \
-             in-memory, netherite",
+             in-memory, netherite, sql-server",
         ),
         (
             &["run", "--set", "in-memory.dedup=false", "--engine", "in-memory"],

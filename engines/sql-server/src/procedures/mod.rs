@@ -4,16 +4,15 @@
 //! that of the published scripts; see the module of each. Source: microsoft/durabletask-mssql
 //! main@e7d35db, `src/DurableTask.SqlServer/Scripts/logic.sql`.
 
+mod checkpoint;
 mod client;
 mod orchestrations;
 mod tables;
 mod tasks;
 
+pub(crate) use checkpoint::{Checkpoint, NewHistory, NewMessage, Part};
 pub(crate) use client::{Page, PurgeInstance, QueryMany, SendMessage};
-pub(crate) use orchestrations::{
-    Checkpoint, Discard, LockNext, LockedOrchestration, NewHistory, NewMessage, Part,
-    RenewOrchestration,
-};
+pub(crate) use orchestrations::{Discard, LockNext, LockedOrchestration, RenewOrchestration};
 pub(crate) use tasks::{CompleteTask, LockedTask, RenewTask};
 
 use crate::record::Record;
@@ -122,7 +121,7 @@ impl Schema for DurableSchema {
         } else if is(P::LockNextOrchestration) {
             run(arguments, move |args| orchestrations::lock_next(tx, args, rules, record))
         } else if is(P::CheckpointOrchestration) {
-            run(arguments, move |args| orchestrations::checkpoint(tx, args, rules, record))
+            run(arguments, move |args| checkpoint::checkpoint(tx, args, rules, record))
         } else if is(P::DiscardEventsAndUnlockInstance) {
             run(arguments, |args| orchestrations::discard(tx, args, record))
         } else if is(P::RenewOrchestrationLocks) {

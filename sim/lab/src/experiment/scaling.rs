@@ -180,14 +180,14 @@ impl CheckedScaling {
         })
     }
 
-    /// For each number of cores a row of throughput and one of core time.
+    /// For each number of cores a row of throughput, and then one of core time.
     fn rows(&self, all: &[Measured]) -> Vec<Row> {
         let ScalingExperiment { cores, seeds, engine, .. } = &self.experiment;
         let mean = |values: &[Measured], of: fn(&Measured) -> Option<f64>| {
             let sum: Option<f64> = values.iter().map(of).sum();
             sum.map(|sum| measure::round(sum / values.len() as f64, 3))
         };
-        let mut rows = Vec::new();
+        let (mut rows, mut of_cores) = (Vec::new(), Vec::new());
         for (cores, values) in cores.iter().zip(all.chunks(seeds.len())) {
             let published = self.published.iter().find(|row| row.cores == *cores);
             let row = |panel: &str, unit, simulated, measured| Row {
@@ -201,8 +201,9 @@ impl CheckedScaling {
             let per_s = mean(values, |run| run.per_s);
             rows.push(row(THROUGHPUT, Unit::PerSecond, per_s, published.map(|row| row.per_s)));
             let cpu = mean(values, |run| run.cpu);
-            rows.push(row(CORE_TIME, Unit::Fraction, cpu, published.map(|row| row.cpu)));
+            of_cores.push(row(CORE_TIME, Unit::Fraction, cpu, published.map(|row| row.cpu)));
         }
+        rows.extend(of_cores);
         rows
     }
 
