@@ -178,15 +178,15 @@ fn code_under_v1_and_v2() {
     const V1: Sets = &[("discipline", "v1")];
     const V2: Sets = &[("discipline", "v2")];
     let v1 = run(V1);
-    assert_eq!(v1.operations_of("store.rpush"), 6);
-    assert_eq!(v1.operations_of("store.hdel"), 6);
+    assert_eq!(v1.operations_of("stream-store.rpush"), 6);
+    assert_eq!(v1.operations_of("stream-store.hdel"), 6);
     assert_eq!(
         v1.counter("discoveries"),
         5,
         "a look for each trigger that a coordinator registered"
     );
     let v2 = run(V2);
-    assert_eq!((v2.operations_of("store.rpush"), v2.operations_of("store.hdel")), (0, 0));
+    assert_eq!((v2.operations_of("stream-store.rpush"), v2.operations_of("store.hdel")), (0, 0));
 }
 
 /// The published race: an event that comes between a coordinator's read and the registration of its next
