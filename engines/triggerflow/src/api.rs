@@ -93,7 +93,12 @@ pub(crate) async fn start(
     let name: Arc<str> = message.target.as_str().into();
     match find(connection, &name, message.id).await? {
         Found::Nothing => {}
-        Found::Running if may_exist => return Ok(append(hub, connection, message).await?),
+        Found::Running if may_exist => {
+            append(hub, connection, message).await?;
+            // Whoever created it may have died before the control plane was told.
+            hub.notify(host, Notice::Created(hub.workspace(&name)));
+            return Ok(());
+        }
         Found::Running => return Err(NotCreated::Exists),
         Found::Ended(true) => return Ok(()),
         Found::Ended(false) => remove(connection, &name).await?,

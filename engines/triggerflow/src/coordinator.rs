@@ -14,7 +14,7 @@ use crate::faas::invoke_all;
 use crate::hub::{BACKEND, Hub, Notice};
 use crate::record::{Reading, Record, starts};
 use crate::store::{Connection, keys};
-use crate::trigger::Trigger;
+use crate::trigger::{Role, Trigger};
 use crate::workspace::WAKE;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -229,8 +229,8 @@ impl Attempt {
         let hub = &self.hub;
         hub.counters.coordinator_repetitions.count();
         hub.observer.graph().aborted(own);
-        // Gone again: a worker has seen it, and another run has begun.
-        let winner = self.registered(trigger).await?;
+        // Done with: a worker has seen it, and another run has begun.
+        let winner = self.registered(trigger).await.filter(|found| found.role == Role::Wake)?;
         let next = Record::of(&winner);
         let Some((item, now, upto)) = next.last_run() else { return Some(encode(&winner)) };
         hub.measure.committed(item);
@@ -261,7 +261,8 @@ impl Attempt {
         let trigger = next.trigger(self.name(&next, item));
         if self.hub.rules.is_v4() {
             if !self.register(&trigger).await {
-                return self.registered(&trigger).await.map(|winner| encode(&winner));
+                let winner = self.registered(&trigger).await;
+                return winner.filter(|found| found.role == Role::Wake).map(|found| encode(&found));
             }
         } else {
             self.register_anyway(&trigger, &next).await;

@@ -178,6 +178,7 @@ impl Scene {
                         self.triggers.extend(contexts);
                     }
                     Phase::Acknowledge(events) => self.acknowledge(&events, &mut open),
+                    Phase::Retire(_) => unreachable!("no coordinators here"),
                     Phase::RemoveTriggers(ids) => {
                         ids.iter().for_each(|id| drop(self.triggers.remove(id)));
                     }

@@ -228,8 +228,9 @@ async fn run_function(
         Function::Task(workspace, call) => run_task(&hub, place, &workspace, call).await,
         Function::Coordinator(call) => {
             let answered = coordinator::run(&hub, place, call).await;
-            if let (Some(answered), Some(answer)) = (answered, answer) {
-                answer.resolve(answered);
+            // Nothing stands for a run that was done with.
+            if let Some(answer) = answer {
+                answer.resolve(answered.unwrap_or_default());
             }
         }
     }

@@ -70,6 +70,8 @@ pub(crate) enum Phase {
     Acknowledged(Vec<TriggerId>, Vec<EventId>),
     /// Remove triggers from the store.
     RemoveTriggers(Vec<TriggerId>),
+    /// Write that these triggers of coordinators are done with.
+    Retire(Vec<TriggerId>),
     /// Delete all events received so far from the stream.
     DeleteReceived,
     /// The step counts as committed.

@@ -252,7 +252,7 @@ impl Connection {
         }
         let list = keys::acknowledged(workspace);
         let values = sure(self.tried(|| self.client.lrange(&list, 0, -1)).await);
-        (values.iter().map(|value| decoded(value)).collect(), Position::default())
+        (values.iter().map(decoded).collect(), Position::default())
     }
 
     /// Acknowledges events: those named, or all up to the last of them.

@@ -36,6 +36,8 @@ pub(crate) enum Role {
     MachineEnd,
     /// Whatever has come: invoke the coordinator that runs workflow code.
     Wake,
+    /// What is left of a [`Role::Wake`] whose run is done with, so that no late attempt at it counts.
+    Done,
     /// A message for an entity that has no trigger: insert one for it.
     Entities,
     /// A message for an entity: run its operation.
@@ -138,6 +140,11 @@ impl Trigger {
     /// A trigger that stays, with an empty context.
     pub(crate) fn persistent(id: TriggerId, activation: Vec<Activation>, role: Role) -> Trigger {
         Trigger { id, activation, role, transient: false, context: Context::default() }
+    }
+
+    /// What is left of a coordinator's trigger.
+    pub(crate) fn done(id: TriggerId) -> Trigger {
+        Trigger::persistent(id, Vec::new(), Role::Done)
     }
 
     /// Whether there is anything in its context: the published worker writes such contexts only.

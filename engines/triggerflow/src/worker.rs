@@ -29,7 +29,7 @@ use crate::store::{Connection, keys};
 use crate::trigger::{Role, Trigger, TriggerId};
 use crate::workspace::{Firing, Taken, Workspace};
 use bytes::Bytes;
-use sim_model::codec::decode;
+use sim_model::codec::{decode, encode};
 use sim_model::cursor::Cursor;
 use sim_model::id::{InstanceId, WorkItemId};
 use sim_model::ledger::Category;
@@ -325,8 +325,8 @@ impl Worker {
     }
 
     async fn coordinated(&mut self, trigger: Option<Bytes>) {
-        let Some(trigger) = trigger else {
-            // Never accepted: what is set aside is looked at again.
+        let Some(trigger) = trigger.filter(|trigger| !trigger.is_empty()) else {
+            // Never accepted, or a run that was done with: what woke it is looked at again.
             for (event, position) in self.workspace.coordinator_lost() {
                 self.input.0.send(Input::Again(event, position, 0));
             }
@@ -338,7 +338,7 @@ impl Worker {
         let stale = self.workspace.take_stale();
         let mut phases = vec![Phase::Acknowledge(acknowledged)];
         if !stale.is_empty() {
-            phases.push(Phase::RemoveTriggers(stale));
+            phases.push(Phase::Retire(stale));
         }
         self.committer.send(Job { phases, item: None });
         self.look_again_soon();
@@ -395,6 +395,10 @@ impl Committer {
             Phase::Acknowledge(events) => self.acknowledge(&events).await,
             Phase::Acknowledged(triggers, events) => {
                 self.acknowledged.borrow_mut().push((triggers, events));
+            }
+            Phase::Retire(ids) => {
+                let done = ids.into_iter().map(|id| (id.clone(), encode(&Trigger::done(id))));
+                self.connection.set(&triggers, done.collect()).await.expect(sure);
             }
             Phase::RemoveTriggers(ids) => {
                 self.connection.remove(&triggers, ids).await.expect(sure);

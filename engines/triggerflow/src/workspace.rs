@@ -184,6 +184,9 @@ impl Workspace {
     /// Takes a trigger from the store that is not in memory. Whether it is of use: under v4 only the
     /// last trigger of a coordinator is; the others are done with.
     fn install(&mut self, trigger: Trigger) -> bool {
+        if trigger.role == Role::Done {
+            return false;
+        }
         self.last_step = self.last_step.max(trigger.context.last_step);
         if trigger.role == Role::Wake {
             let record = Record::of(&trigger);
@@ -211,7 +214,7 @@ impl Workspace {
         wakes.map(|trigger| (&trigger.id, Record::of(trigger)))
     }
 
-    /// Triggers that can be removed from the store.
+    /// Triggers of coordinators that are done with.
     pub(crate) fn take_stale(&mut self) -> Vec<TriggerId> {
         std::mem::take(&mut self.stale)
     }
