@@ -119,20 +119,20 @@ fn more_than_f_crashed_replicas_stall_until_they_are_back() {
 fn when_all_replicas_crash_the_state_is_rebuilt_from_disks() {
     const OUTAGES: &[Outage] = &[
         Outage { at: millis(2_500), count: 4, down: Duration::from_secs(5) },
-        Outage { at: millis(15_000), count: 4, down: Duration::from_secs(5) },
+        Outage { at: millis(25_000), count: 4, down: Duration::from_secs(5) },
     ];
-    let settings = &[("replicas", "4"), ("call_timeout", "3s"), ("dkg_interval", "19")];
+    let settings = &[("replicas", "4"), ("call_timeout", "3s"), ("dkg_interval", "9")];
     let plan = Plan {
         settings,
         outages: OUTAGES,
-        interval: millis(200),
+        interval: millis(300),
         name: "Count",
         input: 8,
-        ..Plan::hello(50, 0)
+        ..Plan::hello(100, 0)
     };
     let report = run(&plan);
-    report.expect(50, "8");
-    assert_eq!(report.counters_read, vec![Some("100".to_owned()); 4]);
+    report.expect(100, "8");
+    assert_eq!(report.counters_read, vec![Some("200".to_owned()); 4]);
     assert!(report.counter("replayed_blocks") > 0);
     assert!(report.counter("checkpoints") > 0);
 }
@@ -141,7 +141,7 @@ fn when_all_replicas_crash_the_state_is_rebuilt_from_disks() {
 fn a_replica_that_missed_too_much_fetches_a_checkpoint() {
     const OUTAGES: &[Outage] =
         &[Outage { at: millis(1_000), count: 1, down: Duration::from_secs(40) }];
-    let settings = &[("replicas", "4"), ("dkg_interval", "19"), ("call_timeout", "3s")];
+    let settings = &[("replicas", "4"), ("dkg_interval", "9"), ("call_timeout", "3s")];
     let plan = Plan { settings, outages: OUTAGES, interval: millis(1_000), ..Plan::hello(60, 2) };
     let report = run(&plan);
     report.expect(60, &hello(2));
@@ -197,7 +197,11 @@ fn without_certificates_a_liar_is_believed() {
 
 #[test]
 fn without_deduplication_calls_are_executed_twice() {
-    let settings = &[("replicas", "4"), ("ingress_dedup", "false")];
+    let settings = &[("replicas", "4"), ("call_timeout", "500ms")];
+    let report = run(&Plan { settings, interval: millis(20), ..Plan::hello(40, 1) });
+    report.expect(40, &hello(1));
+    assert!(report.counter("repeated_calls") > 0, "a gateway that is in a hurry sends calls again");
+    let settings = &[("replicas", "4"), ("call_timeout", "500ms"), ("ingress_dedup", "false")];
     let plan = Plan { settings, interval: millis(20), ..Plan::hello(40, 1) };
     let report = try_run(&plan, Duration::from_secs(60)).expect("everyone is answered");
     assert!(report.counter("duplicate_calls") > 0);

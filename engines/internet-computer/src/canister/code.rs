@@ -11,12 +11,11 @@
 //! that is repeated after a loss of all memory takes the same ones.
 
 use super::outcome::{Effect, Ended, Executed, OutcallRequest, OutcallStep};
+use super::resources::{Costs, Cursors, Open, Outcalls, Trace};
 use super::{Call, Canister, Instance, Letter, Reply};
 use crate::block::{CanisterId, Ingress, Method, OutcallId, SubnetId, encode};
 use crate::placement::Placement;
 use crate::task;
-use rustc_hash::FxHashMap;
-use serde::{Deserialize, Serialize};
 use sim_model::application::{Application, ApplicationError};
 use sim_model::cursor::Cursor;
 use sim_model::engine::InstanceState;
@@ -26,7 +25,7 @@ use sim_model::ledger::{Category, Ledger, Timing};
 use sim_model::message::{InstanceMessage, TaskMessage};
 use sim_model::step::{EntityBackend, StepInput, StepOutcome, UserWork};
 use sim_model::time::Timestamp;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -38,87 +37,6 @@ const BACKEND: EntityBackend = EntityBackend {
     max_signal_delay: None,
     implicit_deletion: true,
 };
-
-/// Instructions.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Costs {
-    /// Of one step, its operations not counted.
-    pub(crate) step: u64,
-    /// Of one task, its own work not counted.
-    pub(crate) task: u64,
-    /// Of one operation of an entity, its own work not counted.
-    pub(crate) operation: u64,
-    /// That a core executes in a second.
-    pub(crate) per_second: u64,
-    /// Of one message execution at most.
-    pub(crate) message_max: u64,
-    /// Bytes of one outcall at most.
-    pub(crate) outcall_bytes_max: u64,
-}
-
-impl Costs {
-    /// Instructions that take this long.
-    pub(crate) fn of(&self, work: Duration) -> u64 {
-        let instructions = work.as_nanos() * u128::from(self.per_second) / 1_000_000_000;
-        u64::try_from(instructions).unwrap_or(u64::MAX)
-    }
-
-    /// How long instructions take.
-    pub(crate) fn time(&self, instructions: u64) -> Duration {
-        let nanos = u128::from(instructions) * 1_000_000_000 / u128::from(self.per_second);
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-    }
-}
-
-/// Outcalls that are under way.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Outcalls {
-    next: u64,
-    open: BTreeMap<OutcallId, Open>,
-}
-
-/// An outcall that is under way, and what comes after it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Open {
-    canister: CanisterId,
-    /// Whether its outcome is in the canister's queue.
-    answered: bool,
-    steps: VecDeque<OutcallStep>,
-    then: Vec<Effect>,
-}
-
-impl Outcalls {
-    /// Notes the outcome of an outcall; the canister that waits, unless it was noted before.
-    pub(crate) fn answer(&mut self, id: OutcallId) -> Option<CanisterId> {
-        let open = self.open.get_mut(&id).filter(|open| !open.answered)?;
-        open.answered = true;
-        Some(open.canister)
-    }
-}
-
-/// Work items of a round: given by an earlier execution of the same round, or new.
-#[derive(Debug, Default)]
-pub(crate) struct Trace {
-    pub(crate) given: VecDeque<WorkItemId>,
-    pub(crate) used: Vec<WorkItemId>,
-    /// Whether the round was executed before: nothing is recorded again.
-    pub(crate) again: bool,
-}
-
-impl Trace {
-    fn item(&mut self, fetch: impl FnOnce() -> WorkItemId) -> WorkItemId {
-        let item = if self.again {
-            self.given.pop_front().expect("an execution that is repeated does the same again")
-        } else {
-            fetch()
-        };
-        self.used.push(item);
-        item
-    }
-}
-
-/// Suspended user code, by instance.
-pub(crate) type Cursors = FxHashMap<InstanceId, Cursor>;
 
 /// What the code of canisters works with in one round.
 pub(crate) struct CodeEnvironment<'a> {
@@ -431,16 +349,12 @@ impl CodeEnvironment<'_> {
         steps: VecDeque<OutcallStep>,
         then: Vec<Effect>,
     ) -> OutcallId {
-        let id = OutcallId(self.outcalls.next);
-        self.outcalls.next += 1;
-        self.outcalls.open.insert(id, Open { canister, answered: false, steps, then });
-        id
+        self.outcalls.begin(canister, steps, then)
     }
 
     /// Goes on after an outcall: with the next one, or with what waited for the last.
     fn continue_after(&mut self, id: OutcallId, done: &mut Executed) {
-        let open = self.outcalls.open.remove(&id);
-        let Open { mut steps, mut then, .. } = open.expect("invariant: it is answered once");
+        let Open { mut steps, mut then, .. } = self.outcalls.end(id);
         let step = steps.pop_front().expect("invariant: it was carried out");
         done.instructions += step.instructions.min(self.costs.message_max);
         if !steps.is_empty() {

@@ -14,10 +14,12 @@
 mod code;
 mod outcome;
 mod queues;
+mod resources;
 
-pub(crate) use code::{CodeEnvironment, Costs, Cursors, Outcalls, Trace};
+pub(crate) use code::CodeEnvironment;
 pub(crate) use outcome::{Effect, Ended, Executed, OutcallRequest, OutcallStep};
 pub(crate) use queues::Queues;
+pub(crate) use resources::{Costs, Cursors, Outcalls, Trace};
 
 use crate::block::{CanisterId, Ingress, IngressId, OutcallId};
 use serde::{Deserialize, Serialize};

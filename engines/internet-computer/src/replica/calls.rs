@@ -77,6 +77,7 @@ impl Life {
         let cost = self.subnet.costs.query;
         let consensus = self.consensus.borrow();
         let behind = self.now() < self.behind_until.get()
+            || height <= self.loaded
             || consensus.finalized().saturating_sub(height) > LAG_MAX;
         drop(consensus);
         let subnet = self.subnet.clone();

@@ -73,6 +73,9 @@ pub(crate) struct Life {
     /// The last round whose effects may be seen.
     visible: RefCell<Option<Rc<Round>>>,
     visible_height: Cell<Height>,
+    /// The last finalized block on the disk at the start: before it has executed one more, a replica
+    /// cannot know that it is not behind.
+    loaded: Height,
     /// Gateways that wait for answers.
     waiting: RefCell<BTreeMap<IngressId, Vec<MailboxSender<Answer>>>>,
     /// Who has carried out which outcall.
@@ -155,6 +158,7 @@ impl Life {
             uncertified: RefCell::default(),
             visible: RefCell::default(),
             visible_height: Cell::new(checkpoint),
+            loaded: disk.finalized(),
             waiting: RefCell::default(),
             outcalls: RefCell::default(),
             slices: RefCell::default(),

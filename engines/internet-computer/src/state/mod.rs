@@ -6,6 +6,8 @@
 mod execution;
 mod history;
 mod round;
+#[cfg(test)]
+mod tests;
 mod views;
 
 pub(crate) use execution::{Checkpoint, Execution, Program};
