@@ -253,9 +253,4 @@ impl Seen {
         }
         problems
     }
-
-    /// Whether some activity took effect twice: the engine promises them at least once.
-    pub fn repeats_tasks(&self) -> bool {
-        self.outcome.findings[1].is_some()
-    }
 }
