@@ -59,31 +59,9 @@ pub(crate) async fn run(
         worker.functions.step(&mut session.cursor, replayed, item, &mut ledger, consumed).await;
     worker.shared.observer.graph().executed_step(item, &outcome);
     let replaces = begins || outcome.replaces_history;
-    let (begun, history_first) = (worker.shared.now(), worker.shared.parameters.history_first);
-    let journal = history_first.then(|| journal(worker, session, item, &messages, &outcome));
-    let sent = match &journal {
-        None => outbox::put_all(worker, &outcome).await,
-        Some(_) => Ok(()),
-    };
-    let committed = match sent {
-        Ok(()) => commit(worker, session, item, &outcome, replaces, journal).await,
-        refused => refused,
-    };
-    if let Err(error) = committed {
-        give_up(worker, item, &error, begun);
+    if !make_final(worker, session, item, &messages, &outcome, replaces).await {
         worker.abandon(&messages).await;
         return None;
-    }
-    worker.shared.record_committed(item);
-    if history_first {
-        worker.forget_steps(&session.instance);
-        if outbox::put_all(worker, &outcome).await.is_err() {
-            // The messages come again, and with them what the step sends.
-            worker.shared.counters.failed_work_items.count();
-            worker.abandon(&messages).await;
-            return None;
-        }
-        worker.note_step(&session.instance, item, Known::Sent);
     }
     session.facts.after_step(&outcome.new_events, replaces);
     let view = View::of(&session.instance, &outcome);
@@ -100,10 +78,48 @@ pub(crate) async fn run(
     let all_gone = worker.delete(&messages).await;
     if ended {
         worker.forget_steps(&session.instance);
-    } else if history_first && all_gone {
+    } else if worker.shared.parameters.history_first && all_gone {
         worker.note_step(&session.instance, item, Known::Settled);
     }
     Some(Committed { ended })
+}
+
+/// Phases 2 and 3, in the order that is set; false if one of them failed.
+async fn make_final(
+    worker: &Worker,
+    session: &mut Session,
+    item: WorkItemId,
+    messages: &[Received],
+    outcome: &StepOutcome,
+    replaces: bool,
+) -> bool {
+    let begun = worker.shared.now();
+    let history_first = worker.shared.parameters.history_first;
+    let journal = history_first.then(|| journal(worker, session, item, messages, outcome));
+    let sent = match history_first {
+        false => outbox::put_all(worker, outcome).await,
+        true => Ok(()),
+    };
+    let committed = match sent {
+        Ok(()) => commit(worker, session, item, outcome, replaces, journal).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = committed {
+        give_up(worker, item, &error, begun);
+        return false;
+    }
+    worker.shared.record_committed(item);
+    if !history_first {
+        return true;
+    }
+    worker.forget_steps(&session.instance);
+    if outbox::put_all(worker, outcome).await.is_err() {
+        // The messages come again, and with them what the step sends.
+        worker.shared.counters.failed_work_items.count();
+        return false;
+    }
+    worker.note_step(&session.instance, item, Known::Sent);
+    true
 }
 
 /// The journal that a step writes.

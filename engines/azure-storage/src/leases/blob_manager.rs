@@ -222,7 +222,10 @@ async fn acquire(worker: &Rc<Worker>, set: &Set, taken: Take) -> Result<(), Stor
     let content = Content { holder: Some(worker.name.clone()), lease: lease.to_bits() };
     write(worker, set, queue, &content, Some(lease)).await?;
     set.held.borrow_mut().insert(queue, Held { lease, renewed: sent });
-    if set.role != Role::Intent {
+    if worker.is_stopping() {
+        // It was asked to stop meanwhile, and may have given up all else.
+        release(worker, set, queue).await;
+    } else if set.role != Role::Intent {
         own(worker, queue);
     }
     Ok(())
@@ -285,9 +288,7 @@ fn is_transient(error: &StorageError) -> bool {
 async fn give_up(worker: &Worker, set: &Set) {
     let queues: Vec<usize> = set.held.borrow().keys().copied().collect();
     for queue in queues {
-        if set.role != Role::Ownership {
-            drain(worker, queue);
-        }
+        drain(worker, queue);
         // An intent goes at once, so that another can have it; the queue itself when it is drained.
         if set.role == Role::Intent || (!worker.listens(queue) && is_drained(worker, queue)) {
             release(worker, set, queue).await;

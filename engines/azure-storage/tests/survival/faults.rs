@@ -49,23 +49,6 @@ fn total(seen: &[Seen], counter: &str) -> u64 {
     seen.iter().map(|seen| seen.outcome.counters[counter]).sum()
 }
 
-/// Chains, fan-outs, timers and children, in the published order of a step. Activities may run twice:
-/// the engine promises them at least once.
-fn orchestrations_survive_crashes(moments: &RangeInclusive<u64>) -> Vec<Seen> {
-    let played = |fault| play(fault, Mix::Orchestrations, &MANAGERS, moments.clone(), &[]);
-    let seen: Vec<Seen> = CRASHES.into_iter().flat_map(played).collect();
-    expect_sound(&seen);
-    seen
-}
-
-/// The same and transfers over shared accounts, with the history first: nothing is committed that
-/// depends on what is not, and every balance is right.
-fn transfers_survive_crashes(managers: &[&'static str], moments: &RangeInclusive<u64>) {
-    for fault in CRASHES {
-        expect_sound(&play(fault, Mix::WithBank, managers, moments.clone(), EXACT));
-    }
-}
-
 /// A host that hangs or is cut off from storage comes back as a zombie.
 fn zombies_are_fenced(moments: &RangeInclusive<u64>) -> Vec<Seen> {
     let mut all = Vec::new();
@@ -86,14 +69,22 @@ fn lost_hosts_are_replaced(moments: &RangeInclusive<u64>) {
     expect_sound(&play(Fault::LoseOne, Mix::WithBank, managers, moments.clone(), EXACT));
 }
 
+/// Chains, fan-outs, timers and children, in the published order of a step. Activities may run twice:
+/// the engine promises them at least once.
 #[test]
 fn whatever_crashes_orchestrations_complete() {
-    orchestrations_survive_crashes(&FEW);
+    for fault in CRASHES {
+        expect_sound(&play(fault, Mix::Orchestrations, &MANAGERS, FEW, &[]));
+    }
 }
 
+/// The same and transfers over shared accounts, with the history first: nothing is committed that
+/// depends on what is not, and every balance is right.
 #[test]
 fn whatever_crashes_transfers_are_made_once() {
-    transfers_survive_crashes(&["static", "table"], &FEW);
+    for fault in CRASHES {
+        expect_sound(&play(fault, Mix::WithBank, &["static", "table"], FEW, EXACT));
+    }
 }
 
 #[test]
@@ -167,27 +158,45 @@ fn work_in_flight_waits_for_the_visibility_timeout() {
     assert!(late >= 8 && early + late == seconds.len(), "{late} late, {early} early: {seconds:?}");
 }
 
-#[test]
-#[ignore = "the larger set: 200 moments of each kind of crash, under each manager"]
-fn orchestrations_complete_whatever_crashes_at_200_moments() {
-    let seen = orchestrations_survive_crashes(&MANY);
-    assert!(seen.iter().any(Seen::repeats_tasks), "some activity ran twice");
+/// Crashes at 200 moments: orchestrations in the published order, and transfers with the history first.
+fn survives_crashes_at_many_moments(fault: Fault, manager: &'static str) {
+    expect_sound(&play(fault, Mix::Orchestrations, &[manager], MANY, &[]));
+    expect_sound(&play(fault, Mix::WithBank, &[manager], MANY, EXACT));
 }
 
-#[test]
-#[ignore = "the larger set: 200 moments of each kind of crash, under each manager"]
-fn transfers_are_made_once_whatever_crashes_at_200_moments() {
-    transfers_survive_crashes(&MANAGERS, &MANY);
+macro_rules! crashes_at_200_moments {
+    ($($name:ident: $fault:expr, $manager:expr;)*) => {$(
+        #[test]
+        #[ignore = "the larger set: 200 moments"]
+        fn $name() {
+            survives_crashes_at_many_moments($fault, $manager);
+        }
+    )*};
+}
+
+crashes_at_200_moments! {
+    one_crash_at_200_moments_table: Fault::CrashOne, "table";
+    two_crashes_at_200_moments_table: Fault::CrashTwo, "table";
+    all_crash_at_200_moments_table: Fault::CrashAll, "table";
+    one_crash_at_200_moments_static: Fault::CrashOne, "static";
+    two_crashes_at_200_moments_static: Fault::CrashTwo, "static";
+    all_crash_at_200_moments_static: Fault::CrashAll, "static";
+    one_crash_at_200_moments_blob_safe: Fault::CrashOne, "blob-safe";
+    two_crashes_at_200_moments_blob_safe: Fault::CrashTwo, "blob-safe";
+    all_crash_at_200_moments_blob_safe: Fault::CrashAll, "blob-safe";
+    one_crash_at_200_moments_blob_legacy: Fault::CrashOne, "blob-legacy";
+    two_crashes_at_200_moments_blob_legacy: Fault::CrashTwo, "blob-legacy";
+    all_crash_at_200_moments_blob_legacy: Fault::CrashAll, "blob-legacy";
 }
 
 #[test]
 #[ignore = "the larger set: 200 moments of each kind, under each manager with leases"]
-fn zombies_are_fenced_at_200_moments() {
+fn zombies_at_200_moments() {
     zombies_are_fenced(&MANY);
 }
 
 #[test]
 #[ignore = "the larger set: 200 moments under each manager with leases"]
-fn lost_hosts_are_replaced_at_200_moments() {
+fn lost_hosts_at_200_moments() {
     lost_hosts_are_replaced(&MANY);
 }
