@@ -22,6 +22,7 @@ use sim_world::functions::FunctionsHost;
 use sim_world::host::Host;
 use sim_world::kernel::{Kernel, Receiver, Resolver, Semaphore, Sender};
 use sim_world::seed::SeedTree;
+use sim_world::table::Table;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
@@ -43,6 +44,8 @@ pub(crate) struct Services {
     pub client_log: EventLog,
     pub monitor_log: EventLog,
     pub blobs: BlobContainer,
+    /// What partitions publish of their load.
+    pub loads: Table,
 }
 
 /// What a process is given.

@@ -15,6 +15,7 @@
 //! | `runner/` | one incarnation of a partition on its host: recovery, intake, checkpoints |
 //! | `commit_log.rs`, `lease.rs` | group commit and the record of what is durable; who may write it |
 //! | `ownership_runner.rs`, `monitor_runner.rs` | what a host owns; the load monitor on its host |
+//! | `scaling.rs`, `scaling_runner.rs` | how many workers are needed; the scale controller |
 //! | `transport.rs` | batches to partitions, clients and the load monitor |
 //! | `host.rs`, `client.rs` | slots that execute work items; requests and answers |
 //!
@@ -46,6 +47,8 @@ mod partition;
 mod placement;
 mod reports;
 mod runner;
+mod scaling;
+mod scaling_runner;
 mod settings;
 mod stop;
 mod transport;
@@ -64,6 +67,7 @@ use sim_model::engine::{
 };
 use sim_model::settings::{Setting, Settings};
 use sim_world::functions::FunctionsHost;
+use sim_world::kernel::NodeId;
 use sim_world::world::World;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -112,10 +116,11 @@ impl Engine<World> for Netherite {
             client_log: world.event_log("clients", hosts),
             monitor_log: world.event_log("loadmonitor", 1),
             blobs: world.storage().container("netherite"),
+            loads: world.storage().table("DurableTaskPartitions"),
         };
         let reports =
             (0..partitions).map(|_| PartitionReports::new(deployment.observer.clone())).collect();
-        Ok(Rc::new(Hub {
+        let hub = Rc::new(Hub {
             world: world.clone(),
             application: deployment.application,
             observer: deployment.observer,
@@ -126,7 +131,11 @@ impl Engine<World> for Netherite {
             processes: RefCell::default(),
             sent: RefCell::default(),
             monitored: Rc::default(),
-        }))
+        });
+        if hub.config.load_publishing {
+            hub.clone().start_scale_controller();
+        }
+        Ok(hub)
     }
 }
 
@@ -167,6 +176,17 @@ impl Hub {
             partitions: self.partitions,
             hosts: self.world.hosts().len() as u32,
         }
+    }
+
+    /// The controller belongs to the platform, not to a host.
+    fn start_scale_controller(self: Rc<Self>) {
+        let (world, loads) = (self.world.clone(), self.services.loads.clone());
+        let (kernel, observer) = (self.world.kernel().clone(), self.observer.clone());
+        let workers = move || {
+            let processes = self.processes.borrow();
+            processes.values().filter(|running| running.process.host().is_alive()).count()
+        };
+        kernel.spawn(NodeId::WORLD, scaling_runner::run(world, loads, observer, workers));
     }
 
     fn sum(&self, of: impl Fn(&Counts) -> u64) -> u64 {

@@ -198,6 +198,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Purpose::Parameter,
         "MiB of instances that a host keeps in memory for each of its cores (InstanceCacheSizeMB)",
     ),
+    Setting {
+        key: "load_publishing",
+        kind: SettingKind::Flag,
+        default: "false",
+        purpose: Purpose::Parameter,
+        help: "partitions publish their load in a table, and a scale controller reports how many \
+               workers it would run (level recommended_workers); off: the number of hosts is fixed",
+    },
     span("ack_interval", "8s", "how often a partition tells what it has received and made durable"),
     span(
         "rollback_caution",
@@ -281,6 +289,7 @@ pub(crate) struct Config {
     pub checkpoint_idle: Duration,
     pub checkpoint_on_stop: bool,
     pub instance_cache: u64,
+    pub load_publishing: bool,
     pub ack_interval: Duration,
     pub rollback_caution: Duration,
     pub dedup: bool,
@@ -332,6 +341,7 @@ impl Config {
             checkpoint_idle: settings.span("checkpoint_idle"),
             checkpoint_on_stop: settings.flag("checkpoint_on_stop"),
             instance_cache: settings.count("instance_cache"),
+            load_publishing: settings.flag("load_publishing"),
             ack_interval: settings.span("ack_interval"),
             rollback_caution: settings.span("rollback_caution"),
             dedup: settings.flag("dedup"),

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+type Sets = &'static [(&'static str, &'static str)];
+
 /// How many partitions each process owns, by what the blobs of ownership say.
 async fn owners(play: &Play) -> BTreeMap<String, usize> {
     let blobs = play.world.storage().container("netherite");
@@ -115,4 +117,31 @@ fn a_host_that_was_frozen_is_fenced() {
             assert_eq!(outcome.counter("leases_lost") > 0, seed > 1, "seed {seed}, {sets:?}");
         }
     }
+}
+
+/// The scale controller asks for more hosts while activities pile up, and for none when all is quiet,
+/// until a timer comes due.
+#[test]
+fn the_scale_controller_follows_the_load() {
+    let sets: Sets = &[("load_publishing", "true"), ("max_activities", "2")];
+    let stage = Stage { sets, ..Stage::new(application).on_hosts(2) };
+    let outcome = stage.play(async |play: Rc<Play>| {
+        let votes = |play: &Play| std::mem::take(&mut *play.levels.borrow_mut());
+        play.start("timer", "Sleep", 400).await;
+        sleep(&play, 90).await;
+        let quiet = votes(&play);
+        for n in 0..4 {
+            play.start(&format!("wait-{n}"), "Wait", 40).await;
+        }
+        play.ended(4).await;
+        let busy = votes(&play);
+        play.ended(5).await;
+        (quiet, busy, votes(&play))
+    });
+    let (quiet, busy, late) = outcome.sound().value;
+    assert!(quiet.iter().all(|(what, _)| *what == "recommended_workers"));
+    let last = |votes: &[(&str, u64)]| votes.last().expect("a vote").1;
+    assert_eq!(last(&quiet), 0, "{quiet:?}");
+    assert!(busy.iter().any(|(_, workers)| *workers == 3), "{busy:?}");
+    assert!(late.iter().any(|(_, workers)| *workers == 0), "{late:?}");
 }

@@ -148,6 +148,12 @@ impl Activities {
         true
     }
 
+    /// How many activities there are, and how many of them wait and may move.
+    pub(crate) fn counts(&self) -> (u32, u32) {
+        let all = self.pending.len() + self.backlog.len() + self.remotes.len();
+        (all as u32, self.backlog.len() as u32)
+    }
+
     /// A new incarnation begins: what was pending starts anew, and nobody has planned or asked for
     /// anything.
     pub(crate) fn restart(&mut self, now: Timestamp) -> Vec<ActivityWork> {

@@ -250,6 +250,19 @@ impl Partition {
         None
     }
 
+    /// What there is to do, for the table of loads.
+    pub(crate) fn work(&self) -> crate::scaling::Work {
+        let steps = self.sessions.values().filter(|session| !session.is_idle()).count();
+        let (activities, backlog) = self.activities.counts();
+        crate::scaling::Work {
+            steps: steps as u32,
+            activities,
+            backlog,
+            requests: self.prefetch.len() as u32,
+            next_timer: self.timers.next_due(),
+        }
+    }
+
     /// How many entries the outbox keeps.
     pub(crate) fn outbox_entries(&self) -> usize {
         self.outbox.len()

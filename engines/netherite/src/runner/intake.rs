@@ -70,6 +70,7 @@ impl PartitionRunner {
             position = self.log.append(&input);
             bump(&self.reports.counts().logged, 1);
             self.checkpoints.note_event();
+            self.latency.taken(handling.begun);
         }
         let mut effects = Vec::new();
         self.state.borrow_mut().process(position, input, handling, &mut effects);

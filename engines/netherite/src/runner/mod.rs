@@ -62,6 +62,7 @@ pub(crate) struct PartitionRunner {
     ended: Stop,
     ending: RefCell<Option<Ending>>,
     checkpoints: checkpoint::Progress,
+    latency: upkeep::Latencies,
 }
 
 impl PartitionRunner {

@@ -7,6 +7,7 @@
 //! under way.
 
 use super::checkpoint::{Progress, checkpoint_names};
+use super::upkeep::Latencies;
 use super::{Ending, PartitionRunner};
 use crate::commit_log::{CommitLog, FIRST_POSITION, LogLost, RecordReader};
 use crate::event::{Input, PartitionEvent};
@@ -80,6 +81,7 @@ impl PartitionRunner {
             closed: Stop::new(kernel),
             ended: Stop::new(kernel),
             ending: RefCell::default(),
+            latency: Latencies::default(),
             checkpoints: Progress::new(kernel, from),
             log,
         });
@@ -178,6 +180,9 @@ impl PartitionRunner {
         self.spawn(self.clone().receive_events());
         self.spawn(self.clone().report_positions());
         self.spawn(self.clone().checkpoint_when_idle());
+        if setup.config.load_publishing {
+            self.spawn(self.clone().publish_load());
+        }
         self.spawn(self.clone().commit());
         self.spawn(self.clone().watch_lease());
     }
@@ -194,6 +199,7 @@ impl PartitionRunner {
         let limit = || self.state.borrow().commit_limit();
         let durable = |position| {
             bump(&self.reports.counts().commits, 1);
+            self.latency.durable(self.process.setup.kernel.now(), self.log.end() > position);
             self.became_durable(position);
         };
         if self.log.run(limit, durable).await.is_err() {

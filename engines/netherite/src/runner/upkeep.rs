@@ -3,7 +3,12 @@
 use super::PartitionRunner;
 use crate::event::MonitorEvent;
 use crate::reports::bump;
+use crate::scaling::{PUBLISH_INTERVAL, PartitionLoad};
+use crate::scaling_runner::TABLE_KEY;
 use crate::transport::{Letter, Receipt};
+use sim_model::codec;
+use sim_model::time::Timestamp;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,6 +18,30 @@ const POKE_INTERVAL: Duration = Duration::from_secs(3);
 const PROMISE_INTERVAL: Duration = Duration::from_secs(2);
 /// Every so many reports of positions one says everything, whoever may have missed the others.
 const FULL_REPORT: u64 = 8;
+
+/// How long events take from the intake to durability.
+#[derive(Default)]
+pub(super) struct Latencies {
+    /// When the oldest event was taken in that is not durable.
+    oldest: Cell<Option<Timestamp>>,
+    /// The longest in this interval.
+    slowest: Cell<Option<Duration>>,
+}
+
+impl Latencies {
+    /// An event was taken in.
+    pub(super) fn taken(&self, at: Timestamp) {
+        self.oldest.set(self.oldest.get().or(Some(at)));
+    }
+
+    /// A commit was made; whether something was taken in meanwhile.
+    pub(super) fn durable(&self, now: Timestamp, more: bool) {
+        if let Some(oldest) = self.oldest.take() {
+            self.slowest.set(self.slowest.get().max(Some(now.since(oldest))));
+        }
+        self.oldest.set(more.then_some(now));
+    }
+}
 
 impl PartitionRunner {
     /// Tells the load monitor how busy the partition is, if that is due.
@@ -44,6 +73,23 @@ impl PartitionRunner {
             let report = self.state.borrow_mut().report_positions(end, durable, all);
             if let Some(report) = report {
                 self.process.send_to_monitor(MonitorEvent::Positions(report));
+            }
+        }
+    }
+
+    /// Publishes how much the partition has to do, for the scale controller.
+    pub(super) async fn publish_load(self: Rc<Self>) {
+        let setup = &self.process.setup;
+        let mut load = PartitionLoad::default();
+        while self.closed.unless(setup.kernel.sleep(PUBLISH_INTERVAL)).await.is_some() {
+            let slowest = self.latency.slowest.take();
+            let work = self.state.borrow().work();
+            if load.next(work, slowest) {
+                let row = codec::encode(&load);
+                let (loads, host) = (&setup.services.loads, self.process.host());
+                // A row that is not written now is written in the next interval.
+                let written = loads.insert_or_replace(host, TABLE_KEY, &*self.prefix, row);
+                drop(self.closed.unless(written).await);
             }
         }
     }

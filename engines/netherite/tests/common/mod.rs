@@ -85,7 +85,10 @@ impl Stage {
         let graph = GraphRecorder::default();
         let completions: Rc<RefCell<Vec<Completion>>> = Rc::default();
         let sink = completions.clone();
-        let observer = Observer::new(graph.clone(), move |done| sink.borrow_mut().push(done));
+        let levels: Rc<RefCell<Vec<(&'static str, u64)>>> = Rc::default();
+        let levels_sink = levels.clone();
+        let observer = Observer::new(graph.clone(), move |done| sink.borrow_mut().push(done))
+            .with_levels(move |what, value| levels_sink.borrow_mut().push((what, value)));
         let application = Rc::new((self.application)());
         let deployment = Deployment { application, settings, observer };
         let hub = Netherite.deploy(&world, deployment).expect("deployed");
@@ -97,6 +100,7 @@ impl Stage {
             graph: graph.clone(),
             up: RefCell::new((0..self.started as usize).collect()),
             completions,
+            levels,
         });
         let played = scene(play.clone());
         async move {
@@ -132,6 +136,8 @@ pub struct Play {
     pub up: RefCell<BTreeSet<usize>>,
     pub hub: Rc<dyn TaskHub>,
     pub completions: Rc<RefCell<Vec<Completion>>>,
+    /// The levels that the engine has reported.
+    pub levels: Rc<RefCell<Vec<(&'static str, u64)>>>,
 }
 
 impl Play {

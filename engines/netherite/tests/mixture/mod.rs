@@ -61,6 +61,14 @@ pub fn application() -> Application {
         let calls = (0..3).map(|_| ctx.call_sub_orchestration::<u32>("Fan", &(depth - 1)));
         Ok(try_join_all(calls).await?.into_iter().sum::<u32>())
     });
+    app.activity("Pause", |ctx: ActivityContext, (): ()| async move {
+        ctx.wait(Duration::from_secs(3)).await;
+        Ok(())
+    });
+    app.orchestration("Wait", |ctx: OrchestrationContext, n: u32| async move {
+        let calls = (0..n).map(|_| ctx.call_activity::<()>("Pause", &()));
+        Ok(try_join_all(calls).await?.len() as u32)
+    });
     app.orchestration("Sleep", |ctx: OrchestrationContext, seconds: u32| async move {
         ctx.sleep(Duration::from_secs(u64::from(seconds))).await?;
         Ok(seconds)
