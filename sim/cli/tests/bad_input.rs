@@ -29,11 +29,11 @@ fn unknown_names() {
         (
             &["run", "--engine", "netherit"][..],
             "unknown engine \"netherit\": did you mean \"netherite\"? valid: azure-storage, \
-             in-memory, netherite",
+             in-memory, internet-computer, netherite",
         ),
         (
             &["run", "--engine", ""],
-            "unknown engine \"\": valid: azure-storage, in-memory, netherite",
+            "unknown engine \"\": valid: azure-storage, in-memory, internet-computer, netherite",
         ),
         (
             &["run", "--workload", "helo"],
@@ -62,7 +62,7 @@ fn unknown_names() {
         (
             &["run", "--set", "netherit.speculation=none"],
             "unknown engine \"netherit\": did you mean \"netherite\"? valid: azure-storage, \
-             in-memory, netherite",
+             in-memory, internet-computer, netherite",
         ),
         (
             &["run", "--set", "in-memory.dedup=false", "--engine", "in-memory"],
