@@ -39,7 +39,7 @@ fn unknown_names() {
             &["run", "--workload", "helo"],
             "unknown workload \"helo\": did you mean \"hello\"? valid: bank, collision, counter, \
              definition, fanout, filehash, hello, imagerecognition, periodic, producerconsumer, \
-             semaphore, sequence, store, wordcount",
+             semaphore, sequence, store, tally, wordcount",
         ),
         (
             &["run", "--workload", "hello:lenght=5"],
@@ -76,7 +76,8 @@ fn unknown_names() {
         (
             &["figure", "hello-latency"],
             "unknown figure \"hello-latency\": did you mean \"netherite-hello-latency\"? valid: \
-             netherite-hello-latency, netherite-hello-throughput, netherite-maxima, predictions",
+             internet-computer-latency, internet-computer-predictions, netherite-hello-latency, \
+             netherite-hello-throughput, netherite-maxima, predictions",
         ),
     ] {
         refused(arguments, message);
