@@ -29,17 +29,18 @@ fn unknown_names() {
         (
             &["run", "--engine", "netherit"][..],
             "unknown engine \"netherit\": did you mean \"netherite\"? valid: azure-storage, \
-             in-memory, netherite, sql-server",
+             in-memory, internet-computer, netherite, sql-server, triggerflow",
         ),
         (
             &["run", "--engine", ""],
-            "unknown engine \"\": valid: azure-storage, in-memory, netherite, sql-server",
+            "unknown engine \"\": valid: azure-storage, in-memory, internet-computer, netherite, \
+             sql-server, triggerflow",
         ),
         (
             &["run", "--workload", "helo"],
             "unknown workload \"helo\": did you mean \"hello\"? valid: bank, collision, counter, \
              dag, definition, fanout, filehash, hello, imagerecognition, ingestion, periodic, \
-             producerconsumer, semaphore, sequence, store, waves, wordcount",
+             producerconsumer, semaphore, sequence, store, tally, waves, wordcount",
         ),
         (
             &["run", "--workload", "hello:lenght=5"],
@@ -62,7 +63,7 @@ fn unknown_names() {
         (
             &["run", "--set", "netherit.speculation=none"],
             "unknown engine \"netherit\": did you mean \"netherite\"? valid: azure-storage, \
-             in-memory, netherite, sql-server",
+             in-memory, internet-computer, netherite, sql-server, triggerflow",
         ),
         (
             &["run", "--set", "in-memory.dedup=false", "--engine", "in-memory"],
@@ -76,7 +77,8 @@ fn unknown_names() {
         (
             &["figure", "hello-latency"],
             "unknown figure \"hello-latency\": did you mean \"netherite-hello-latency\"? valid: \
-             netherite-hello-latency, netherite-hello-throughput, netherite-maxima, predictions",
+             internet-computer-latency, internet-computer-predictions, netherite-hello-latency, \
+             netherite-hello-throughput, netherite-maxima, predictions",
         ),
     ] {
         refused(arguments, message);

@@ -117,7 +117,7 @@ fn the_defaults_are_the_first_run_of_the_readme() {
 #[test]
 fn two_processes_write_the_same_bytes() {
     let folder = folder();
-    for engine in ["azure-storage", "in-memory", "netherite"] {
+    for engine in ["azure-storage", "in-memory", "internet-computer", "netherite"] {
         let mut printed = Vec::new();
         let mut written = Vec::new();
         for (out, stack) in [("a", "2097152"), ("b", "4194304")] {

@@ -103,30 +103,32 @@ fn mix(value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
+/// The main network's parameters, for tests.
+#[cfg(test)]
+pub(super) fn test_parameters(replicas: u16) -> Parameters {
+    let f = tolerated(replicas);
+    Parameters {
+        replicas,
+        quorum: replicas - f,
+        certification_quorum: replicas - f,
+        beacon_quorum: f + 1,
+        seed: 7,
+        round_overhead: Duration::ZERO,
+        unit_delay: Duration::from_secs(1),
+        initial_notary_delay: Duration::from_millis(300),
+        backlog_delay: Duration::from_secs(2),
+        package_interval: 500,
+        finalization_check: true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    pub(crate) fn parameters(replicas: u16) -> Parameters {
-        let f = tolerated(replicas);
-        Parameters {
-            replicas,
-            quorum: replicas - f,
-            certification_quorum: replicas - f,
-            beacon_quorum: f + 1,
-            seed: 7,
-            round_overhead: Duration::ZERO,
-            unit_delay: Duration::from_secs(1),
-            initial_notary_delay: Duration::from_millis(300),
-            backlog_delay: Duration::from_secs(2),
-            package_interval: 500,
-            finalization_check: true,
-        }
-    }
-
     fn delay(rank: u16, [notarized, finalized, certified, package]: [Height; 4]) -> Option<u64> {
         let at = Progress { rank, notarized, finalized, certified, package };
-        parameters(13).notary_delay(at).map(|delay| delay.as_millis() as u64)
+        test_parameters(13).notary_delay(at).map(|delay| delay.as_millis() as u64)
     }
 
     #[test]
@@ -145,7 +147,7 @@ mod tests {
 
     #[test]
     fn ranks_are_a_permutation_and_all_makers_get_their_turn() {
-        let parameters = parameters(13);
+        let parameters = test_parameters(13);
         let mut first = [0; 13];
         for height in 1..=1_300 {
             let ranks = (0..13).map(|maker| rank_of(&parameters, height, ReplicaId(maker)));
@@ -165,6 +167,3 @@ mod tests {
         }
     }
 }
-
-#[cfg(test)]
-pub(super) use tests::parameters as test_parameters;
