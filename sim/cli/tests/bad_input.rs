@@ -76,7 +76,8 @@ fn unknown_names() {
         (
             &["figure", "hello-latency"],
             "unknown figure \"hello-latency\": did you mean \"netherite-hello-latency\"? valid: \
-             netherite-hello-latency, netherite-hello-throughput, netherite-maxima, predictions",
+             netherite-hello-latency, netherite-hello-throughput, netherite-maxima, predictions, \
+             sql-server-scaling",
         ),
     ] {
         refused(arguments, message);
