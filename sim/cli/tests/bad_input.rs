@@ -77,8 +77,9 @@ fn unknown_names() {
         (
             &["figure", "hello-latency"],
             "unknown figure \"hello-latency\": did you mean \"netherite-hello-latency\"? valid: \
-             internet-computer-latency, internet-computer-predictions, netherite-hello-latency, \
-             netherite-hello-throughput, netherite-maxima, predictions",
+             elasticity, internet-computer-latency, internet-computer-predictions, \
+             netherite-hello-latency, netherite-hello-throughput, netherite-maxima, predictions, \
+             recovery, speculation, speculation-rollback, sql-server-scaling",
         ),
     ] {
         refused(arguments, message);
