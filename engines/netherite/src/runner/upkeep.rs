@@ -89,7 +89,7 @@ impl PartitionRunner {
                 let (loads, host) = (&setup.services.loads, self.process.host());
                 // A row that is not written now is written in the next interval.
                 let written = loads.insert_or_replace(host, TABLE_KEY, &*self.prefix, row);
-                drop(self.closed.unless(written).await);
+                let _written = self.closed.unless(written).await;
             }
         }
     }
