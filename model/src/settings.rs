@@ -191,7 +191,7 @@ impl Settings {
         let text = |value: &Value| match value {
             Value::Flag(flag) => flag.to_string(),
             Value::Count(count) => count.to_string(),
-            Value::Span(span) => format!("{}us", span.as_micros()),
+            Value::Span(span) => span_text(*span),
             Value::Choice(word) => (*word).to_string(),
         };
         self.values.iter().map(|(key, value)| (*key, text(value))).collect()
@@ -218,6 +218,15 @@ fn parse(setting: &Setting, text: &str) -> Result<Value, SettingError> {
         value: text.to_string(),
         expected: setting.kind.expected(),
     })
+}
+
+/// A span in the largest unit of which it is a whole number.
+fn span_text(span: Duration) -> String {
+    match span.as_micros() {
+        micros if micros.is_multiple_of(1_000_000) => format!("{}s", micros / 1_000_000),
+        micros if micros.is_multiple_of(1_000) => format!("{}ms", micros / 1_000),
+        micros => format!("{micros}us"),
+    }
 }
 
 /// Reads a span: a number with a unit `us`, `ms`, `s`, `m` or `h`, to the microsecond.
@@ -267,13 +276,17 @@ mod tests {
     #[test]
     fn values_survive_a_round_trip_through_text() {
         let mut settings = Settings::defaults(DECLARED);
-        settings.set("delay", "1.5s").expect("a span");
         settings.set("speculation", "none").expect("a word");
-        let mut again = Settings::defaults(DECLARED);
-        for (key, text) in settings.to_texts() {
-            again.set(key, &text).expect("its own text");
+        for (span, shown) in [("1.5s", "1500ms"), ("0s", "0s"), ("1m", "60s"), ("0.25ms", "250us")]
+        {
+            settings.set("delay", span).expect("a span");
+            let mut again = Settings::defaults(DECLARED);
+            for (key, text) in settings.to_texts() {
+                again.set(key, &text).expect("its own text");
+                assert!(key != "delay" || text == shown, "{span}: {text}");
+            }
+            assert_eq!(again.values, settings.values);
         }
-        assert_eq!(again.values, settings.values);
     }
 
     #[test]

@@ -43,12 +43,17 @@ Names and settings: sim list. Exit codes: sim --help.";
 
 const COMPARE_EXAMPLES: &str = "\
 Examples:
+  sim compare --workload hello --load open:rate=20,duration=10s
+  sim compare --engine netherite --engine azure-storage --workload dag --out a
   sim compare --results
   sim compare --results --workload bank --engine netherite --seeds 1..5
   sim compare --results --workload hello --load batch:50 --json
 
-Ends with exit code 1 if a final state differs from that of in-memory, or a
-check of a run failed.";
+Without --results, one table says what the workloads cost on each engine, and
+--out writes table.csv, runs.csv and a figure. An engine that cannot carry a
+workload has a row that says so.
+Ends with exit code 1 if a check of a run failed or, with --results, a final
+state differs from that of in-memory.";
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -190,15 +195,17 @@ pub(crate) struct RunArguments {
 /// Flags of `sim compare`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CompareArguments {
-    /// Compare final states: of every orchestration, job and entity, with those of in-memory
+    /// Compare final states (of every orchestration, job and entity) with those of in-memory,
+    /// instead of what the engines cost
     #[arg(long, help_heading = "What is compared")]
     pub(crate) results: bool,
 
-    /// Engines that are compared with in-memory, or all [default: all]
+    /// Engines that are compared, or all; can be given several times [default: all]
     #[arg(long, value_name = "NAME,...", help_heading = "What is compared")]
-    pub(crate) engine: Option<String>,
+    pub(crate) engine: Vec<String>,
 
-    /// Application and its parameters, or all; can be given several times [default: all]
+    /// Application and its parameters, or all; can be given several times [default: hello:length=5,
+    /// with --results all]
     #[arg(long, value_name = "NAME[:KEY=VALUE,...]", help_heading = "What is compared")]
     pub(crate) workload: Vec<String>,
 
@@ -233,6 +240,10 @@ pub(crate) struct CompareArguments {
     #[arg(long, value_name = "N", help_heading = "Where it runs",
           allow_negative_numbers = true, value_parser = threads)]
     pub(crate) threads: Option<usize>,
+
+    /// Write table, runs, figure and provenance into this folder
+    #[arg(long, value_name = "DIR", help_heading = "Output", conflicts_with = "results")]
+    pub(crate) out: Option<PathBuf>,
 
     /// Print one JSON object on standard output and nothing else
     #[arg(long, help_heading = "Output")]

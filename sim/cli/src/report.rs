@@ -7,6 +7,7 @@ use crate::repeat;
 use crate::terminal::Look;
 use crate::text::{self, INDENT, number};
 use sim_lab::checks::{Check, Verdict};
+use sim_lab::levels::LevelSummary;
 use sim_lab::measure::Percentiles;
 use sim_lab::run::RunOutcome;
 use sim_lab::spec::RunSpec;
@@ -26,6 +27,7 @@ pub(crate) fn of_run(spec: &RunSpec, outcome: &RunOutcome, look: Look) -> String
         page.latency(),
         page.breakdown(),
         page.operations(),
+        page.levels(),
         page.money(&outcome.cost),
         page.checks(),
         page.repeat(spec),
@@ -185,6 +187,22 @@ impl Page<'_> {
         self.section(heading, &text)
     }
 
+    /// Nothing unless levels were reported.
+    fn levels(&self) -> String {
+        let Summary { levels, .. } = self.summary;
+        if levels.is_empty() {
+            return String::new();
+        }
+        let row = |(what, level): (&String, &LevelSummary)| {
+            let LevelSummary { min, mean, max } = level;
+            vec![what.clone(), min.to_string(), number(Some(*mean), 2), max.to_string()]
+        };
+        let rows: Vec<Vec<String>> = levels.iter().map(row).collect();
+        let meaning = "from the first report of each to the end of the run; the mean by time.";
+        let table = self.table(&["", "min", "mean", "max"], &rows);
+        self.section("Levels over time", &(table + &self.wrapped(meaning)))
+    }
+
     fn money(&self, cost: &Cost) -> String {
         let completed = self.summary.orchestrations.completed;
         let row = |name: &str, usd: f64| {
@@ -340,6 +358,29 @@ mod tests {
             }
             assert!(!text.contains("Where the latency goes"), "{text}");
         }
+    }
+
+    #[test]
+    fn levels_have_a_section_if_there_are_any() {
+        let spec = RunSpec {
+            engine: "in-memory".to_owned(),
+            ..RunSpec::of("waves:percent=1".parse().expect("a workload"))
+        };
+        let checked = spec.check().expect("a specification");
+        let outcome = run::run(&checked, &Progress::default()).expect("a run");
+        for columns in [40, 80] {
+            let text = of_run(&spec, &outcome, look(columns));
+            assert!(text.lines().all(|line| line.chars().count() <= columns), "{text}");
+            let (_, section) = text.split_once("\nLevels over time\n").expect("a section");
+            let row = section.lines().find(|line| line.contains("active workspaces"));
+            let cells: Vec<&str> = row.expect("a level").split_whitespace().collect();
+            let [_, _, min, mean, max] = cells[..] else { panic!("{cells:?}") };
+            assert_eq!(min, "0");
+            assert!(mean.parse::<f64>().expect("a mean") < max.parse().expect("a most"));
+        }
+        let (_, without) = self::outcome("in-memory", "batch:3");
+        assert!(without.summary.levels.is_empty());
+        assert!(!without.summary.to_json().contains("levels"));
     }
 
     #[test]

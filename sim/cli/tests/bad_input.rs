@@ -38,8 +38,8 @@ fn unknown_names() {
         (
             &["run", "--workload", "helo"],
             "unknown workload \"helo\": did you mean \"hello\"? valid: bank, collision, counter, \
-             definition, fanout, filehash, hello, imagerecognition, periodic, producerconsumer, \
-             semaphore, sequence, store, wordcount",
+             dag, definition, fanout, filehash, hello, imagerecognition, ingestion, periodic, \
+             producerconsumer, semaphore, sequence, store, waves, wordcount",
         ),
         (
             &["run", "--workload", "hello:lenght=5"],

@@ -16,9 +16,10 @@ use crate::progress::Progress;
 use crate::registry::{self, REFERENCE};
 use crate::run::{Finals, RunError, RunOptions, RunOutcome, run_with};
 use crate::spec::{CheckedSpec, RunSpec, SpecError, WorkloadSpec};
-use crate::workload::Orchestrations;
+use crate::workload::{Naming, Orchestrations};
 use rayon::prelude::*;
 use serde::Serialize;
+use sim_model::engine::DeployError;
 use sim_model::id::EntityId;
 use sim_model::orchestration::RuntimeStatus;
 use sim_model::payload::Payload;
@@ -92,6 +93,8 @@ pub struct EngineResult {
     pub engine: String,
     /// 32 hexadecimal digits over all final states.
     pub results_digest: String,
+    /// Why the engine does not carry the workload, if so; then nothing else is known.
+    pub refused: Option<String>,
     /// The first state that differs from the reference.
     pub difference: Option<Difference>,
     /// The checks that failed, by name.
@@ -148,7 +151,8 @@ impl Comparison {
         }
     }
 
-    fn run_spec(&self, workload: &WorkloadSpec, engine: &str, seed: u64) -> RunSpec {
+    /// The specification of one run.
+    pub(crate) fn run_spec(&self, workload: &WorkloadSpec, engine: &str, seed: u64) -> RunSpec {
         let own = RunSpec::of(workload.clone());
         RunSpec {
             engine: engine.to_owned(),
@@ -162,12 +166,14 @@ impl Comparison {
 
 /// What a comparison keeps of a run.
 struct Kept {
+    /// Why the engine refused the run, if so.
+    refused: Option<String>,
     finals: Finals,
     results_digest: String,
     timing_independent: bool,
     failed_checks: Vec<String>,
     ended: u64,
-    naming: crate::workload::Naming,
+    naming: Naming,
 }
 
 impl Kept {
@@ -182,6 +188,34 @@ impl Kept {
             ended: counts.completed + counts.failed + counts.terminated,
             naming: outcome.naming,
             finals: outcome.finals.unwrap_or_default(),
+            refused: None,
+        }
+    }
+
+    /// What is kept of a run that its engine refused.
+    fn refused(problem: String) -> Kept {
+        Kept {
+            refused: Some(problem),
+            finals: Finals::default(),
+            results_digest: String::new(),
+            timing_independent: true,
+            failed_checks: Vec::new(),
+            ended: 0,
+            naming: Naming::new(0),
+        }
+    }
+
+    /// What is kept of a run that came to this. Where the reference refuses, there is nothing to
+    /// compare with.
+    fn tried(spec: &CheckedSpec, run: Result<RunOutcome, RunError>) -> Result<Kept, RunError> {
+        match run {
+            Ok(outcome) => Ok(Kept::of(outcome)),
+            Err(RunError::Deploy(DeployError::Unsupported { problem, .. }))
+                if spec.spec().engine != REFERENCE =>
+            {
+                Ok(Kept::refused(problem))
+            }
+            Err(error) => Err(error),
         }
     }
 }
@@ -210,7 +244,7 @@ impl CheckedComparison {
             .expect("the system has no room for more threads");
         let runs: Vec<&CheckedSpec> = self.cases.iter().flat_map(|case| &case.runs).collect();
         let options = RunOptions { keep_results: true, ..RunOptions::default() };
-        let one = |spec: &&CheckedSpec| run_with(spec, progress, &options).map(Kept::of);
+        let one = |spec: &&CheckedSpec| Kept::tried(spec, run_with(spec, progress, &options));
         let kept: Vec<Result<Kept, RunError>> = pool.install(|| runs.par_iter().map(one).collect());
         // Not collected as a result in parallel, which would keep any of several errors.
         let mut kept = kept.into_iter().collect::<Result<Vec<Kept>, RunError>>()?.into_iter();
@@ -233,7 +267,9 @@ impl CheckedCase {
         let result = |(spec, kept): (&CheckedSpec, &Kept)| EngineResult {
             engine: spec.spec().engine.clone(),
             results_digest: kept.results_digest.clone(),
-            difference: match compared && kept.finals != reference.finals {
+            refused: kept.refused.clone(),
+            difference: match compared && kept.refused.is_none() && kept.finals != reference.finals
+            {
                 true => Some(self.first_difference(reference, kept)),
                 false => None,
             },
@@ -283,7 +319,7 @@ impl ComparisonOutcome {
 }
 
 impl EngineResult {
-    /// Whether nothing differs and no check failed.
+    /// Whether nothing differs and no check failed. What was refused cannot fail.
     pub fn passed(&self) -> bool {
         self.difference.is_none() && self.failed_checks.is_empty()
     }
@@ -318,7 +354,6 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::Naming;
 
     fn case() -> CheckedCase {
         let run = |engine: &str| {
@@ -339,6 +374,7 @@ mod tests {
             (EntityId::new("Account", *key), state)
         };
         Kept {
+            refused: None,
             finals: Finals { statuses, entities: entities.iter().map(state).collect() },
             results_digest: String::new(),
             timing_independent: true,
@@ -391,6 +427,24 @@ mod tests {
         assert!(!judged.compared);
         assert_eq!(judged.engines[1].difference, None);
         assert!(!judged.engines[1].passed());
+    }
+
+    #[test]
+    fn what_an_engine_refuses_is_told_and_fails_nothing() {
+        let reference = kept(vec![completed("a")], &[]);
+        let judged = case().judge(&[reference, Kept::refused("no joins".to_owned())]);
+        let [_, other] = &judged.engines[..] else { panic!("two engines") };
+        assert_eq!((other.refused.as_deref(), &other.difference), (Some("no joins"), &None));
+        assert!(other.passed());
+
+        let refused = || {
+            let problem = "too many partitions".to_owned();
+            Err(RunError::Deploy(DeployError::Unsupported { engine: "some", problem }))
+        };
+        let runs = case().runs;
+        assert!(Kept::tried(&runs[0], refused()).is_err(), "there is nothing to compare with");
+        let kept = Kept::tried(&runs[1], refused()).expect("told");
+        assert_eq!(kept.refused.as_deref(), Some("too many partitions"));
     }
 
     #[test]

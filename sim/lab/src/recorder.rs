@@ -7,6 +7,7 @@
 //! apart. It also knows when a run is over: the load has ended, everything that it started has
 //! ended, and everyone who waits has been answered.
 
+use crate::levels::LevelRecorder;
 use crate::progress::Progress;
 use crate::workload::{JobResult, Orchestrations, Start};
 use sim_model::engine::{ClientError, Completion};
@@ -168,6 +169,7 @@ struct Inner {
     kernel: Kernel,
     orchestrations: Orchestrations,
     progress: Progress,
+    levels: LevelRecorder,
     clients_wait: bool,
     /// Whether the load starts orchestrations, and no jobs.
     loads_orchestrations: bool,
@@ -193,6 +195,7 @@ impl Recorder {
             kernel: kernel.clone(),
             orchestrations: orchestrations.clone(),
             progress: progress.clone(),
+            levels: LevelRecorder::default(),
             clients_wait,
             recording: RefCell::new(Recording { kept, ..Recording::default() }),
             over: Cell::new(false),
@@ -265,6 +268,16 @@ impl Recorder {
         }
         drop(recording);
         self.check_over();
+    }
+
+    /// The engine or the workload reports that from now on there are `value` of `what`.
+    pub(crate) fn level(&self, what: &'static str, value: u64) {
+        self.0.levels.report(self.0.kernel.now(), what, value);
+    }
+
+    /// The record of all levels.
+    pub(crate) fn levels(&self) -> &LevelRecorder {
+        &self.0.levels
     }
 
     /// The engine reports the end of an instance.

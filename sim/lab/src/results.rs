@@ -9,6 +9,7 @@
 //! | `latency.csv` | one row for each orchestration: times, status, and where its latency went |
 //! | `operations.csv` | operations, bytes and price for each service and kind |
 //! | `timeseries.csv` | orchestrations and operations for each second of virtual time |
+//! | `levels.csv` | if any were reported: levels over time, a row for each change of each |
 //! | `counters.csv` | the engine's own counters, and the cost split in three |
 //! | `events.csv` | marks of the event trail, by which two runs are compared |
 //! | `figures/latency.svg`, `.png` | the latency distribution of the run |
@@ -265,6 +266,9 @@ pub fn files(
     files.insert("latency.csv".to_owned(), tables::latency(outcome, &orchestrations));
     files.insert("operations.csv".to_owned(), tables::operations(outcome));
     files.insert("timeseries.csv".to_owned(), tables::timeseries(outcome));
+    if !outcome.levels.is_empty() {
+        files.insert("levels.csv".to_owned(), tables::levels(outcome));
+    }
     files.insert("counters.csv".to_owned(), tables::counters(outcome));
     files.insert(EVENTS.to_owned(), tables::events(&outcome.trail));
     if let Some(figure) = latency_figure(spec, outcome) {
@@ -301,6 +305,7 @@ pub fn latency_figure(spec: &CheckedSpec, outcome: &RunOutcome) -> Option<CdfFig
     Some(CdfFigure {
         title: format!("Latency of {workload} on {}", asked.engine),
         panels: vec![CdfPanel { title: workload, curves, marks: Vec::new() }],
+        own_axes: false,
         caption: format!(
             "Load {}, plan {}, {} hosts, {} partitions, profile {}, seed {}, digest {}.",
             asked.load,

@@ -12,6 +12,7 @@ mod rest;
 pub use rest::{DRAIN, REST_BOUND};
 
 use crate::checks::{self, Entities, Evidence};
+use crate::levels::{self, LevelSeries};
 use crate::load;
 use crate::measure;
 use crate::progress::Progress;
@@ -31,6 +32,7 @@ use sim_world::meter::{OperationCount, OperationSeries};
 use sim_world::seed::SeedTree;
 use sim_world::service::is_operation;
 use sim_world::world::{self, World, WorldError};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
@@ -98,6 +100,8 @@ pub struct RunOutcome {
     pub cost: Cost,
     /// The engine's own counters.
     pub counters: Vec<(&'static str, u64)>,
+    /// Levels over time, by name.
+    pub levels: BTreeMap<&'static str, LevelSeries>,
     /// 32 hexadecimal digits over all results, whatever their order: equal for all engines if the
     /// workload does not depend on timing.
     pub results_digest: String,
@@ -198,6 +202,8 @@ impl Stage {
         let graph = GraphRecorder::default();
         let listener = recorder.clone();
         let observer = Observer::new(graph.clone(), move |completion| listener.ended(&completion));
+        let listener = recorder.clone();
+        let observer = observer.with_levels(move |what, value| listener.level(what, value));
         let engine = registry::engine(&asked.engine)
             .unwrap_or_else(|unknown| unreachable!("the specification was checked: {unknown}"));
         let deployment = Deployment {
@@ -235,6 +241,7 @@ impl Stage {
             operations,
             series: self.world.meter().series(),
             counters: self.hub.counters(),
+            levels: self.recorder.levels().take(now),
             cpu_used: self.world.hosts().iter().map(|host| host.cpu_used()).collect(),
         }
     }
@@ -282,6 +289,7 @@ impl Stage {
             operations: measured.operations,
             cost: measured.cost,
             counters: measured.counters,
+            levels: measured.levels,
             results_digest: results_digest(recording.results, &entities),
             timing_independent: workload.timing_independent(),
             finals: recording.kept.map(|statuses| Finals { statuses, entities }),
@@ -321,6 +329,7 @@ struct Measured {
     series: Vec<OperationSeries>,
     cost: Cost,
     counters: Vec<(&'static str, u64)>,
+    levels: BTreeMap<&'static str, LevelSeries>,
     cpu_used: Vec<Duration>,
 }
 
@@ -405,5 +414,10 @@ fn summarize(
         cost_usd: measure::round(cost.total_usd(), 9),
         checks,
         breakdown_ms: measure::mean_breakdown_ms(records),
+        levels: measured
+            .levels
+            .iter()
+            .map(|(what, series)| (what.to_string(), levels::summarize(series, *now)))
+            .collect(),
     }
 }

@@ -7,9 +7,11 @@
 //! and replies, and also has the network's messages. `breakdown_ms` is the mean time for each
 //! category: together the mean latency; null for workloads that are jobs. `orchestrations` counts
 //! what the load started (orchestrations or jobs), `other_instances_ended` what these started in
-//! turn. `work` is the same throughput in the workload's own unit.
+//! turn. `work` is the same throughput in the workload's own unit. `levels` is there only if the
+//! engine or the workload has reported any.
 
 use crate::checks::{Check, Verdict};
+use crate::levels::LevelSummary;
 use crate::measure::Percentiles;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -79,6 +81,9 @@ pub struct Summary {
     pub checks: Vec<Check>,
     /// Mean time for each category; absent where there is no breakdown.
     pub breakdown_ms: Option<IndexMap<String, f64>>,
+    /// Levels over time, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub levels: BTreeMap<String, LevelSummary>,
 }
 
 impl Summary {

@@ -77,6 +77,26 @@ fn a_result_is_complete_and_repeats() {
 }
 
 #[test]
+fn levels_are_a_table_of_their_own_if_there_are_any() {
+    let place = tempfile::tempdir().expect("a folder");
+    let folder = place.path().join("levels");
+    let waves = RunSpec {
+        engine: "in-memory".to_owned(),
+        ..RunSpec::of("waves:percent=1".parse().expect("a workload"))
+    };
+    write(&waves, &folder);
+    let table = String::from_utf8(files(&folder)["levels.csv"].clone()).expect("text");
+    let mut rows = table.lines();
+    assert_eq!(rows.next(), Some("time_s,what,value"));
+    let rows: Vec<Vec<&str>> = rows.map(|row| row.split(',').collect()).collect();
+    let times: Vec<f64> = rows.iter().map(|row| row[0].parse().expect("seconds")).collect();
+    assert!(times.is_sorted(), "{table}");
+    assert!(rows.iter().all(|row| row[1] == "active workspaces"), "{table}");
+    assert!(rows.windows(2).all(|pair| pair[0][2] != pair[1][2]), "each row is a change");
+    assert_eq!(rows.last().expect("rows")[2], "0", "in the end none is active");
+}
+
+#[test]
 fn an_earlier_result_is_replaced_and_anything_else_left_alone() {
     let place = tempfile::tempdir().expect("a folder");
     let path = place.path().join("result");

@@ -43,6 +43,10 @@ fn every_variant_passes_its_checks() {
     for workload in [
         "bank:variant=random,accounts=5",
         "collision:variant=flat-parallel,billions=40",
+        "dag:shape=map",
+        "dag:shape=fault-tolerance",
+        "dag:length=1,sleep=0s",
+        "ingestion:triggers=1,events=3000",
         "periodic:ticks=7,ticks_per_execution=7",
         "periodic:ticks=7,ticks_per_execution=1,interval=0s",
         "producerconsumer:producers=1,consumers=3,batches=1,batch_size=1",
@@ -51,6 +55,26 @@ fn every_variant_passes_its_checks() {
         "wordcount:mappers=1,reducers=1,word_limit=10",
     ] {
         assert_all_pass(workload, &outcome("in-memory", workload));
+    }
+}
+
+#[test]
+fn workflows_as_data_run_on_every_engine() {
+    for engine in sim_lab::registry::engines() {
+        for workload in [
+            "dag:length=5,sleep=100ms",
+            "dag:shape=map,width=40,sleep=100ms",
+            "dag:shape=fault-tolerance",
+            "ingestion:triggers=3,events=400",
+            "waves:percent=5",
+        ] {
+            let what = format!("{workload} on {}", engine.name());
+            let outcome = outcome(engine.name(), workload);
+            let failed = |check: &&sim_lab::checks::Check| check.verdict == Verdict::Fail;
+            assert_eq!(outcome.summary.checks.iter().find(failed), None, "{what}");
+            let counts = outcome.summary.orchestrations;
+            assert_eq!(counts.completed, counts.started, "{what}");
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! `sim compare --results`: whether all engines come to the same final states.
+//! `sim compare`: what is compared, on which engines; and with `--results`, whether all of them come
+//! to the same final states. Without it, what the workloads cost is compared (`side_by_side.rs`).
 
 use crate::arguments::CompareArguments;
 use crate::crash;
@@ -9,7 +10,7 @@ use crate::text;
 use crate::wall;
 use sim_lab::compare::{Case, Comparison, ComparisonOutcome, Difference, EngineResult};
 use sim_lab::registry::{self, REFERENCE};
-use sim_lab::spec::{RunSpec, WorkloadSpec};
+use sim_lab::spec::{RunSpec, SpecError, WorkloadSpec};
 use sim_lab::workload;
 
 /// Narrower than this, columns that can be missed are left out.
@@ -19,12 +20,10 @@ const ALL: &str = "all";
 
 /// Carries out the comparison and prints it.
 pub(crate) fn compare(asked: &CompareArguments) -> Result<(), Failure> {
-    if !asked.results {
-        let message = "what to compare is missing: --results, the final states of all engines; \
-                       see 'sim compare --help'";
-        return Err(Failure::input(anyhow::Error::msg(message)));
-    }
     let comparison = comparison(asked)?;
+    if !asked.results {
+        return super::side_by_side::compare(asked, &comparison);
+    }
     let checked = comparison.check()?;
     crash::remember(crash::Running {
         what: "a comparison of results".to_owned(),
@@ -44,18 +43,7 @@ pub(crate) fn compare(asked: &CompareArguments) -> Result<(), Failure> {
 }
 
 fn comparison(asked: &CompareArguments) -> Result<Comparison, Failure> {
-    let engines = match asked.engine.as_deref() {
-        None | Some(ALL) => {
-            registry::engines().iter().map(|engine| engine.name().to_owned()).collect()
-        }
-        Some(names) => {
-            let names: Vec<String> = names.split(',').map(str::to_owned).collect();
-            for name in &names {
-                registry::engine(name).map_err(sim_lab::spec::SpecError::from)?;
-            }
-            names
-        }
-    };
+    let engines = engines(&asked.engine)?;
     let load = asked.load.as_deref().map(str::parse).transpose()?;
     let usual = RunSpec::default();
     let place = RunSpec {
@@ -65,8 +53,32 @@ fn comparison(asked: &CompareArguments) -> Result<Comparison, Failure> {
         profile: asked.profile.clone().unwrap_or(usual.profile),
         ..RunSpec::default()
     };
-    let workloads = workloads(&asked.workload)?;
+    let workloads = match asked.results || !asked.workload.is_empty() {
+        true => workloads(&asked.workload)?,
+        false => vec![RunSpec::default().workload],
+    };
     Ok(Comparison { engines, workloads, seeds: asked.seeds.0.clone(), load, place })
+}
+
+/// The engines by name, each once; none or `all` stands for every one.
+fn engines(asked: &[String]) -> Result<Vec<String>, Failure> {
+    let all = || registry::engines().into_iter().map(|engine| engine.name().to_owned());
+    let mut names: Vec<String> = Vec::new();
+    for name in asked.iter().flat_map(|names| names.split(',')) {
+        let named: Vec<String> = match name {
+            ALL => all().collect(),
+            name => {
+                registry::engine(name).map_err(SpecError::from)?;
+                vec![name.to_owned()]
+            }
+        };
+        for name in named {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    Ok(if names.is_empty() { all().collect() } else { names })
 }
 
 /// The workloads by name; none or `all` stands for every one that needs no file.
@@ -93,19 +105,20 @@ fn every_workload() -> Result<Vec<WorkloadSpec>, Failure> {
 }
 
 /// The command that repeats the comparison.
-fn command(asked: &CompareArguments) -> String {
+pub(super) fn command(asked: &CompareArguments) -> String {
     let seeds: Vec<String> = asked.seeds.0.iter().map(u64::to_string).collect();
-    let mut words = vec![format!("sim compare --results --seeds {}", seeds.join(","))];
+    let results = if asked.results { " --results" } else { "" };
+    let mut words = vec![format!("sim compare{results} --seeds {}", seeds.join(","))];
     let flags = [
-        ("engine", asked.engine.clone()),
         ("load", asked.load.clone()),
         ("plan", asked.plan.clone()),
         ("hosts", asked.hosts.map(|hosts| hosts.to_string())),
         ("partitions", asked.partitions.map(|partitions| partitions.to_string())),
         ("profile", asked.profile.clone()),
     ];
+    let engines = asked.engine.iter().map(|name| ("engine", Some(name.clone())));
     let workloads = asked.workload.iter().map(|name| ("workload", Some(name.clone())));
-    for (flag, value) in workloads.chain(flags) {
+    for (flag, value) in engines.chain(workloads).chain(flags) {
         if let Some(value) = value {
             words.push(format!("--{flag} {}", repeat::quoted(&value)));
         }
@@ -135,6 +148,7 @@ fn page(comparison: &Comparison, outcome: &ComparisonOutcome, look: Look) -> Str
         );
     }
     page += &section("Differences", &differences(outcome, look), look);
+    page += &section("Not carried", &refusals(outcome, look), look);
     page += &section("Failed checks", &failed_checks(outcome, look), look);
     page + &format!("\n{}", wrapped(&sum(outcome)))
 }
@@ -155,6 +169,21 @@ fn differences(outcome: &ComparisonOutcome, look: Look) -> String {
         text += &text::wrap(&place, look.columns, text::INDENT, text::INDENT);
         for (whose, value) in [(REFERENCE, expected), (&result.engine, found)] {
             text += &text::wrap(&format!("{whose}: {value}"), look.columns, 4, 6);
+        }
+    }
+    text
+}
+
+fn refusals(outcome: &ComparisonOutcome, look: Look) -> String {
+    let mut text = String::new();
+    for (case, result) in all_results(outcome) {
+        if let Some(problem) = &result.refused {
+            let line = format!("{}, {}: {problem}", case.workload, result.engine);
+            let line = text::wrap(&line, look.columns, text::INDENT, text::INDENT);
+            // Every seed is refused for the same reason.
+            if !text.contains(&line) {
+                text += &line;
+            }
         }
     }
     text
@@ -195,6 +224,7 @@ fn table(outcome: &ComparisonOutcome, look: Look) -> String {
             let reference_failed = !case.engines[0].failed_checks.is_empty();
             let cells = case.engines.iter().skip(1).map(|result| {
                 match (case.compared, result) {
+                    (_, result) if result.refused.is_some() => "refused",
                     (_, result) if result.difference.is_some() => "DIFFERS",
                     (_, result) if !result.passed() || reference_failed => "FAILED",
                     (true, _) => "equal",
@@ -220,7 +250,8 @@ fn shown(outcome: &ComparisonOutcome, workload: &str) -> String {
 }
 
 fn sum(outcome: &ComparisonOutcome) -> String {
-    let others = |case: &Case| case.engines.len() - 1;
+    let carried = |result: &&EngineResult| result.refused.is_none();
+    let others = |case: &Case| case.engines.iter().skip(1).filter(carried).count();
     let compared: usize = outcome.cases.iter().filter(|case| case.compared).map(others).sum();
     let total: usize = outcome.cases.iter().map(others).sum();
     let differ = all_results(outcome).filter(|(_, result)| result.difference.is_some()).count();
@@ -267,6 +298,7 @@ mod tests {
         EngineResult {
             engine: engine.to_owned(),
             results_digest: String::new(),
+            refused: None,
             difference,
             failed_checks: failed.iter().map(|&name| name.to_owned()).collect(),
         }
@@ -337,6 +369,23 @@ mod tests {
                 assert!(line.chars().count() <= columns, "{columns}: {line:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_an_engine_refuses_is_no_failure() {
+        let mut outcome = outcome();
+        outcome.cases.truncate(1);
+        let refused = Some("it has no entities".to_owned());
+        outcome.cases[0].engines.push(EngineResult { refused, ..result("other", None, &[]) });
+        let text = page(&comparison(), &outcome, Look::PIPED);
+        for line in [
+            "  bank         1      12      equal  refused\n",
+            "\nNot carried\n  bank:accounts=4, other: it has no entities\n",
+            "  1 of 1 compared runs are equal.\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
+        assert!(judge(&outcome).is_ok());
     }
 
     #[test]

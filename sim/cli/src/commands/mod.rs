@@ -6,6 +6,7 @@ pub(crate) mod diverge;
 pub(crate) mod figure;
 pub(crate) mod list;
 pub(crate) mod run;
+mod side_by_side;
 
 use sim_lab::results::Provenance;
 use std::collections::BTreeMap;

@@ -4,6 +4,7 @@
 //! differ between engines, and equal results are what the testbed checks.
 
 use super::path::{Path, Root};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// One execution of a definition: what it is called and was given.
@@ -16,7 +17,7 @@ pub(super) struct Execution {
 }
 
 /// The element that an iteration of a map is about.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Item {
     /// Its position.
     pub index: u64,

@@ -16,12 +16,14 @@
 //! | `machine`, `flow`, `scope`, `failure` | the machine, and what happens to payloads in it |
 //! | `companion`, `behaviour` | what functions do |
 //! | `interpreter`, `reference` | carrying it out |
+//! | `as_data` | handing it to engines as a state machine of the model |
 //! | `outline` | showing it to a person |
 //!
 //! Limits: machines nest 24 deep, one machine enters 25,000 states in a row, 100,000 machines go on
 //! side by side, a payload has 4 MiB and nests 100 deep. Beyond them an execution fails with an
 //! error that says so.
 
+mod as_data;
 mod asl;
 mod behaviour;
 mod companion;
@@ -223,6 +225,25 @@ impl Definition {
                 }
             },
         );
+    }
+
+    /// Why the definition cannot be handed to an engine as a state machine of the model, if so: the
+    /// first state that does not fit.
+    pub fn misfit(&self) -> Option<String> {
+        as_data::misfit(&self.machine)
+    }
+
+    /// [`Definition::register`], as a state machine of the model.
+    ///
+    /// # Panics
+    /// If the definition has a [`Definition::misfit`].
+    pub fn register_as_data(self: &Rc<Self>, application: &mut Application) {
+        as_data::register(self, application);
+    }
+
+    /// The input of the machine with this index, if the definition was registered as data.
+    pub fn input_as_data(&self, draws: u64, index: u64) -> impl Serialize + use<> {
+        as_data::input(self, draws, index)
     }
 
     /// The input of the orchestration with this index.

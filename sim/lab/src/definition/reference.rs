@@ -18,6 +18,11 @@ type Way = (Option<usize>, Value);
 pub(super) struct Entered(u64);
 
 impl Entered {
+    /// So many so far.
+    pub fn after(entered: u64) -> Entered {
+        Entered(entered)
+    }
+
     /// Counts `more`.
     ///
     /// # Errors

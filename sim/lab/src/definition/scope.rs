@@ -8,14 +8,16 @@
 use super::context::Item;
 use super::failure::Failure;
 use super::machine::BREADTH_MAX;
+use serde::{Deserialize, Serialize};
 
 /// One machine on its way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Scope {
     key: u64,
     /// How many machines are carried out side by side with this one.
     breadth: u64,
     /// The element of the innermost map.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<Item>,
 }
 

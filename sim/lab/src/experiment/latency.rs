@@ -240,6 +240,7 @@ impl CheckedLatency {
         CdfFigure {
             title: self.experiment.title.clone(),
             panels: panels.iter().enumerate().map(panel).collect(),
+            own_axes: false,
             caption: self.caption(),
         }
     }

@@ -257,7 +257,10 @@ fn seeds_in_words(seeds: &[u64]) -> String {
     format!("{noun} {}", numbers.join(", "))
 }
 
-fn csv_of<const N: usize>(heading: [&str; N], rows: impl Iterator<Item = [String; N]>) -> Vec<u8> {
+pub(crate) fn csv_of<const N: usize>(
+    heading: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> Vec<u8> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let memory = "invariant: writing to memory succeeds";
     writer.write_record(heading).expect(memory);

@@ -1,7 +1,7 @@
 //! Distributions of latency: simulated ones as curves, measured percentiles as hollow marks.
 //!
 //! Panels stand side by side and share one logarithmic latency axis (milliseconds), so that they
-//! can be compared by eye; the fraction axis is linear from 0 to 1. A latency of exactly zero (an
+//! can be compared by eye, or have one each where they are about different things; the fraction axis is linear from 0 to 1. A latency of exactly zero (an
 //! engine that costs nothing) is drawn at the left edge.
 
 use super::legend::{self, Entry, Sample, Shapes, Stroke};
@@ -55,6 +55,8 @@ pub struct CdfFigure {
     pub title: String,
     /// Plots from left to right.
     pub panels: Vec<CdfPanel>,
+    /// Whether each plot has a latency axis of its own; otherwise all share one.
+    pub own_axes: bool,
     /// Stands under the figure, wrapped: what was run (spec, seeds) and where measurements are from.
     pub caption: String,
 }

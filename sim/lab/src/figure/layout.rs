@@ -1,5 +1,6 @@
 //! What the pages of all figures have in common: a title, the legend under it, plots side by side
-//! with a title each, and a caption. Plots have one height; their width is the figure's choice.
+//! with a title each, and a caption. Plots have one height; their width is the figure's choice. Up to
+//! four plots stand in one row, more of them in rows of three.
 
 use super::canvas::{Anchor, Canvas, Color, Point, Style, at};
 use super::font::{self, Weight};
@@ -20,6 +21,12 @@ const MARGIN: f64 = 24.0;
 const AXIS_ROOM: f64 = 50.0;
 /// Room between plots, with tick labels.
 const PLOT_GAP: f64 = 50.0;
+/// Most plots in a single row.
+const SINGLE_ROW_MAX: usize = 4;
+/// Plots in each of several rows.
+const PER_ROW: usize = 3;
+/// Room below the plots of a row, for tick labels and the axis title.
+const BELOW_ROW: f64 = 56.0;
 const TITLE_LINE: f64 = 20.0;
 const PANEL_TITLE_LINE: f64 = 16.0;
 const CAPTION_LINE: f64 = 14.5;
@@ -47,13 +54,18 @@ pub(super) struct Layout {
     width: f64,
     plot_top: f64,
     plot_width: f64,
+    per_row: usize,
+    /// From the top of a row to the top of the next one.
+    row_height: f64,
 }
 
 impl Layout {
     /// Lays out plots that are `plot_width` points wide.
     pub(super) fn new(words: &Words<'_>, legend: Vec<Entry>, plot_width: f64) -> Layout {
-        let panels = words.panel_titles.len() as f64;
-        let width = MARGIN + AXIS_ROOM + panels * plot_width + (panels - 1.0) * PLOT_GAP + MARGIN;
+        let panels = words.panel_titles.len();
+        let per_row = if panels <= SINGLE_ROW_MAX { panels } else { PER_ROW };
+        let columns = per_row as f64;
+        let width = MARGIN + AXIS_ROOM + columns * plot_width + (columns - 1.0) * PLOT_GAP + MARGIN;
         let room = width - 2.0 * MARGIN;
         let wrap = |text: &str, style: &Style, room| font::wrap(text, &style.face(), room);
         let legend = Legend::new(legend, room);
@@ -63,13 +75,32 @@ impl Layout {
         let caption = wrap(words.caption, &CAPTION, room);
         let legend_top = 28.0 + title.len() as f64 * TITLE_LINE;
         let panel_title_lines = panel_titles.iter().map(Vec::len).max().unwrap_or(0);
-        let plot_top =
-            legend_top + legend.height() + 20.0 + panel_title_lines as f64 * PANEL_TITLE_LINE;
-        Layout { legend, legend_top, title, panel_titles, caption, width, plot_top, plot_width }
+        let panel_titles_height = panel_title_lines as f64 * PANEL_TITLE_LINE;
+        Layout {
+            plot_top: legend_top + legend.height() + 20.0 + panel_titles_height,
+            row_height: PLOT_HEIGHT + BELOW_ROW + panel_titles_height,
+            legend,
+            legend_top,
+            title,
+            panel_titles,
+            caption,
+            width,
+            plot_width,
+            per_row,
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.panel_titles.len().div_ceil(self.per_row.max(1)).max(1)
+    }
+
+    /// The top of the plots of row number `row`.
+    fn row_top(&self, row: usize) -> f64 {
+        self.plot_top + row as f64 * self.row_height
     }
 
     fn caption_baseline(&self) -> f64 {
-        self.plot_top + PLOT_HEIGHT + 64.0
+        self.row_top(self.rows() - 1) + PLOT_HEIGHT + 64.0
     }
 
     /// Size of the page in whole points.
@@ -79,10 +110,11 @@ impl Layout {
         (self.width.ceil() as u32, height.ceil() as u32)
     }
 
-    /// The place of plot number `index`, from the left.
+    /// The place of plot number `index`, from the left and then from the top.
     pub(super) fn plot(&self, index: usize) -> Plot {
-        let left = MARGIN + AXIS_ROOM + index as f64 * (self.plot_width + PLOT_GAP);
-        let (top, right) = (self.plot_top, left + self.plot_width);
+        let (row, column) = (index / self.per_row, index % self.per_row);
+        let left = MARGIN + AXIS_ROOM + column as f64 * (self.plot_width + PLOT_GAP);
+        let (top, right) = (self.row_top(row), left + self.plot_width);
         Plot { left, right, top, bottom: top + PLOT_HEIGHT }
     }
 
@@ -96,11 +128,14 @@ impl Layout {
         self.legend.draw(canvas, at(MARGIN, self.legend_top))?;
         for (index, title) in self.panel_titles.iter().enumerate() {
             let up = 10.0 + (title.len() as f64 - 1.0) * PANEL_TITLE_LINE;
-            let first = at(self.plot(index).left, self.plot_top - up);
+            let Plot { left, top, .. } = self.plot(index);
+            let first = at(left, top - up);
             draw_lines(canvas, title, first, PANEL_TITLE_LINE, &PANEL_TITLE)?;
         }
-        let middle = at(MARGIN + AXIS_TITLE.em, self.plot_top + PLOT_HEIGHT / 2.0);
-        canvas.text(upright_title, middle, &AXIS_TITLE.upwards())?;
+        for row in 0..self.rows() {
+            let middle = at(MARGIN + AXIS_TITLE.em, self.row_top(row) + PLOT_HEIGHT / 2.0);
+            canvas.text(upright_title, middle, &AXIS_TITLE.upwards())?;
+        }
         let caption = at(MARGIN, self.caption_baseline());
         draw_lines(canvas, &self.caption, caption, CAPTION_LINE, &CAPTION)
     }

@@ -143,7 +143,9 @@ impl FrontEnd {
     /// Runs the job with this index and records how it ended.
     async fn job(&self, job: &dyn Job, index: u64) {
         let Inner { client, orchestrations, recorder, kernel, .. } = &*self.0;
-        let context = JobContext::new(kernel, client.clone(), orchestrations.instance(index));
+        let listener = recorder.clone();
+        let context = JobContext::new(kernel, client.clone(), orchestrations.instance(index))
+            .with_levels(move |what, value| listener.level(what, value));
         let began = kernel.now();
         let result = job.run(index, context).await;
         recorder.job_ended(index, began, result);

@@ -5,7 +5,7 @@ use crate::run::{MARK_INTERVAL, RunOutcome};
 use crate::workload::Orchestrations;
 use csv::Writer;
 use sim_model::ledger::Category;
-use sim_model::time::nanos;
+use sim_model::time::{Timestamp, nanos};
 use sim_world::kernel::EventTrail;
 use sim_world::meter::OperationSeries;
 use std::time::Duration;
@@ -104,6 +104,22 @@ pub(super) fn timeseries(outcome: &RunOutcome) -> Vec<u8> {
         let counts =
             columns.iter().map(|column| column.get(second).copied().unwrap_or(0).to_string());
         table.row(std::iter::once(second.to_string()).chain(counts));
+    }
+    table.finish()
+}
+
+/// `levels.csv`: one row for each change of each level, by time and then by name.
+pub(super) fn levels(outcome: &RunOutcome) -> Vec<u8> {
+    let mut table = Table::new(["time_s", "what", "value"]);
+    let mut changes: Vec<(Timestamp, &str, u64)> = Vec::new();
+    for (what, series) in &outcome.levels {
+        changes.extend(series.iter().map(|(at, value)| (*at, *what, *value)));
+    }
+    changes.sort_unstable();
+    for (at, what, value) in changes {
+        let nanos = at.as_nanos();
+        let seconds = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
+        table.row([seconds, what.to_owned(), value.to_string()]);
     }
     table.finish()
 }

@@ -6,8 +6,11 @@
 //! and the pauses between attempts are timers. The expected result of an execution is that of a
 //! plain walk of the same machine with the same draws; it depends on the index of the execution
 //! and on the parameters, and on nothing else.
+//!
+//! With `form=data` the machine is registered as a value instead, which an engine that runs state
+//! machines itself takes as it is; a document with a state that does not fit is refused.
 
-use super::declare::count;
+use super::declare::{choice, count};
 use super::{FileParameter, Parameters, Start, Workload, WorkloadKind, ended_badly};
 use crate::definition::{Definition, ORCHESTRATION, Source};
 use serde_json::Value;
@@ -36,6 +39,13 @@ pub(super) const KIND: WorkloadKind = WorkloadKind {
             "0",
             "tells series of random durations and failures apart, whatever the seed of the run",
         ),
+        choice(
+            "form",
+            &["code", "data"],
+            "code",
+            "how engines are given the machine: code runs any document as an orchestration; data is \
+             a value for engines that run state machines themselves",
+        ),
     ],
     files: &[
         FileParameter {
@@ -56,6 +66,7 @@ pub(super) const KIND: WorkloadKind = WorkloadKind {
 struct FromDefinition {
     definition: Rc<Definition>,
     draws: u64,
+    as_data: bool,
 }
 
 fn build(parameters: &Parameters) -> Result<Rc<dyn Workload>, String> {
@@ -74,7 +85,12 @@ fn build(parameters: &Parameters) -> Result<Rc<dyn Workload>, String> {
             "{file_name}: the files have digest {found}, expected {expected}: they were changed"
         ));
     }
+    let as_data = parameters.choice("form") == "data";
+    if let Some(misfit) = definition.misfit().filter(|_| as_data) {
+        return Err(format!("form=data: {file_name}: {misfit}"));
+    }
     Ok(Rc::new(FromDefinition {
+        as_data,
         definition: Rc::new(definition),
         draws: parameters.count("draws"),
     }))
@@ -82,7 +98,10 @@ fn build(parameters: &Parameters) -> Result<Rc<dyn Workload>, String> {
 
 impl Workload for FromDefinition {
     fn register(&self, application: &mut Application) {
-        self.definition.register(application, self.draws);
+        match self.as_data {
+            true => self.definition.register_as_data(application),
+            false => self.definition.register(application, self.draws),
+        }
     }
 
     fn start(&self) -> Start {
@@ -90,7 +109,10 @@ impl Workload for FromDefinition {
     }
 
     fn input(&self, index: u64) -> Payload {
-        let input = Payload::encode(&self.definition.input(index));
+        let input = match self.as_data {
+            true => Payload::encode(&self.definition.input_as_data(self.draws, index)),
+            false => Payload::encode(&self.definition.input(index)),
+        };
         input.expect("invariant: a payload is JSON")
     }
 

@@ -74,11 +74,23 @@ pub struct JobContext {
     kernel: Kernel,
     client: Rc<dyn Client>,
     instance: InstanceId,
+    level: Rc<dyn Fn(&'static str, u64)>,
 }
 
 impl JobContext {
     pub(crate) fn new(kernel: &Kernel, client: Rc<dyn Client>, instance: InstanceId) -> Self {
-        JobContext { kernel: kernel.clone(), client, instance }
+        JobContext { kernel: kernel.clone(), client, instance, level: Rc::new(|_, _| ()) }
+    }
+
+    /// The same, and hands levels to `level`.
+    pub(crate) fn with_levels(self, level: impl Fn(&'static str, u64) + 'static) -> Self {
+        JobContext { level: Rc::new(level), ..self }
+    }
+
+    /// Reports that from now on there are `value` of `what` (a plural): a level over time, which is
+    /// measured with the run. All jobs of a run report to one record.
+    pub fn level(&self, what: &'static str, value: u64) {
+        (self.level)(what, value);
     }
 
     /// The task hub, through the client of the host on which the job runs.

@@ -7,12 +7,14 @@
 //! a workload: one file, one line in [`kinds`].
 //!
 //! Source of the published ones: microsoft/durabletask-netherite,
-//! `test/PerformanceTests/Benchmarks`.
+//! `test/PerformanceTests/Benchmarks`; of `dag`, `ingestion` and `waves`: triggerflow/triggerflow,
+//! `tests/`.
 
 mod bank;
 mod collision;
 mod corpus;
 mod counter;
+mod dag;
 mod declare;
 mod definition;
 mod dotnet_random;
@@ -20,6 +22,7 @@ mod fanout;
 mod filehash;
 mod hello;
 mod imagerecognition;
+mod ingestion;
 mod job;
 pub mod launcher;
 mod parameters;
@@ -29,6 +32,7 @@ mod semaphore;
 mod sequence;
 mod states;
 mod store;
+mod waves;
 mod wordcount;
 
 pub(crate) use job::in_parallel;
@@ -140,16 +144,19 @@ pub fn kinds() -> &'static [WorkloadKind] {
         bank::KIND,
         collision::KIND,
         counter::KIND,
+        dag::KIND,
         definition::KIND,
         fanout::KIND,
         filehash::KIND,
         hello::KIND,
         imagerecognition::KIND,
+        ingestion::KIND,
         periodic::KIND,
         producerconsumer::KIND,
         semaphore::KIND,
         sequence::KIND,
         store::KIND,
+        waves::KIND,
         wordcount::KIND,
     ];
     KINDS

@@ -18,29 +18,29 @@ const PLOT_INSET: f64 = 8.0;
 /// Where everything goes.
 pub(super) struct Page {
     layout: Layout,
-    latency: LogAxis,
-    ticks: Vec<Tick>,
+    /// The latency axis of each panel, and its labelled ticks.
+    axes: Vec<(LogAxis, Vec<Tick>)>,
 }
 
 impl Page {
     pub(super) fn of(figure: &CdfFigure) -> Result<Page, FigureError> {
         figure.check()?;
-        let values = figure
-            .panels
-            .iter()
-            .flat_map(CdfPanel::series)
-            .flat_map(|(_, points)| points.iter().map(|point| point.0));
-        let latency = LogAxis::covering(values);
+        let axis = |panels: &[CdfPanel]| {
+            let series = panels.iter().flat_map(CdfPanel::series);
+            let values = series.flat_map(|(_, points)| points.iter().map(|point| point.0));
+            let axis = LogAxis::covering(values);
+            (axis, axis.ticks(PLOT_WIDTH, &TICK.face()))
+        };
+        let axes = match figure.own_axes {
+            true => figure.panels.chunks(1).map(axis).collect(),
+            false => vec![axis(&figure.panels); figure.panels.len()],
+        };
         let words = Words {
             title: &figure.title,
             panel_titles: figure.panels.iter().map(|panel| panel.title.as_str()).collect(),
             caption: &figure.caption,
         };
-        Ok(Page {
-            layout: Layout::new(&words, figure.legend_entries(), PLOT_WIDTH),
-            ticks: latency.ticks(PLOT_WIDTH, &TICK.face()),
-            latency,
-        })
+        Ok(Page { layout: Layout::new(&words, figure.legend_entries(), PLOT_WIDTH), axes })
     }
 
     /// Size of the page in whole points.
@@ -56,7 +56,8 @@ impl Page {
         self.layout.draw(canvas, "fraction of orchestrations")?;
         let shapes = figure.shapes();
         for (index, panel) in figure.panels.iter().enumerate() {
-            let panel_page = PanelPage { page: self, plot: self.layout.plot(index) };
+            let (latency, ticks) = &self.axes[index];
+            let panel_page = PanelPage { latency, ticks, plot: self.layout.plot(index) };
             panel_page.draw_axes(canvas)?;
             panel_page.draw_series(canvas, panel, &shapes)?;
         }
@@ -66,13 +67,14 @@ impl Page {
 
 /// One panel on the page.
 struct PanelPage<'a> {
-    page: &'a Page,
+    latency: &'a LogAxis,
+    ticks: &'a [Tick],
     plot: Plot,
 }
 
 impl PanelPage<'_> {
     fn x(&self, latency: f64) -> f64 {
-        self.plot.left + self.page.latency.share(latency) * self.plot.width()
+        self.plot.left + self.latency.share(latency) * self.plot.width()
     }
 
     fn y(&self, fraction: f64) -> f64 {
@@ -85,10 +87,10 @@ impl PanelPage<'_> {
     }
 
     fn draw_axes(&self, canvas: &mut Canvas<'_>) -> Result<(), FigureError> {
-        for latency in self.page.latency.fine_values() {
+        for latency in self.latency.fine_values() {
             self.plot.upright(canvas, self.x(latency), GRID_FAINT)?;
         }
-        for tick in &self.page.ticks {
+        for tick in self.ticks {
             self.plot.tick_below(canvas, self.x(tick.value), &tick.label)?;
         }
         for (fraction, label) in FRACTIONS {

@@ -20,6 +20,7 @@ fn figure(points: Vec<(f64, f64)>) -> CdfFigure {
                 points: vec![(10.0, 0.5), (30.0, 0.99)],
             }],
         }],
+        own_axes: false,
         caption: "What was run.".into(),
     }
 }
