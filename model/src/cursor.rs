@@ -6,7 +6,7 @@
 
 use crate::application::Application;
 use crate::entity::EntityCursor;
-use crate::history::HistoryEvent;
+use crate::history::{EventId, HistoryEvent};
 use crate::id::{EntityId, InstanceId, WorkItemId};
 use crate::orchestration::{OrchestrationCursor, RuntimeStatus};
 use crate::step::{StepInput, StepOutcome};
@@ -92,6 +92,15 @@ impl Cursor {
         match &*self.0 {
             Kind::Orchestration(orchestration) => orchestration.last_step(),
             Kind::Entity(entity) => entity.last_step(),
+        }
+    }
+
+    /// The number of the next decision of an orchestration; see
+    /// [`history::next_event_id`](crate::history::next_event_id). An entity decides nothing.
+    pub fn next_event_id(&self) -> EventId {
+        match &*self.0 {
+            Kind::Orchestration(orchestration) => orchestration.next_event_id(),
+            Kind::Entity(_) => 0,
         }
     }
 

@@ -17,9 +17,20 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The number of a decision within its instance, counted from 0 in the order of the code. An
-/// orchestration that continues as new goes on counting, so that an answer to its former life is
-/// never taken for one to its present.
+/// orchestration that continues as new goes on counting, and so does one that is started again under
+/// a key whose orchestration has ended ([`next_event_id`]): an answer to a former life is never taken
+/// for one to the present.
 pub type EventId = u32;
+
+/// The number of the decision that would follow `history`: the first one of the next life under the
+/// same key.
+pub fn next_event_id(history: &[HistoryEvent]) -> EventId {
+    let next = |event: &HistoryEvent| match &event.kind {
+        EventKind::ExecutionStarted { first_event_id, .. } => Some(*first_event_id),
+        kind => kind.decision().map(|id| id + 1),
+    };
+    history.iter().filter_map(next).max().unwrap_or(0)
+}
 
 /// One entry of a history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

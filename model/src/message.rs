@@ -64,6 +64,19 @@ impl InstanceMessage {
         self.starts_orchestration() || self.target.is_entity()
     }
 
+    /// Lets the orchestration that this message starts number its decisions from `first` on.
+    ///
+    /// An engine that starts a key again whose orchestration has ended passes what
+    /// [`next_event_id`](crate::history::next_event_id) says of the former life. What was called there
+    /// and answers only now is then recognised as late, and its locks and the keys of its
+    /// sub-orchestrations are not taken for those of the new life. The published code tells lives apart
+    /// by an execution id in each message.
+    pub fn number_decisions_from(&mut self, first: EventId) {
+        if let EventKind::ExecutionStarted { first_event_id, .. } = &mut self.event.kind {
+            *first_event_id = first;
+        }
+    }
+
     /// Whether this message starts an orchestration.
     pub fn starts_orchestration(&self) -> bool {
         matches!(self.event.kind, EventKind::ExecutionStarted { .. })

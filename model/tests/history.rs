@@ -7,7 +7,7 @@ use common::{Options, Play, ms, names, payload};
 use futures_util::future::{join_all, select};
 use sim_model::application::{ActivityContext, Application, ApplicationError};
 use sim_model::engine::ClientMessage;
-use sim_model::history::{EventKind, HistoryEvent};
+use sim_model::history::{EventKind, HistoryEvent, next_event_id};
 use sim_model::id::{EntityId, InstanceId};
 use sim_model::ledger::Category;
 use sim_model::message::critical_ledger;
@@ -250,6 +250,26 @@ fn continue_as_new_leaves_one_episode_with_what_was_not_taken() {
     let carried = carried.as_ref().and_then(|carried| carried.custom_status.clone());
     assert_eq!(carried, Some(payload("first")));
     assert_eq!(play.last("main").custom_status, Some(payload("first")));
+}
+
+#[test]
+fn a_new_life_goes_on_numbering_where_the_former_one_ended() {
+    assert_eq!(next_event_id(&[]), 0);
+    let play = run(|ctx| async move {
+        ctx.call_activity::<String>("SayHello", &"London").await?;
+        ctx.sleep(ms(1)).await
+    });
+    assert_eq!(next_event_id(play.history("main")), 2);
+    // The start of a life that decides nothing keeps the number.
+    let started = EventKind::ExecutionStarted {
+        name: "Main".into(),
+        input: payload(()),
+        parent: None,
+        first_event_id: 7,
+        carried: None,
+    };
+    let start = HistoryEvent { timestamp: play.clock, kind: started };
+    assert_eq!(next_event_id(&[start]), 7);
 }
 
 #[test]

@@ -5,7 +5,6 @@
 //! makes the activity run again, and its caller get two answers.
 
 use crate::outbox;
-use crate::rules;
 use crate::worker::Worker;
 use bytes::Bytes;
 use sim_model::id::{MessageId, Producer};
@@ -25,7 +24,7 @@ pub(crate) struct Job {
     permit: Permit,
 }
 
-/// Takes work items, for ever.
+/// Takes work items, until the worker is to stop.
 pub(crate) async fn dequeue(worker: Rc<Worker>, jobs: Sender<Job>) {
     let shared = &worker.shared;
     let mut backoff = worker.backoff();
@@ -33,6 +32,9 @@ pub(crate) async fn dequeue(worker: Rc<Worker>, jobs: Sender<Job>) {
     loop {
         let permit = worker.activity_slots.acquire().await;
         let job = loop {
+            if worker.is_stopping() {
+                return;
+            }
             shared.counters.work_item_gets.count();
             let visibility = shared.parameters.work_item_visibility;
             match worker.store.get(&shared.work_items, 1, visibility).await {
@@ -68,9 +70,12 @@ async fn execute(worker: &Worker, slot: usize, job: Job) -> Permit {
     let Job { mut delivery, get, taken, permit } = job;
     let shared = &worker.shared;
     let body = std::mem::replace(&mut delivery.body, Bytes::new());
-    let Ok((task, large)) = worker.store.open::<TaskMessage>(&body).await else {
-        shared.counters.undecodable_messages.count();
-        return permit;
+    let (task, large) = match worker.store.open::<TaskMessage>(&body).await {
+        Ok(opened) => opened,
+        Err(error) => {
+            worker.cannot_open(&shared.work_items, &delivery, &error).await;
+            return permit;
+        }
     };
     let mut ledger = task.ledger;
     shared.transit.charge_delivery(task.id, &mut ledger, &delivery, &get, taken);
@@ -87,16 +92,15 @@ async fn execute(worker: &Worker, slot: usize, job: Job) -> Permit {
     let settled = match put {
         Ok(()) => {
             shared.record_committed(item);
-            worker.store.delete(&shared.work_items, &delivery).await
+            worker.store.delete(&shared.work_items, &delivery).await.map(|_| ())
         }
         Err(error) => {
             shared.counters.failed_work_items.count();
             // Whether an unanswered put was applied shows when the answer is taken.
             if !error.is_ambiguous() {
-                graph.aborted(item);
+                shared.record_aborted(item);
             }
-            let delay = rules::abandon_delay(delivery.dequeue_count);
-            worker.store.put_back(&shared.work_items, &delivery, delay).await
+            worker.abandon_delivery(&shared.work_items, &delivery).await
         }
     };
     if settled.is_err() {

@@ -33,7 +33,7 @@ pub(crate) async fn start(worker: &Worker, request: StartRequest) -> Result<(), 
     }
     let created = shared.now();
     let mut ledger = Ledger::new(created);
-    let existing = store.read_instance(&instance).await.map_err(refused)?;
+    let existing = store.read_instance(&instance).await.map_err(unread)?;
     ledger.charge_request(&existing.timing, shared.now(), Category::Queueing);
     let version = match existing.value {
         Some((row, _)) if !row.status.is_final() => {
@@ -97,29 +97,35 @@ pub(crate) async fn status(
     instance: &InstanceId,
 ) -> Result<Option<InstanceState>, ClientError> {
     worker.shared.counters.status_reads.count();
-    let reply = worker.store.read_instance(instance).await.map_err(refused)?;
+    let reply = worker.store.read_instance(instance).await.map_err(unread)?;
     Ok(reply.value.map(|(row, _)| row.state(instance)))
 }
 
-/// Reads the state of an instance, now and then, until it has ended.
+/// Reads the state of an instance, now and then, until it has ended. A read that fails is no answer:
+/// the next one is.
 pub(crate) async fn wait(
     worker: &Worker,
     instance: &InstanceId,
 ) -> Result<InstanceState, ClientError> {
     loop {
-        match status(worker, instance).await? {
-            Some(state) if state.status.is_final() => return Ok(state),
-            _ => {
-                let pause = worker.shared.parameters.status_polling_interval;
-                worker.shared.kernel().sleep(pause).await;
-            }
+        match status(worker, instance).await {
+            Ok(Some(state)) if state.status.is_final() => return Ok(state),
+            Ok(_) => {}
+            Err(_) => worker.shared.counters.failed_status_reads.count(),
         }
+        let pause = worker.shared.parameters.status_polling_interval;
+        worker.shared.kernel().sleep(pause).await;
     }
 }
 
-/// A read failed: nothing has taken effect.
-pub(crate) fn refused(error: StoreError) -> ClientError {
-    ClientError::Refused(error.to_string())
+/// A read failed: nothing has taken effect. Without an answer nothing is known.
+pub(crate) fn unread(error: StoreError) -> ClientError {
+    match error {
+        StoreError::Storage(error) if error.is_ambiguous() => {
+            ClientError::Unknown(error.to_string())
+        }
+        error => ClientError::Refused(error.to_string()),
+    }
 }
 
 /// A write failed once the start message may have been put.

@@ -30,14 +30,14 @@ const BUFFER_FULL_REST: Duration = Duration::from_secs(1);
 /// Source: Azure/durabletask main@5217032, `OrchestrationSessionManager.cs` \[general\].
 const READ_AHEAD_RETRY: Duration = Duration::from_secs(5);
 
-/// Takes messages from an owned control queue, for ever.
+/// Takes messages from a control queue, as long as the worker listens to it.
 pub(crate) async fn dequeue(worker: Rc<Worker>, queue: usize) {
     let parameters = &worker.shared.parameters;
     let (counters, kernel) = (&worker.shared.counters, worker.shared.kernel());
     let source = &worker.shared.control_queues[queue];
     let mut backoff = worker.backoff();
     let mut stream = worker.stream(&format!("control-{queue:02}"));
-    loop {
+    while worker.listens(queue) {
         if worker.buffered() >= parameters.control_queue_buffer {
             counters.buffer_full_seconds.count();
             kernel.sleep(BUFFER_FULL_REST).await;
@@ -58,6 +58,7 @@ pub(crate) async fn dequeue(worker: Rc<Worker>, queue: usize) {
             }
         }
     }
+    worker.listening.borrow_mut().loop_ended(queue);
 }
 
 /// Reads the messages of one get, checks those that start an execution, and passes them on in the
@@ -106,10 +107,14 @@ async fn open(
     let shared = &worker.shared;
     shared.counters.control_messages_taken.count();
     let taken = shared.now();
+    let until = taken + shared.parameters.control_queue_visibility;
     let body = std::mem::replace(&mut delivery.body, Bytes::new());
-    let Ok((mut message, large)) = worker.store.open::<InstanceMessage>(&body).await else {
-        shared.counters.undecodable_messages.count();
-        return None;
+    let (mut message, large) = match worker.store.open::<InstanceMessage>(&body).await {
+        Ok(opened) => opened,
+        Err(error) => {
+            worker.cannot_open(&shared.control_queues[queue], &delivery, &error).await;
+            return None;
+        }
     };
     shared.transit.charge_delivery(message.id, &mut message.ledger, &delivery, get, taken);
     message.ledger.charge_request(&large, shared.now(), Category::Queueing);
@@ -122,7 +127,7 @@ async fn open(
         // not. What a step sends is in its queue before the step is final.
         shared.record_committed(task);
     }
-    Some(Received { message, delivery, queue })
+    Some(Received { message, delivery, queue, until })
 }
 
 /// Checks start messages against the Instances table: what is left may run.
@@ -143,9 +148,8 @@ async fn dedupe(worker: &Worker, messages: Vec<Received>) -> Vec<Received> {
     }
     put_back.iter().for_each(|_| shared.counters.start_abandons.count());
     let abandons = put_back.iter().map(|received| {
-        let delay = rules::abandon_delay(received.delivery.dequeue_count);
         let source = &shared.control_queues[received.queue];
-        worker.store.put_back(source, &received.delivery, delay)
+        worker.abandon_delivery(source, &received.delivery)
     });
     let deletes = dropped.iter().map(|received| {
         let source = &shared.control_queues[received.queue];

@@ -38,6 +38,8 @@ counters! {
     buffer_full_seconds,
     /// Reads of the Instances table for clients that ask for a status.
     status_reads,
+    /// Reads of waiting clients that got no answer and were tried again.
+    failed_status_reads,
     /// Reads of the Instances table that check a start message.
     dedupe_reads,
     /// Start messages put back because their row was missing.
@@ -69,6 +71,8 @@ counters! {
     out_of_order_abandons,
     /// Messages that a step consumed although the history had them already.
     duplicates,
+    /// Steps whose messages were put once more, because one that they had consumed came again.
+    outboxes_put_again,
     /// Messages dropped because their instance has ended or never was.
     discards,
     /// Transactions that wrote history.
@@ -83,11 +87,34 @@ counters! {
     large_reads,
     /// Visibility timeouts of running activities that were renewed.
     renewals,
+    /// Visibility timeouts of control messages of running steps that were renewed.
+    control_renewals,
+    /// Messages put back for the longest time, each time: the published engine logs them as poison.
+    poison_messages,
+    /// Reads and writes of the Partitions table, and of lease blobs: lists, reads, leases, writes.
+    lease_operations,
+    /// Control queues that a worker began to dequeue.
+    leases_claimed,
+    /// Leases renewed.
+    leases_renewed,
+    /// Leases that a worker asked for while another had them.
+    leases_stolen,
+    /// Control queues that a worker ceased to dequeue because another asked for them, or because it
+    /// stopped.
+    leases_drained,
+    /// Leases given up in an orderly way.
+    leases_released,
+    /// Control queues that a worker ceased to dequeue because it found that it no longer had them.
+    leases_lost,
+    /// Rounds of lease management begun again because another worker had changed a lease meanwhile.
+    lease_conflicts,
+    /// Rounds of lease management that failed because storage did not answer in time.
+    lease_failures,
     /// Deletes and put-backs that failed: the message will be handed out again.
     failed_operations,
     /// Messages that were consumed after another worker had been given them.
     lost_locks,
-    /// Messages left in their queue because they do not decode.
+    /// Messages put back because they do not decode.
     undecodable_messages,
     /// Steps that found the suspended code of their orchestration in memory.
     extended_session_hits,

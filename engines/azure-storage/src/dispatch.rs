@@ -13,14 +13,15 @@
 
 use crate::control;
 use crate::history::History;
-use crate::instances::{self, View};
+use crate::journal::Journal;
+use crate::recovery;
 use crate::rules::{self, Admission, Arrival, Facts};
 use crate::sessions::Batch;
 use crate::step::{self, Committed};
 use crate::worker::{Loaded, Received, Worker};
 use futures_util::future::join;
 use sim_model::cursor::Cursor;
-use sim_model::history::EventKind;
+use sim_model::history::{EventKind, next_event_id};
 use sim_model::id::{InstanceId, MessageId, WorkItemId};
 use sim_model::ledger::{Category, Ledger};
 use sim_world::kernel::Receiver;
@@ -41,6 +42,10 @@ pub(crate) struct Session {
     pub cursor: Cursor,
     /// Events that were replayed to get there and not charged yet.
     pub replayed: usize,
+    /// What the history remembers of steps whose messages may come again.
+    pub journal: Journal,
+    /// The version of the Instances row as it was read or written last, if that is of interest.
+    pub row_version: Option<u64>,
 }
 
 /// The messages that a step consumes.
@@ -55,7 +60,10 @@ struct Sorted {
 pub(crate) async fn dispatch(worker: Rc<Worker>, slot: usize, ready: Receiver<InstanceId>) {
     loop {
         let instance = ready.recv().await;
+        let queue = worker.shared.ownership.queue_of(&instance);
+        worker.listening.borrow_mut().session_opened(queue);
         let version = session(&worker, slot, &instance).await;
+        worker.listening.borrow_mut().session_closed(queue);
         let left = worker.sessions.borrow_mut().take_inbox(&instance);
         let next = worker.sessions.borrow_mut().close(&instance, version);
         if next {
@@ -71,11 +79,14 @@ async fn session(worker: &Worker, slot: usize, instance: &InstanceId) -> Option<
     let (mut session, mut sorted, loaded) = prepare(worker, instance, batch).await?;
     let mut ledger = ledger_of(&sorted.run);
     ledger.charge_request(&loaded.timing, loaded.at, Category::Queueing);
+    let read = session.version;
     let mut written = None;
     loop {
         let outcome = step::run(worker, &mut session, sorted.run, &sorted.duplicates, ledger).await;
+        if session.version != read {
+            written = session.version;
+        }
         let Some(Committed { ended }) = outcome else { return written };
-        written = session.version;
         if ended || !worker.shared.parameters.extended_sessions {
             return written;
         }
@@ -98,18 +109,36 @@ async fn prepare(
         None => load_or_abandon(worker, instance, &batch.messages).await?,
     };
     let stale = batch.expected.is_some() && batch.expected != loaded.history.version;
-    let (mut facts, mut sorted) = sort_out(worker, instance, &mut loaded, batch.messages).await;
+    let mut messages = batch.messages;
+    if worker.shared.parameters.history_first {
+        if stale {
+            worker.shared.counters.stale_prefetches.count();
+            loaded = load_or_abandon(worker, instance, &messages).await?;
+        }
+        messages = recovery::set_aside(worker, instance, &loaded, messages).await;
+    }
+    let stale = stale && !worker.shared.parameters.history_first;
+    let (mut facts, mut sorted) = sort_out(worker, instance, &mut loaded, messages).await;
     if stale && !sorted.run.is_empty() {
         worker.shared.counters.stale_prefetches.count();
         loaded = load_or_abandon(worker, instance, &sorted.run).await?;
         (facts, sorted) = sort_out(worker, instance, &mut loaded, sorted.run).await;
     }
     if !sorted.run.is_empty() {
-        let session = begin(worker, instance, facts, &loaded);
+        let mut session = begin(worker, instance, facts, &loaded);
+        if worker.shared.parameters.instance_etag {
+            match worker.store.read_instance(instance).await {
+                Ok(reply) => session.row_version = reply.value.map(|(_, version)| version),
+                Err(_) => {
+                    worker.abandon(&sorted.run).await;
+                    return None;
+                }
+            }
+        }
         return Some((session, sorted, loaded));
     }
     if facts.ended() {
-        repair(worker, instance, facts, &loaded).await;
+        recovery::repair(worker, instance, facts, &loaded).await;
     }
     None
 }
@@ -134,7 +163,7 @@ async fn sort_out(
     worker: &Worker,
     instance: &InstanceId,
     loaded: &mut Loaded,
-    messages: Vec<Received>,
+    mut messages: Vec<Received>,
 ) -> (Facts, Sorted) {
     let history = &mut loaded.history;
     if let Some(step) = last_step(history) {
@@ -142,11 +171,12 @@ async fn sort_out(
         worker.shared.record_committed(step);
     }
     let mut facts = Facts::of(instance, &history.events);
-    let begins = messages.iter().map(|received| &received.message).find(|message| {
+    let begins = messages.iter_mut().map(|received| &mut received.message).find(|message| {
         let first = history.execution.is_none() && message.creates_instance();
         first || facts.is_restarted_by(history.execution, message)
     });
     if let Some(message) = begins {
+        message.number_decisions_from(next_event_id(&history.events));
         history.restart(message.id);
         facts = Facts::new(instance);
     }
@@ -165,8 +195,9 @@ fn last_step(history: &History) -> Option<WorkItemId> {
 /// The next messages of an extended session; `None` if none came for too long.
 async fn next_messages(worker: &Worker, session: &mut Session, slot: usize) -> Option<Sorted> {
     loop {
-        let arrived = worker.sessions.borrow_mut().take_inbox(&session.instance);
+        let mut arrived = worker.sessions.borrow_mut().take_inbox(&session.instance);
         if !arrived.is_empty() {
+            arrived = recovery::set_aside_in_session(worker, session, arrived).await;
             let sorted = sort(worker, &mut session.facts, session.execution, arrived).await;
             if !sorted.run.is_empty() {
                 return Some(sorted);
@@ -210,7 +241,9 @@ async fn sort(
             out_of_order_rule: shared.parameters.out_of_order_rule,
         };
         match rules::admit(facts, arrival) {
-            Admission::Run if !seen_by_entity(worker, &received) => sorted.run.push(received),
+            Admission::Run if !seen_by_entity(worker, &received, &sorted.run) => {
+                sorted.run.push(received);
+            }
             Admission::Run | Admission::Duplicate => {
                 sorted.duplicates.push(sorted.run.len());
                 sorted.run.push(received);
@@ -232,15 +265,24 @@ async fn sort(
     sorted
 }
 
-/// Whether the message is a second copy of one that its entity has consumed and recognises. It goes
-/// into the step like all others, and has no effect there; this is for the record only.
-fn seen_by_entity(worker: &Worker, received: &Received) -> bool {
+/// Whether the message is a second copy of one that its entity recognises: of one that it has consumed,
+/// or of one among `others`. It goes into the step like all others, and has no effect there; this is
+/// for the record only.
+fn seen_by_entity(worker: &Worker, received: &Received, others: &[Received]) -> bool {
     let message = &received.message;
-    worker.shared.was_consumed(&message.id) && rules::is_recognised(&message.event.kind)
+    // A client library that got no answer puts a message twice.
+    let twice = || others.iter().any(|other| other.message.id == message.id);
+    rules::is_recognised(&message.event.kind)
+        && (worker.shared.was_consumed(&message.id) || twice())
 }
 
 /// Runs the instance's code again through its history.
-fn begin(worker: &Worker, instance: &InstanceId, facts: Facts, loaded: &Loaded) -> Session {
+pub(crate) fn begin(
+    worker: &Worker,
+    instance: &InstanceId,
+    facts: Facts,
+    loaded: &Loaded,
+) -> Session {
     let application = worker.shared.application.clone();
     let history = &loaded.history;
     let cursor = Cursor::replay(application, instance.clone(), &history.events);
@@ -251,29 +293,8 @@ fn begin(worker: &Worker, instance: &InstanceId, facts: Facts, loaded: &Loaded) 
         version: history.version,
         rows: history.rows.clone(),
         replayed: history.events.len(),
+        journal: history.journal.clone(),
+        row_version: None,
         cursor,
     }
-}
-
-/// Messages found an instance that has ended: its last step may have been cut off after the history
-/// was written. The Instances row is written if it does not show the end, and the end is reported
-/// unless it was.
-async fn repair(worker: &Worker, instance: &InstanceId, facts: Facts, loaded: &Loaded) {
-    let session = begin(worker, instance, facts, loaded);
-    let last = loaded.history.events.last().map(|event| event.timestamp);
-    let (Some(at), Some(execution)) = (last, session.execution) else { return };
-    let Ok(row) = worker.store.read_instance(instance).await else { return };
-    let row = row.value.map(|(row, _)| row);
-    let shows_end = row.as_ref().is_some_and(|row| {
-        // The row of a later execution is none of this one's business.
-        row.execution != execution || row.status.is_final()
-    });
-    // What the last step set for whoever looks is not in the history: what was there before stays.
-    let custom_status = row.and_then(|row| row.custom_status);
-    let status = session.cursor.status().clone();
-    let view = View { at, status, custom_status, remembered: None };
-    if !shows_end && instances::write(worker, &session, execution, &view).await.is_err() {
-        return;
-    }
-    step::report(worker, &session, execution, view, Ledger::new(at));
 }

@@ -6,9 +6,13 @@
 //! remains of a checkpoint that was not finished or of an earlier life of the instance; they are
 //! ignored, and overwritten later. Which rows are written is planned in [`crate::checkpoint`].
 //!
+//! Behind the sentinel, in its row, is the [`Journal`] if there is one; in its place the row's padding
+//! reads as an empty one.
+//!
 //! Source: Azure/durabletask main@5217032, `Tracking/AzureTableTrackingStore.cs`. The rows in the
 //! sentinel are an addition: they make a checkpoint of several transactions atomic for the reader.
 
+use crate::journal::Journal;
 use serde::{Deserialize, Serialize};
 use sim_model::codec::DecodeError;
 use sim_model::history::HistoryEvent;
@@ -65,6 +69,8 @@ pub(crate) struct History {
     pub rows: Range<usize>,
     /// The version, if the instance has a history.
     pub version: Option<u64>,
+    /// What it remembers of steps whose messages may come again.
+    pub journal: Journal,
 }
 
 /// A partition that is no history.
@@ -89,10 +95,10 @@ impl History {
     /// # Errors
     /// If the sentinel counts more rows than there are.
     pub fn assemble(
-        sentinel: Option<(Sentinel, u64)>,
+        sentinel: Option<(Sentinel, Journal, u64)>,
         rows: impl Iterator<Item = EventRow>,
     ) -> Result<History, HistoryError> {
-        let Some((sentinel, version)) = sentinel else { return Ok(History::default()) };
+        let Some((sentinel, journal, version)) = sentinel else { return Ok(History::default()) };
         let expected = sentinel.events as usize;
         let events: Vec<HistoryEvent> =
             rows.filter(|row| row.execution == sentinel.execution).map(|row| row.event).collect();
@@ -100,7 +106,7 @@ impl History {
             return Err(HistoryError::Incomplete { expected, actual: events.len() });
         }
         let (execution, rows) = (Some(sentinel.execution), sentinel.rows());
-        Ok(History { execution, events, rows, version: Some(version) })
+        Ok(History { execution, events, rows, version: Some(version), journal })
     }
 
     /// Forgets the events, not their rows: a new execution begins in place of one that has ended.
@@ -147,7 +153,8 @@ mod tests {
     fn a_history_is_the_rows_that_its_sentinel_names() {
         let sentinel = Sentinel::new(execution(1), &(5..7));
         let rows = [row(1, 0), row(1, 1)];
-        let history = History::assemble(Some((sentinel, 7)), rows.into_iter()).expect("complete");
+        let history = History::assemble(Some((sentinel, Journal::default(), 7)), rows.into_iter())
+            .expect("complete");
         assert_eq!((history.events.len(), history.rows.clone()), (2, 5..7));
         assert_eq!((history.execution, history.version), (Some(execution(1)), Some(7)));
         assert_eq!(History::assemble(None, [row(1, 0)].into_iter()), Ok(History::default()));
@@ -156,8 +163,18 @@ mod tests {
     #[test]
     fn a_missing_row_is_an_error() {
         let sentinel = Sentinel::new(execution(1), &(0..2));
-        let error = History::assemble(Some((sentinel, 7)), [row(1, 0), row(2, 1)].into_iter());
+        let sentinel = Some((sentinel, Journal::default(), 7));
+        let error = History::assemble(sentinel, [row(1, 0), row(2, 1)].into_iter());
         assert_eq!(error, Err(HistoryError::Incomplete { expected: 2, actual: 1 }));
+    }
+
+    #[test]
+    fn the_padding_of_a_sentinel_reads_as_an_empty_journal() {
+        use crate::wire::{HISTORY_ROW_ENVELOPE, Stored, inline, open};
+        let sentinel = Sentinel::new(execution(1), &(0..2));
+        let body = inline(&sentinel, HISTORY_ROW_ENVELOPE);
+        let Ok(Stored::Inline(read)) = open::<(Sentinel, Journal)>(&body) else { panic!("inline") };
+        assert_eq!(read, (sentinel, Journal::default()));
     }
 
     #[test]

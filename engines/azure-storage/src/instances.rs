@@ -1,7 +1,7 @@
 //! The Instances table: one row for each instance, with what clients see of it.
 //!
-//! A step writes the row of its instance once its history is written, without an ETag
-//! (`UseInstanceTableEtag` is off by default); a client writes the first row of an orchestration that
+//! A step writes the row of its instance once its history is written, without an ETag unless
+//! `instance_etag` is on (a worker that hung in between can then overwrite what a later step wrote); a client writes the first row of an orchestration that
 //! it starts. The row of an entity holds all that the entity remembers, in the column of the input.
 //! Merging into a row leaves what the writer does not know of as it is in the published engine; here
 //! a step writes the whole row, so the input that a client wrote is gone after the first step. Nobody
@@ -62,11 +62,11 @@ impl View {
 /// Writes the row of an instance after a step.
 pub(crate) async fn write(
     worker: &Worker,
-    session: &Session,
+    session: &mut Session,
     execution: MessageId,
     view: &View,
 ) -> Result<(), StorageError> {
-    let (store, instance) = (&worker.store, &session.instance);
+    let (store, instance) = (&worker.store, session.instance.clone());
     let row = InstanceRow {
         execution,
         created: session.cursor.created().expect("invariant: it was started"),
@@ -77,11 +77,18 @@ pub(crate) async fn write(
         input: view.remembered.clone(),
     };
     let step = session.cursor.last_step().map(|step| step.0);
-    let blob = || instance_blob(instance, step);
+    let blob = || instance_blob(&instance, step);
     let body = store.row(&row, INSTANCE_ROW_ENVELOPE, blob).await?;
     let table = &worker.shared.instances;
-    store.limited(table.insert_or_merge(&store.host, instance.as_str(), "", body)).await?;
-    note(worker, instance);
+    let action = match (worker.shared.parameters.instance_etag, session.row_version) {
+        (false, _) => TableAction::InsertOrMerge(body),
+        (true, None) => TableAction::Insert(body),
+        (true, version) => TableAction::Merge(body, version),
+    };
+    let operation = TableOperation::new("", action);
+    let write = table.execute(&store.host, instance.as_str(), operation);
+    session.row_version = Some(store.limited(write).await?.value);
+    note(worker, &instance);
     Ok(())
 }
 

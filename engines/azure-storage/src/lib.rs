@@ -17,22 +17,25 @@
 //!
 //! **Recovery.** A worker's memory is lost with its host; a restarted host begins again from
 //! storage. Messages that it held become visible after their visibility timeout (5 minutes), which
-//! dominates the recovery of what was in flight.
+//! dominates the recovery of what was in flight. Control queues of a host that is lost are taken over
+//! when its leases have run out (`leases`); a host that hangs and comes back is fenced by the ETag of
+//! each history. A host that is taken out of service drains its queues and gives up its leases.
 //!
-//! **Limits of this version.** Control queues are assigned to workers statically (`ownership`): no
-//! leases, so the queues of a host that is down wait for it. The visibility timeout of control
-//! messages is not renewed (`renewal` does it for activities).
+//! **Order of a step.** The published one (puts, history, row, deletes) leaves messages of steps that
+//! were never committed when a host crashes in between; `step_order=history-first` does not
+//! (`journal`).
 //!
 //! **Source.** Azure/durabletask main@5217032, `src/DurableTask.AzureStorage`; each module names
 //! its files.
 //!
 //! | module | holds |
 //! |---|---|
-//! | `backoff`, `rules`, `sessions`, `history`, `checkpoint`, `ownership` | decisions: plain state machines |
+//! | `backoff`, `rules`, `sessions`, `history`, `checkpoint`, `journal`, `ownership`, `listening` | decisions: plain state machines |
+//! | `leases` | who owns which control queue: decisions, and the tasks that carry them out |
 //! | `settings`, `wire`, `counters` | what can be set, what is stored, what is counted |
 //! | `store`, `shared`, `transit` | storage operations of a host; what a task hub shares |
 //! | `instances`, `outbox` | the rows that clients see; what is sent |
-//! | `worker`, `control`, `dispatch`, `step`, `activity`, `renewal` | the tasks of a worker |
+//! | `worker`, `control`, `dispatch`, `step`, `recovery`, `activity`, `renewal` | the tasks of a worker |
 //! | `client`, `purge` | the requests of clients |
 //!
 //! Units: instants are virtual nanoseconds, sizes are bytes.
@@ -47,9 +50,13 @@ mod counters;
 mod dispatch;
 mod history;
 mod instances;
+mod journal;
+mod leases;
+mod listening;
 mod outbox;
 mod ownership;
 mod purge;
+mod recovery;
 mod renewal;
 mod rules;
 mod sessions;
@@ -61,6 +68,7 @@ mod transit;
 mod wire;
 mod worker;
 
+use futures_util::future::LocalBoxFuture;
 use settings::{PARTITIONS_MAX, Parameters, SETTINGS};
 use shared::Shared;
 use sim_model::engine::{
@@ -72,7 +80,7 @@ use sim_model::settings::{Setting, Settings};
 use sim_world::world::World;
 use std::cell::RefCell;
 use std::rc::Rc;
-use worker::Worker;
+use worker::{STOP_POLL, Worker};
 
 /// The name of the engine.
 const NAME: &str = "azure-storage";
@@ -99,11 +107,14 @@ impl Engine<World> for AzureStorage {
         "per-operation table storage: control queues, one work-item queue, history tables"
     }
 
-    fn guarantees(&self, _settings: &Settings) -> Guarantees {
+    fn guarantees(&self, settings: &Settings) -> Guarantees {
+        // In the published order a crash can make a step consume again what carries no stamp, and
+        // leaves what was sent by steps that were never committed.
+        let exact = settings.choice("step_order") == "history-first";
         Guarantees {
-            steps: Delivery::ExactlyOnce,
+            steps: if exact { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce },
             tasks: Delivery::AtLeastOnce,
-            causally_consistent_commit: false,
+            causally_consistent_commit: exact,
             fifo_between_instances: false,
             durable: true,
             lossless: true,
@@ -128,20 +139,20 @@ impl Engine<World> for AzureStorage {
             )));
         }
         let shared = Shared::new(world, deployment.application, parameters, deployment.observer);
-        let workers = (0..world.hosts().len()).map(|host| Place::new(&shared, host)).collect();
+        let workers = (0..world.hosts().len()).map(|host| Place::new(&shared, host, 0)).collect();
         Ok(Rc::new(AzureTaskHub(Rc::new(Inner { shared, workers: RefCell::new(workers) }))))
     }
 }
 
-/// The worker on a host, and whether it has been started.
+/// The worker on a host, and how often one was started there.
 struct Place {
     worker: Rc<Worker>,
-    started: bool,
+    started: u32,
 }
 
 impl Place {
-    fn new(shared: &Rc<Shared>, host: usize) -> Place {
-        Place { worker: Worker::new(shared, host), started: false }
+    fn new(shared: &Rc<Shared>, host: usize, started: u32) -> Place {
+        Place { worker: Worker::new(shared, host, started), started }
     }
 }
 
@@ -163,13 +174,28 @@ impl TaskHub for AzureTaskHub {
     fn start_host(&self, host: usize) {
         let worker = {
             let place = &mut self.0.workers.borrow_mut()[host];
-            if place.started {
-                *place = Place::new(&self.0.shared, host);
+            if place.started > 0 || place.worker.is_stopping() {
+                *place = Place::new(&self.0.shared, host, place.started);
             }
-            place.started = true;
+            place.started += 1;
             place.worker.clone()
         };
         worker.start();
+    }
+
+    fn stop_host(&self, host: usize) -> LocalBoxFuture<'static, ()> {
+        let worker = self.0.worker(host);
+        let machine = worker.store.host.clone();
+        let generation = machine.kernel().generation(machine.node());
+        worker.stop();
+        Box::pin(async move {
+            let kernel = machine.kernel();
+            // A host that crashes meanwhile has nothing left on it either.
+            let same = || machine.is_alive() && kernel.generation(machine.node()) == generation;
+            while !worker.has_ended() && same() {
+                kernel.sleep(STOP_POLL).await;
+            }
+        })
     }
 
     fn client(&self, host: usize) -> Rc<dyn Client> {
@@ -210,7 +236,7 @@ impl Client for AzureClient {
 
     fn query(&self, query: InstanceQuery) -> ClientAnswer<Vec<(InstanceId, InstanceState)>> {
         let worker = self.hub.worker(self.host);
-        Box::pin(async move { instances::query(&worker, &query).await.map_err(client::refused) })
+        Box::pin(async move { instances::query(&worker, &query).await.map_err(client::unread) })
     }
 
     fn purge(&self, instance: InstanceId) -> ClientAnswer<bool> {

@@ -7,6 +7,7 @@
 //!
 //! Source: Azure/durabletask main@5217032, `Messaging/ControlQueue.cs`, `Messaging/TaskHubQueue.cs`.
 
+use crate::journal::Outbox;
 use crate::wire::{CONTROL_MESSAGE_ENVELOPE, WORK_ITEM_ENVELOPE};
 use crate::worker::Worker;
 use futures_util::future::{join_all, join3};
@@ -20,9 +21,25 @@ const AT_ONCE: Timestamp = Timestamp::ZERO;
 
 /// Puts everything that a step sends, side by side.
 pub(crate) async fn put_all(worker: &Worker, outcome: &StepOutcome) -> Result<(), StorageError> {
-    let tasks = outcome.tasks.iter().map(|task| put_task(worker, task));
-    let others = outcome.messages.iter().map(|message| put_message(worker, message));
-    let timers = outcome.timers.iter().map(|timer| put_timer(worker, timer));
+    let StepOutcome { tasks, messages, timers, .. } = outcome;
+    put(worker, tasks, messages, timers).await
+}
+
+/// Puts once more what a step sends that was final before it had sent everything.
+pub(crate) async fn put_again(worker: &Worker, outbox: &Outbox) -> Result<(), StorageError> {
+    let Outbox { tasks, messages, timers } = outbox;
+    put(worker, tasks, messages, timers).await
+}
+
+async fn put(
+    worker: &Worker,
+    tasks: &[TaskMessage],
+    messages: &[InstanceMessage],
+    timers: &[TimerMessage],
+) -> Result<(), StorageError> {
+    let tasks = tasks.iter().map(|task| put_task(worker, task));
+    let others = messages.iter().map(|message| put_message(worker, message));
+    let timers = timers.iter().map(|timer| put_timer(worker, timer));
     let (tasks, others, timers) = join3(join_all(tasks), join_all(others), join_all(timers)).await;
     tasks.into_iter().chain(others).chain(timers).collect()
 }

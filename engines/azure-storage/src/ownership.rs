@@ -1,11 +1,10 @@
-//! Which worker dequeues which control queue.
+//! Which control queue an instance belongs to, and who dequeues it if that is fixed.
 //!
 //! Instances are spread over control queues by the FNV-1a hash of their names, and each control
-//! queue belongs to one worker at a time: only its owner dequeues it.
-//!
-//! **Limit of this version.** The assignment is static, queue `q` to worker `q mod workers`: what
-//! the lease manager of the published engine arrives at when all workers start together and none
-//! fails. A queue whose owner is down waits until it is back.
+//! queue belongs to one worker at a time: only its owner dequeues it. Ownership moves by leases (see
+//! [`crate::leases`]) or, with `partition_management=static`, not at all: queue `q` then belongs to
+//! worker `q mod workers`, which is what leases arrive at when all workers start together and none
+//! fails, without a lease's traffic. The queues of a host that is down then wait for it.
 
 use sim_model::id::InstanceId;
 
@@ -28,13 +27,7 @@ impl Ownership {
         (instance.fnv1a() % self.queues) as usize
     }
 
-    /// The worker that dequeues `queue`.
-    pub fn owner_of(&self, queue: usize) -> usize {
-        debug_assert!(queue < self.queues as usize, "a queue of this task hub");
-        queue % self.workers as usize
-    }
-
-    /// The control queues that `worker` dequeues.
+    /// The control queues that are assigned to `worker`.
     pub fn owned_by(&self, worker: usize) -> impl Iterator<Item = usize> {
         debug_assert!(worker < self.workers as usize, "a worker of this task hub");
         (worker..self.queues as usize).step_by(self.workers as usize)
@@ -54,7 +47,6 @@ mod tests {
             for worker in 0..workers as usize {
                 loads.push(ownership.owned_by(worker).count());
                 for queue in ownership.owned_by(worker) {
-                    assert_eq!(ownership.owner_of(queue), worker);
                     owners[queue] += 1;
                 }
             }

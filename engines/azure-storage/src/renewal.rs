@@ -1,14 +1,17 @@
-//! Renewal of the visibility timeouts of running activities.
+//! Renewal of the visibility timeouts of what a worker runs: activities, and the messages of steps.
 //!
-//! A loop looks at all running activities every 5 s, and hides a work item for another visibility
-//! timeout when it would become visible within 30 s. Messages in control queues are not renewed in
-//! this version: a step holds them for seconds, and their timeout is five minutes.
-//! Source: Azure/durabletask main@5217032, `TaskActivityDispatcher.cs` (renewal loop).
+//! A loop looks at all of it every 5 s, and hides a message for another visibility timeout when it
+//! would become visible within 30 s. Messages that wait in memory for a slot are not renewed: they
+//! are handed out again, and take the place of their earlier delivery.
+//! Source: Azure/durabletask main@5217032, `TaskActivityDispatcher.cs` and
+//! `TaskOrchestrationDispatcher.cs` (renewal loops: 30 s before the end, every 5 to 30 s).
 
-use crate::worker::Worker;
+use crate::worker::{Received, Worker};
+use futures_util::future::join_all;
 use sim_model::time::Timestamp;
-use sim_world::queue::QueueMessage;
+use sim_world::queue::{MessageId, QueueMessage};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,7 +20,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// What is left of a timeout when it is renewed.
 const RENEW_BEFORE: Duration = Duration::from_secs(30);
 
-/// The work item of one slot.
+/// A message that is being worked on.
 struct Lock {
     delivery: QueueMessage,
     until: Timestamp,
@@ -70,22 +73,80 @@ impl Locks {
     }
 }
 
-/// Renews the timeouts of a worker's activities, for ever.
+/// The control messages of the steps that a worker runs, by queue and message.
+#[derive(Default)]
+pub(crate) struct ControlLocks(RefCell<BTreeMap<(usize, MessageId), Lock>>);
+
+impl ControlLocks {
+    /// A step with these messages begins.
+    pub fn hold(&self, messages: &[Received]) {
+        let mut locks = self.0.borrow_mut();
+        for Received { delivery, queue, until, .. } in messages {
+            let lock = Lock { delivery: delivery.clone(), until: *until };
+            locks.insert((*queue, delivery.id), lock);
+        }
+    }
+
+    /// The step is over, or never began: the message with the latest receipt of this delivery.
+    pub fn release(&self, received: &Received) -> QueueMessage {
+        let lock = self.0.borrow_mut().remove(&(received.queue, received.delivery.id));
+        lock.map_or_else(|| received.delivery.clone(), |lock| lock.delivery)
+    }
+
+    fn due(&self, now: Timestamp) -> Vec<(usize, QueueMessage)> {
+        let locks = self.0.borrow();
+        let due = locks.iter().filter(|(_, lock)| lock.until.since(now) <= RENEW_BEFORE);
+        due.map(|((queue, _), lock)| (*queue, lock.delivery.clone())).collect()
+    }
+
+    /// The timeout of a message was renewed, if its step still runs.
+    fn renewed(&self, queue: usize, renewed: QueueMessage, until: Timestamp) {
+        let mut locks = self.0.borrow_mut();
+        if let Some(lock) = locks.get_mut(&(queue, renewed.id)) {
+            *lock = Lock { delivery: renewed, until };
+        }
+    }
+}
+
+/// Renews the timeouts of what a worker runs, for ever.
 pub(crate) async fn renew(worker: Rc<Worker>) {
     let shared = &worker.shared;
-    let visibility = shared.parameters.work_item_visibility;
     loop {
         shared.kernel().sleep(INTERVAL).await;
-        for (slot, mut delivery) in worker.locks.due(shared.now()) {
-            shared.counters.renewals.count();
-            let (id, receipt) = (delivery.id, delivery.pop_receipt);
-            let host = &worker.store.host;
-            let update = shared.work_items.update(host, id, receipt, visibility);
-            // A renewal that fails leaves the work item to be handed out again.
-            if let Ok(reply) = worker.store.limited(update).await {
-                delivery.pop_receipt = reply.value;
-                worker.locks.renewed(slot, delivery, shared.now() + visibility);
-            }
+        if !shared.parameters.visibility_renewal {
+            continue;
         }
+        renew_activities(&worker).await;
+        let due = worker.control_locks.due(shared.now());
+        join_all(due.into_iter().map(|(queue, delivery)| renew_control(&worker, queue, delivery)))
+            .await;
+    }
+}
+
+async fn renew_activities(worker: &Worker) {
+    let shared = &worker.shared;
+    let visibility = shared.parameters.work_item_visibility;
+    for (slot, mut delivery) in worker.locks.due(shared.now()) {
+        shared.counters.renewals.count();
+        let (id, receipt) = (delivery.id, delivery.pop_receipt);
+        let host = &worker.store.host;
+        let update = shared.work_items.update(host, id, receipt, visibility);
+        // A renewal that fails leaves the work item to be handed out again.
+        if let Ok(reply) = worker.store.limited(update).await {
+            delivery.pop_receipt = reply.value;
+            worker.locks.renewed(slot, delivery, shared.now() + visibility);
+        }
+    }
+}
+
+async fn renew_control(worker: &Worker, queue: usize, mut delivery: QueueMessage) {
+    let shared = &worker.shared;
+    shared.counters.control_renewals.count();
+    let visibility = shared.parameters.control_queue_visibility;
+    let (id, receipt) = (delivery.id, delivery.pop_receipt);
+    let update = shared.control_queues[queue].update(&worker.store.host, id, receipt, visibility);
+    if let Ok(reply) = worker.store.limited(update).await {
+        delivery.pop_receipt = reply.value;
+        worker.control_locks.renewed(queue, delivery, shared.now() + visibility);
     }
 }

@@ -25,6 +25,12 @@ pub(crate) fn abandon_delay(dequeue_count: u32) -> Duration {
     Duration::from_secs(seconds).min(ABANDON_DELAY_MAX)
 }
 
+/// Whether a message that is put back after its n-th delivery is put back for the longest time: the
+/// published engine then logs it as poison.
+pub(crate) fn is_poison(dequeue_count: u32) -> bool {
+    abandon_delay(dequeue_count) == ABANDON_DELAY_MAX
+}
+
 /// Who waits for the end of an orchestration: the caller and the decision of its call.
 type Call = (InstanceId, EventId);
 
@@ -216,6 +222,16 @@ pub(crate) fn is_recognised(event: &EventKind) -> bool {
     }
 }
 
+/// Whether a message has to be remembered once it is consumed, for as long as its sender may send it
+/// again: nothing in a history or in an entity's state tells a second copy of it from a new message.
+/// Clients do not send again.
+pub(crate) fn is_to_be_remembered(message: &InstanceMessage) -> bool {
+    let told = message.event.kind.answers().is_some()
+        || message.starts_orchestration()
+        || is_recognised(&message.event.kind);
+    message.id.producer != Producer::Client && !told
+}
+
 /// What to do with a start message, by the Instances row of its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
@@ -319,6 +335,7 @@ mod tests {
             .map(|count| abandon_delay(count).as_secs())
             .collect();
         assert_eq!(seconds, [2, 4, 8, 512, 600, 600, 600]);
+        assert!(!is_poison(9) && is_poison(10));
     }
 
     #[test]

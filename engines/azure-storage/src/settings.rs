@@ -38,6 +38,34 @@ const fn flag(
 
 /// The declared settings.
 pub(crate) const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "partition_management",
+        kind: SettingKind::Choice(&["static", "table", "blob-safe", "blob-legacy"]),
+        default: "static",
+        purpose: Purpose::Parameter,
+        help: "who owns which control queue: static (no leases: assigned once, nothing moves), or by \
+               leases in a table (settings: UseTablePartitionManagement, version 3), on blobs with \
+               intent and ownership (SafePartitionManager.cs, as measured in 2021), on blobs with \
+               one lease (LegacyPartitionManager.cs)",
+    },
+    span(
+        "lease_renew_interval",
+        "10s",
+        "pause between two renewals of leases on blobs (settings: LeaseRenewInterval; ownership: \
+         SafePartitionManager.cs)",
+    ),
+    span(
+        "lease_acquire_interval",
+        "10s",
+        "pause between two looks at all leases; the table manager renews at the same time (settings: \
+         LeaseAcquireInterval)",
+    ),
+    span(
+        "lease_interval",
+        "30s",
+        "how long a renewed lease lasts; one that the table manager claims lasts 60 s at first \
+         (settings: LeaseInterval)",
+    ),
     count(
         "control_queue_batch_size",
         "32",
@@ -150,6 +178,51 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "a message that a worker puts into a queue ends that worker's own polling delay there \
          (BackoffPollingHelper.cs)",
     ),
+    Setting {
+        key: "step_order",
+        kind: SettingKind::Choice(&["send-first", "history-first"]),
+        default: "send-first",
+        purpose: Purpose::Parameter,
+        help: "send-first puts what a step sends and then writes its history \
+               (AzureStorageOrchestrationService.cs:1150-1283); history-first, an addition, writes \
+               what it sends with its history and puts it after that: steps exactly once, and nothing \
+               is sent that is not final",
+    },
+    flag(
+        "instance_etag",
+        "false",
+        Purpose::Safety,
+        "a row of the Instances table is written only if nobody else wrote it since the session read \
+         it (settings: UseInstanceTableEtag, off by default; costs a read for each session)",
+    ),
+    flag(
+        "lease_etag",
+        "true",
+        Purpose::Safety,
+        "a lease in the Partitions table is written only if nobody else wrote it since it was read \
+         (TablePartitionManager.cs)",
+    ),
+    flag(
+        "drain_before_release",
+        "true",
+        Purpose::Safety,
+        "a control queue is handed over only when nothing of it is in its owner's memory any more \
+         (OrchestrationSessionManager.cs: DrainAsync)",
+    ),
+    flag(
+        "visibility_renewal",
+        "true",
+        Purpose::Safety,
+        "messages of running activities and steps are kept hidden from other workers \
+         (TaskActivityDispatcher.cs, TaskOrchestrationDispatcher.cs: renewal loops)",
+    ),
+    flag(
+        "message_sorter",
+        "true",
+        Purpose::Safety,
+        "entities bring messages into the order they were sent, and drop second copies \
+         (DurableTask.Core: MessageSorter.cs); off is a reorder window of zero",
+    ),
     flag(
         "history_etag",
         "true",
@@ -173,9 +246,43 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
 ];
 
+/// By what means control queues get their owners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PartitionManagement {
+    /// Assigned once.
+    Static,
+    /// Leases that are rows of the Partitions table.
+    Table,
+    /// An intent lease and an ownership lease on blobs.
+    BlobSafe,
+    /// One lease on a blob.
+    BlobLegacy,
+}
+
+impl PartitionManagement {
+    fn of(word: &str) -> PartitionManagement {
+        match word {
+            "static" => PartitionManagement::Static,
+            "table" => PartitionManagement::Table,
+            "blob-safe" => PartitionManagement::BlobSafe,
+            "blob-legacy" => PartitionManagement::BlobLegacy,
+            other => unreachable!("{other:?} is not a declared choice"),
+        }
+    }
+}
+
 /// The settings of a deployment, read once.
 #[derive(Clone, Debug)]
 pub(crate) struct Parameters {
+    pub partition_management: PartitionManagement,
+    pub lease_renew_interval: Duration,
+    pub lease_acquire_interval: Duration,
+    pub lease_interval: Duration,
+    pub history_first: bool,
+    pub instance_etag: bool,
+    pub lease_etag: bool,
+    pub drain_before_release: bool,
+    pub visibility_renewal: bool,
     pub control_queue_batch: usize,
     pub control_queue_buffer: usize,
     pub control_queue_visibility: Duration,
@@ -206,7 +313,18 @@ impl Parameters {
     /// Settings that contradict each other, in words.
     pub fn new(settings: &Settings) -> Result<Parameters, String> {
         let count = |key| settings.count(key) as usize;
+        let sorts = settings.flag("message_sorter");
+        let window = settings.span("entity_reorder_window");
         let parameters = Parameters {
+            partition_management: PartitionManagement::of(settings.choice("partition_management")),
+            lease_renew_interval: settings.span("lease_renew_interval"),
+            lease_acquire_interval: settings.span("lease_acquire_interval"),
+            lease_interval: settings.span("lease_interval"),
+            history_first: settings.choice("step_order") == "history-first",
+            instance_etag: settings.flag("instance_etag"),
+            lease_etag: settings.flag("lease_etag"),
+            drain_before_release: settings.flag("drain_before_release"),
+            visibility_renewal: settings.flag("visibility_renewal"),
             control_queue_batch: count("control_queue_batch_size"),
             control_queue_buffer: count("control_queue_buffer_threshold"),
             control_queue_visibility: settings.span("control_queue_visibility_timeout"),
@@ -218,7 +336,7 @@ impl Parameters {
             orchestrations_per_core: count("orchestrations_per_core"),
             entities_per_core: count("entities_per_core"),
             entity_operation_batch: count("entity_operation_batch_size"),
-            entity_reorder_window: settings.span("entity_reorder_window"),
+            entity_reorder_window: if sorts { window } else { Duration::ZERO },
             activities_per_core: count("activities_per_core"),
             storage_operations_per_core: count("storage_operations_per_core"),
             extended_session_idle: settings.span("extended_session_idle_timeout"),
@@ -231,6 +349,12 @@ impl Parameters {
         };
         parameters.check()?;
         Ok(parameters)
+    }
+
+    /// How long a journal keeps what may come again: beyond the reorder window of entities, and beyond
+    /// the time after which a message that was not deleted is handed out again.
+    pub fn journal_keep(&self) -> Duration {
+        self.entity_reorder_window.max(self.control_queue_visibility * 4)
     }
 
     /// What entities have to know of this engine. Its queues deliver in any order and more than
@@ -250,6 +374,8 @@ impl Parameters {
             ("min_polling_interval", self.min_polling_interval),
             ("status_polling_interval", self.status_polling_interval),
             ("fetch_error_delay", self.fetch_error_delay),
+            ("lease_renew_interval", self.lease_renew_interval),
+            ("lease_acquire_interval", self.lease_acquire_interval),
         ] {
             if span < least {
                 return Err(format!("setting {key} must be at least 1ms: a loop must not spin"));
@@ -257,6 +383,12 @@ impl Parameters {
         }
         if self.min_polling_interval > self.max_polling_interval {
             return Err("min_polling_interval is longer than max_polling_interval".to_string());
+        }
+        let pause = self.lease_renew_interval.max(self.lease_acquire_interval);
+        if self.lease_interval <= pause {
+            return Err("lease_interval is not longer than lease_renew_interval and \
+                        lease_acquire_interval: leases would run out between two renewals"
+                .to_string());
         }
         for (key, span) in [
             ("control_queue_visibility_timeout", self.control_queue_visibility),

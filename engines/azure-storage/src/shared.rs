@@ -39,6 +39,10 @@ pub(crate) struct Shared {
     pub history: Table,
     /// `{hub}Instances`.
     pub instances: Table,
+    /// `{hub}Partitions`: leases of the table manager.
+    pub partitions: Table,
+    /// `{hub}-leases`: leases of the blob managers.
+    pub leases: BlobContainer,
     /// `{hub}-largemessages`.
     pub large: BlobContainer,
     pub row_keys: RowKeys,
@@ -64,8 +68,8 @@ impl Shared {
     ) -> Rc<Shared> {
         let storage = world.storage();
         let deployment = world.deployment();
-        let control_queues = (0..deployment.partitions)
-            .map(|partition| storage.queue(&format!("{HUB}-control-{partition:02}")))
+        let control_queues = (0..deployment.partitions as usize)
+            .map(|queue| storage.queue(&Shared::queue_name(queue)))
             .collect();
         Rc::new(Shared {
             world: world.clone(),
@@ -77,6 +81,8 @@ impl Shared {
             work_items: storage.queue(&format!("{HUB}-workitems")),
             history: storage.table(&format!("{HUB}History")),
             instances: storage.table(&format!("{HUB}Instances")),
+            partitions: storage.table(&format!("{HUB}Partitions")),
+            leases: storage.container(&format!("{HUB}-leases")),
             large: storage.container(&format!("{HUB}-largemessages")),
             row_keys: RowKeys::default(),
             counters: Counters::default(),
@@ -85,6 +91,11 @@ impl Shared {
             consumed: RefCell::default(),
             reported: RefCell::default(),
         })
+    }
+
+    /// The name of a control queue.
+    pub fn queue_name(queue: usize) -> String {
+        format!("{HUB}-control-{queue:02}")
     }
 
     /// The kernel.
@@ -105,6 +116,15 @@ impl Shared {
         if executed {
             graph.committed(item);
             self.note_consumed(&graph.graph(), item);
+        }
+    }
+
+    /// Records that a work item was given up, unless its effects are known to be final.
+    pub fn record_aborted(&self, item: WorkItemId) {
+        let graph = self.observer.graph();
+        let executed = graph.graph().item(item).progress == Progress::Executed;
+        if executed {
+            graph.aborted(item);
         }
     }
 

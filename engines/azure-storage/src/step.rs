@@ -10,14 +10,17 @@
 //! 5. delete the consumed messages, side by side.
 //!
 //! Only each transaction of 3 is atomic. A step whose history was refused (another worker wrote it)
-//! or whose operation failed puts its messages back.
+//! or whose operation failed puts its messages back. With `step_order=history-first` 3 comes before 2,
+//! and the sentinel holds what 2 puts (see [`crate::journal`]).
 
 use crate::checkpoint::{self, ENTITIES_MAX, Plan};
 use crate::dispatch::Session;
 use crate::history::{EventRow, SENTINEL, Sentinel};
 use crate::instances::{self, View};
+use crate::journal::{Journal, Known, Outbox, Unsettled};
 use crate::outbox;
-use crate::wire::{HISTORY_ROW_ENVELOPE, history_blob, inline};
+use crate::rules;
+use crate::wire::{HISTORY_ROW_ENVELOPE, history_blob, inline, journal_blob};
 use crate::worker::{Received, Worker};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
@@ -26,6 +29,7 @@ use sim_model::history::HistoryEvent;
 use sim_model::id::{MessageId, WorkItemId};
 use sim_model::ledger::Ledger;
 use sim_model::step::StepOutcome;
+use sim_model::time::Timestamp;
 use sim_world::service::StorageError;
 use sim_world::table::{TableAction, TableOperation};
 use std::ops::Range;
@@ -45,6 +49,7 @@ pub(crate) async fn run(
     duplicates: &[usize],
     mut ledger: Ledger,
 ) -> Option<Committed> {
+    worker.control_locks.hold(&messages);
     let item = fetch(worker, session, &messages, duplicates);
     let replayed = std::mem::take(&mut session.replayed);
     let consumed = messages.iter().map(|received| received.message.clone()).collect();
@@ -54,12 +59,10 @@ pub(crate) async fn run(
         worker.functions.step(&mut session.cursor, replayed, item, &mut ledger, consumed).await;
     worker.shared.observer.graph().executed_step(item, &outcome);
     let replaces = begins || outcome.replaces_history;
-    if let Err(error) = commit(worker, session, item, &outcome, replaces).await {
-        give_up(worker, item, &error);
+    if !make_final(worker, session, item, &messages, &outcome, replaces).await {
         worker.abandon(&messages).await;
         return None;
     }
-    worker.shared.record_committed(item);
     session.facts.after_step(&outcome.new_events, replaces);
     let view = View::of(&session.instance, &outcome);
     let execution = session.execution.expect("invariant: a step has started its execution");
@@ -72,8 +75,69 @@ pub(crate) async fn run(
     if ended {
         report(worker, session, execution, view, ledger);
     }
-    worker.delete(&messages).await;
+    let all_gone = worker.delete(&messages).await;
+    if ended {
+        worker.forget_steps(&session.instance);
+    } else if worker.shared.parameters.history_first && all_gone {
+        worker.note_step(&session.instance, item, Known::Settled);
+    }
     Some(Committed { ended })
+}
+
+/// Phases 2 and 3, in the order that is set; false if one of them failed.
+async fn make_final(
+    worker: &Worker,
+    session: &mut Session,
+    item: WorkItemId,
+    messages: &[Received],
+    outcome: &StepOutcome,
+    replaces: bool,
+) -> bool {
+    let begun = worker.shared.now();
+    let history_first = worker.shared.parameters.history_first;
+    let journal = history_first.then(|| journal(worker, session, item, messages, outcome));
+    let sent = match history_first {
+        false => outbox::put_all(worker, outcome).await,
+        true => Ok(()),
+    };
+    let committed = match sent {
+        Ok(()) => commit(worker, session, item, outcome, replaces, journal).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = committed {
+        give_up(worker, item, &error, begun);
+        return false;
+    }
+    worker.shared.record_committed(item);
+    if !history_first {
+        return true;
+    }
+    worker.forget_steps(&session.instance);
+    if outbox::put_all(worker, outcome).await.is_err() {
+        // The messages come again, and with them what the step sends.
+        worker.shared.counters.failed_work_items.count();
+        return false;
+    }
+    worker.note_step(&session.instance, item, Known::Sent);
+    true
+}
+
+/// The journal that a step writes.
+fn journal(
+    worker: &Worker,
+    session: &Session,
+    item: WorkItemId,
+    messages: &[Received],
+    outcome: &StepOutcome,
+) -> Journal {
+    let parameters = &worker.shared.parameters;
+    let consumed = messages.iter().map(|received| received.message.id).collect();
+    let step = Unsettled::new(item, consumed, Outbox::of(outcome));
+    let remember = messages.iter().map(|received| &received.message);
+    let remember = remember.filter(|message| rules::is_to_be_remembered(message));
+    let known = |step| worker.known_step(&session.instance, step);
+    let (now, keep) = (worker.shared.now(), parameters.journal_keep());
+    session.journal.after_step(step, remember.map(|message| message.id), known, now, keep)
 }
 
 /// Records the step's fetch. Duplicates have no effect and count as dropped.
@@ -102,15 +166,15 @@ fn fetch(
     graph.fetch_step(&session.instance, predecessor, effective, shared.now())
 }
 
-/// Phases 2 and 3: afterwards the step is final.
+/// Phase 3: afterwards the step is final.
 async fn commit(
     worker: &Worker,
     session: &mut Session,
     item: WorkItemId,
     outcome: &StepOutcome,
     replaces: bool,
+    journal: Option<Journal>,
 ) -> Result<(), StorageError> {
-    outbox::put_all(worker, outcome).await?;
     let events = &outcome.new_events;
     if replaces && !session.rows.is_empty() {
         worker.shared.counters.replaced_histories.count();
@@ -119,25 +183,39 @@ async fn commit(
     let bodies = bodies(worker, session, item, events).await?;
     let sizes: Vec<usize> = bodies.iter().map(Bytes::len).collect();
     let plan = checkpoint::plan(&former, &sizes, replaces);
-    session.version = Some(write_history(worker, session, &plan, &bodies).await?);
+    let execution = session.execution.expect("invariant: a step has started its execution");
+    let row = Sentinel::new(execution, &plan.rows);
+    let row = match &journal {
+        None => inline(&row, HISTORY_ROW_ENVELOPE),
+        Some(journal) => {
+            let blob = || journal_blob(&session.instance, item.0);
+            worker.store.row(&(row, journal), HISTORY_ROW_ENVELOPE, blob).await?
+        }
+    };
+    session.version = Some(write_history(worker, session, &plan, &bodies, row).await?);
     session.rows = plan.rows;
+    session.journal = journal.unwrap_or_default();
     clean_up(worker, session, plan.cleanup).await;
     Ok(())
 }
 
-fn give_up(worker: &Worker, item: WorkItemId, error: &StorageError) {
-    let counters = &worker.shared.counters;
+/// Records a step whose commit, begun at `begun`, failed.
+fn give_up(worker: &Worker, item: WorkItemId, error: &StorageError, begun: Timestamp) {
+    let shared = &worker.shared;
     let refused = matches!(
         error,
         StorageError::Conflict { .. }
             | StorageError::PreconditionFailed
             | StorageError::NotFound { .. }
     );
+    let counters = &shared.counters;
     let counter = if refused { &counters.split_brains } else { &counters.failed_work_items };
     counter.count();
-    // Whether an unanswered write was applied shows when the history is read again.
-    if !error.is_ambiguous() {
-        worker.shared.observer.graph().aborted(item);
+    // Whether an unanswered write was applied shows when the history is read again. A refusal may be
+    // the answer to a repetition of a write that was applied and not answered.
+    let repeated = shared.now().since(begun) >= shared.world.profile().retry.timeout;
+    if !error.is_ambiguous() && !repeated {
+        shared.record_aborted(item);
     }
 }
 
@@ -163,8 +241,8 @@ async fn write_history(
     session: &Session,
     plan: &Plan,
     bodies: &[Bytes],
+    row: Bytes,
 ) -> Result<u64, StorageError> {
-    let execution = session.execution.expect("invariant: a step has started its execution");
     let key = |row| worker.shared.row_keys.key(row);
     let last = plan.parts.len() - 1;
     for (number, part) in plan.parts.iter().enumerate() {
@@ -175,7 +253,7 @@ async fn write_history(
         let deletes = delete_rows(worker, part.deletes.clone());
         let mut operations: Vec<TableOperation> = writes.chain(deletes).collect();
         if number == last {
-            operations.push(sentinel(worker, session, Sentinel::new(execution, &plan.rows)));
+            operations.push(sentinel(worker, session, row.clone()));
         }
         let reply = worker.store.write_history(&session.instance, operations).await?;
         if number == last {
@@ -203,8 +281,7 @@ async fn clean_up(worker: &Worker, session: &Session, rows: Range<usize>) {
 }
 
 /// The write of the sentinel row: the first one creates it, the others need its ETag.
-fn sentinel(worker: &Worker, session: &Session, sentinel: Sentinel) -> TableOperation {
-    let body = inline(&sentinel, HISTORY_ROW_ENVELOPE);
+fn sentinel(worker: &Worker, session: &Session, body: Bytes) -> TableOperation {
     let action = match (worker.shared.parameters.history_etag, session.version) {
         (true, None) => TableAction::Insert(body),
         (true, Some(version)) => TableAction::Merge(body, Some(version)),

@@ -1,6 +1,7 @@
 //! Storage operations of one host: the limit on how many run side by side, and large content.
 
 use crate::history::{EventRow, History, HistoryError, SENTINEL, Sentinel};
+use crate::journal::Journal;
 use crate::shared::Shared;
 use crate::wire::{self, InstanceRow, MESSAGE_BYTES_MAX, PROPERTY_BYTES_MAX, Stored};
 use bytes::Bytes;
@@ -8,13 +9,13 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sim_model::codec::{self, DecodeError};
-use sim_model::id::{InstanceId, MessageId};
+use sim_model::id::{InstanceId, MessageId, Producer};
 use sim_model::ledger::Timing;
 use sim_model::time::Timestamp;
 use sim_world::host::Host;
 use sim_world::kernel::Semaphore;
 use sim_world::queue::{Queue, QueueMessage};
-use sim_world::service::{Reply, StorageError};
+use sim_world::service::{Reply, RequestOptions, StorageError};
 use sim_world::table::TableOperation;
 use std::future::Future;
 use std::rc::Rc;
@@ -88,7 +89,11 @@ impl Store {
         let put = async {
             // The delay counts from the instant at which the service applies the put: no earlier
             // than this one.
-            queue.put(&self.host, body, self.shared.hidden_until(due)).await
+            let hidden = self.shared.hidden_until(due);
+            match self.shared.parameters.history_first && id.producer == Producer::Client {
+                false => queue.put(&self.host, body, hidden).await,
+                true => self.put_once(queue, body, hidden).await,
+            }
         };
         let reply = self.limited(put).await?;
         timing.merge(&reply.timing);
@@ -96,11 +101,39 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes a message that was consumed. A message that is no longer this worker's is left to
-    /// whoever has it.
-    pub async fn delete(&self, queue: &Queue, message: &QueueMessage) -> Result<(), StorageError> {
+    /// Puts a message that must not be in its queue twice: a client's, which nothing tells from a second
+    /// copy. Only refused attempts are repeated. One without an answer may have been applied, and the
+    /// caller is told so.
+    async fn put_once(
+        &self,
+        queue: &Queue,
+        body: Bytes,
+        hidden: Duration,
+    ) -> Result<Reply<()>, StorageError> {
+        let retry = &self.shared.world.profile().retry;
+        let queue = queue.with_options(RequestOptions::once(retry.timeout));
+        for _ in 0..retry.retries_max {
+            match queue.put(&self.host, body.clone(), hidden).await {
+                Err(StorageError::ServerBusy { .. }) => {
+                    self.shared.kernel().sleep(retry.min_backoff).await;
+                }
+                outcome => return outcome,
+            }
+        }
+        queue.put(&self.host, body, hidden).await
+    }
+
+    /// Deletes a message that was consumed; true if it is gone. A message that is no longer this
+    /// worker's is left to whoever has it.
+    pub async fn delete(
+        &self,
+        queue: &Queue,
+        message: &QueueMessage,
+    ) -> Result<bool, StorageError> {
         let delete = queue.delete(&self.host, message.id, message.pop_receipt);
-        self.settle(self.limited(delete).await)
+        let outcome = self.limited(delete).await;
+        let lives_on = matches!(outcome, Err(StorageError::PopReceiptMismatch));
+        self.settle(outcome).map(|()| !lives_on)
     }
 
     /// Hides a message for `delay` and leaves it in its queue.
@@ -188,12 +221,13 @@ impl Store {
         let last = entities.last().is_some_and(|entity| &*entity.row_key == SENTINEL);
         let sentinel = match entities.pop().filter(|_| last) {
             None => None,
-            Some(entity) => match wire::open::<Sentinel>(&entity.body)? {
-                Stored::Inline(sentinel) => Some((sentinel, entity.etag)),
-                Stored::Blob(_) => unreachable!("a sentinel is small"),
-            },
+            Some(entity) => {
+                let (row, large) = self.open::<(Sentinel, Journal)>(&entity.body).await?;
+                timing.merge(&large);
+                Some((row.0, row.1, entity.etag))
+            }
         };
-        let named = sentinel.map_or(0..0, |(sentinel, _)| sentinel.rows());
+        let named = sentinel.as_ref().map_or(0..0, |(sentinel, ..)| sentinel.rows());
         let keys = [named.start, named.end].map(|row| self.shared.row_keys.key(row));
         let [first, end] =
             keys.map(|key| entities.partition_point(|entity| *entity.row_key < *key));

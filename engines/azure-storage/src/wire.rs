@@ -29,6 +29,10 @@ pub(crate) const HISTORY_ROW_ENVELOPE: usize = 300;
 /// Envelope of a row of the Instances table, in bytes.
 pub(crate) const INSTANCE_ROW_ENVELOPE: usize = 500;
 
+/// Envelope of a row of the Partitions table or of a lease blob, in bytes: names of columns and their
+/// types. Source: \[assumption\] six columns.
+pub(crate) const LEASE_ENVELOPE: usize = 200;
+
 /// Longest message in a queue; content that makes a longer one goes to a blob.
 /// Source: Azure/durabletask main@5217032, `MessageManager.cs:43`.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 45 * 1024;
@@ -132,6 +136,11 @@ pub(crate) fn message_blob(instance: &InstanceId, message: MessageId) -> String 
 /// The blob of the large row of one of the events of a step of `instance`.
 pub(crate) fn history_blob(instance: &InstanceId, step: u32, event: usize) -> String {
     format!("{instance}/history-{step:x}-{event:x}")
+}
+
+/// The blob of the large journal that a step of `instance` writes.
+pub(crate) fn journal_blob(instance: &InstanceId, step: u32) -> String {
+    format!("{instance}/journal-{step:x}")
 }
 
 /// The blob of a large Instances row, written by a step or (`None`) by the client.

@@ -1,31 +1,41 @@
 //! One worker: its memory and its tasks.
 //!
-//! A worker has a fixed set of long-lived tasks: a dequeue loop for each control queue it owns, one
-//! that reads histories ahead, a dispatcher for each slot for orchestrations and each for entities
-//! (the published host limits the two apart), one dequeue loop for the work-item queue, a runner for each activity slot, and one that renews the visibility timeouts of
-//! running activities. They share the memory below, which is lost with the host.
+//! A worker has a set of long-lived tasks: a dequeue loop for each control queue it owns, one that
+//! reads histories ahead, a dispatcher for each slot for orchestrations and each for entities (the
+//! published host limits the two apart), one dequeue loop for the work-item queue, a runner for each
+//! activity slot, one that renews visibility timeouts, and those that manage leases. They share the
+//! memory below, which is lost with the host. A worker that is taken out of service ends them all.
 
 use crate::activity::{self, Job};
 use crate::backoff::PollingBackoff;
 use crate::history::History;
-use crate::renewal::Locks;
+use crate::journal::Known;
+use crate::leases;
+use crate::listening::Listening;
+use crate::renewal::{ControlLocks, Locks};
 use crate::rules;
 use crate::sessions::{Added, Delivered, Sessions};
+use crate::settings::PartitionManagement;
 use crate::shared::Shared;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::{control, dispatch};
-use futures_util::future::join_all;
+use futures_util::future::{join_all, select};
+use rustc_hash::FxHashMap;
 use sim_model::history::EventKind;
-use sim_model::id::InstanceId;
+use sim_model::id::{InstanceId, WorkItemId};
 use sim_model::ledger::Timing;
 use sim_model::message::InstanceMessage;
 use sim_model::time::Timestamp;
 use sim_world::functions::FunctionsHost;
 use sim_world::kernel::{Notify, Receiver, Semaphore, Sender};
-use sim_world::queue::QueueMessage;
+use sim_world::queue::{Queue, QueueMessage};
 use sim_world::seed::Stream;
+use sim_world::service::StorageError;
 use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// A control message in memory.
 pub(crate) struct Received {
@@ -35,6 +45,8 @@ pub(crate) struct Received {
     pub delivery: QueueMessage,
     /// The control queue it is in.
     pub queue: usize,
+    /// Until when it is hidden from others, if that is not renewed.
+    pub until: Timestamp,
 }
 
 impl Delivered for Received {
@@ -54,15 +66,45 @@ pub(crate) struct Loaded {
     pub at: Timestamp,
 }
 
+/// Where a worker is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Service {
+    /// Takes work.
+    Running,
+    /// Finishes what it has begun.
+    Stopping,
+    /// Nothing of it is left.
+    Ended,
+}
+
+/// How often a worker that stops looks whether it is done. Source: \[assumption\].
+pub(crate) const STOP_POLL: Duration = Duration::from_millis(100);
+
 /// The memory of a worker.
 pub(crate) struct Worker {
     pub shared: Rc<Shared>,
     pub index: usize,
+    /// By what it signs its leases: another one for each start, so that a restarted host does not take
+    /// the leases of the one that crashed for its own.
+    pub name: Rc<str>,
     pub store: Store,
     pub functions: FunctionsHost,
     pub sessions: RefCell<Sessions<Received, Loaded>>,
-    /// Control messages that were handed out and neither deleted nor put back.
-    buffered: Cell<usize>,
+    /// The control queues it dequeues, and what of them is in memory: messages that were handed out
+    /// and neither deleted nor put back.
+    pub listening: RefCell<Listening>,
+    /// Control messages of running steps, kept hidden.
+    pub control_locks: ControlLocks,
+    /// What this worker knows of the steps that the journals of instances still name.
+    known_steps: RefCell<FxHashMap<InstanceId, Vec<(WorkItemId, Known)>>>,
+    /// Where it is in its own life.
+    service: Cell<Service>,
+    /// Ends the pause of whoever manages leases.
+    pub lease_wake_up: Notify,
+    /// Ends all its tasks.
+    ended: Notify,
+    /// Tasks that must end by themselves before the worker has ended: they hold work or leases.
+    pub tasks: Cell<usize>,
     /// Ends the polling delay of each control queue; used for the owned ones.
     control_wake_ups: Vec<Notify>,
     /// Ends the polling delay of the work-item queue.
@@ -88,8 +130,8 @@ struct Inputs {
 }
 
 impl Worker {
-    /// The worker on the host with this index, not started yet.
-    pub fn new(shared: &Rc<Shared>, index: usize) -> Rc<Worker> {
+    /// The worker on the host with this index, not started yet; the `incarnation`-th there.
+    pub fn new(shared: &Rc<Shared>, index: usize, incarnation: u32) -> Rc<Worker> {
         let kernel = shared.kernel();
         let backend = shared.parameters.entity_backend();
         let functions = FunctionsHost::new(&shared.world, index, backend);
@@ -104,10 +146,17 @@ impl Worker {
         Rc::new(Worker {
             shared: shared.clone(),
             index,
+            name: format!("{}/{incarnation}", functions.host().name()).into(),
             store: Store::new(shared, functions.host()),
             functions,
             sessions: RefCell::new(Sessions::new(parameters.extended_sessions)),
-            buffered: Cell::new(0),
+            listening: RefCell::new(Listening::new(shared.control_queues.len())),
+            control_locks: ControlLocks::default(),
+            known_steps: RefCell::default(),
+            service: Cell::new(Service::Running),
+            lease_wake_up: kernel.notify(),
+            ended: kernel.notify(),
+            tasks: Cell::new(0),
             control_wake_ups: shared.control_queues.iter().map(|_| kernel.notify()).collect(),
             work_item_wake_up: kernel.notify(),
             slot_signals: (0..slots).map(|_| kernel.notify()).collect(),
@@ -131,22 +180,101 @@ impl Worker {
     /// If it was started before.
     pub fn start(self: &Rc<Self>) {
         let inputs = self.inputs.borrow_mut().take().expect("a worker is started once");
-        let host = self.functions.host();
-        for queue in self.shared.ownership.owned_by(self.index) {
-            host.spawn(control::dequeue(self.clone(), queue));
+        match self.shared.parameters.partition_management {
+            PartitionManagement::Static => {
+                self.shared.ownership.owned_by(self.index).for_each(|queue| self.listen(queue));
+            }
+            _ => leases::start(self),
         }
-        host.spawn(control::read_ahead(self.clone(), inputs.batches));
+        self.spawn(control::read_ahead(self.clone(), inputs.batches));
         for slot in 0..self.slot_signals.len() {
             let orchestrations = slot < self.orchestration_slots;
             let ready = if orchestrations { &inputs.orchestrations } else { &inputs.entities };
-            host.spawn(dispatch::dispatch(self.clone(), slot, ready.clone()));
+            self.spawn(dispatch::dispatch(self.clone(), slot, ready.clone()));
         }
         let (jobs, job_inputs) = self.shared.kernel().channel::<Job>();
-        host.spawn(activity::dequeue(self.clone(), jobs));
+        self.spawn_counted(activity::dequeue(self.clone(), jobs));
         for slot in 0..self.locks.slots() {
-            host.spawn(activity::run(self.clone(), slot, job_inputs.clone()));
+            self.spawn(activity::run(self.clone(), slot, job_inputs.clone()));
         }
-        host.spawn(crate::renewal::renew(self.clone()));
+        self.spawn(crate::renewal::renew(self.clone()));
+    }
+
+    /// Runs `task` on the worker's host until the worker has ended.
+    pub fn spawn(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
+        let ended = self.ended.notified();
+        self.functions.host().spawn(async move {
+            select(pin!(task), pin!(ended)).await;
+        });
+    }
+
+    /// Runs `task`, which ends by itself when the worker stops, and not before the worker may end.
+    pub fn spawn_counted(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
+        self.tasks.set(self.tasks.get() + 1);
+        let worker = self.clone();
+        self.spawn(async move {
+            task.await;
+            worker.tasks.set(worker.tasks.get() - 1);
+        });
+    }
+
+    /// Dequeues a control queue from now on.
+    pub fn listen(self: &Rc<Self>, queue: usize) {
+        let new = self.listening.borrow_mut().start(queue);
+        if new {
+            self.spawn(control::dequeue(self.clone(), queue));
+        }
+    }
+
+    /// Takes no more messages from a control queue.
+    pub fn stop_listening(&self, queue: usize) {
+        let listened = self.listening.borrow_mut().stop(queue);
+        if listened {
+            self.control_wake_ups[queue].notify_one();
+        }
+    }
+
+    /// Whether this worker dequeues a control queue.
+    pub fn listens(&self, queue: usize) -> bool {
+        self.listening.borrow().listens(queue)
+    }
+
+    /// Whether it was asked to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.service.get() != Service::Running
+    }
+
+    /// Whether nothing of it is left.
+    pub fn has_ended(&self) -> bool {
+        self.service.get() == Service::Ended
+    }
+
+    /// Takes the worker out of service: it takes nothing more, finishes what it has begun, gives up
+    /// its leases, and ends.
+    pub fn stop(self: &Rc<Self>) {
+        if self.is_stopping() {
+            return;
+        }
+        self.service.set(Service::Stopping);
+        if self.shared.parameters.partition_management == PartitionManagement::Static {
+            (0..self.control_wake_ups.len()).for_each(|queue| self.stop_listening(queue));
+        }
+        self.lease_wake_up.notify_one();
+        self.work_item_wake_up.notify_one();
+        let worker = self.clone();
+        self.spawn(async move {
+            while !worker.is_done() {
+                worker.shared.kernel().sleep(STOP_POLL).await;
+            }
+            worker.service.set(Service::Ended);
+            worker.ended.notify_all();
+        });
+    }
+
+    /// Whether a worker that stops has finished everything.
+    fn is_done(&self) -> bool {
+        let idle = self.activity_slots.available() == self.locks.slots();
+        self.tasks.get() == 0 && idle && self.listening.borrow().all_drained()
     }
 
     /// The stream of random numbers of one of this worker's loops.
@@ -178,8 +306,7 @@ impl Worker {
 
     /// This worker put a message into a control queue.
     pub fn wake_control(&self, queue: usize) {
-        let mine = self.shared.ownership.owner_of(queue) == self.index;
-        if mine && self.shared.parameters.local_wake_up {
+        if self.listens(queue) && self.shared.parameters.local_wake_up {
             self.control_wake_ups[queue].notify_one();
         }
     }
@@ -193,26 +320,47 @@ impl Worker {
 
     /// How many control messages are in memory.
     pub fn buffered(&self) -> usize {
-        self.buffered.get()
+        self.listening.borrow().messages()
+    }
+
+    /// Notes what became of a step of `instance` that its journal names.
+    pub fn note_step(&self, instance: &InstanceId, step: WorkItemId, known: Known) {
+        let mut all = self.known_steps.borrow_mut();
+        let steps = all.entry(instance.clone()).or_default();
+        steps.retain(|(other, _)| *other != step);
+        steps.push((step, known));
+    }
+
+    /// What this worker knows of a step of `instance`.
+    pub fn known_step(&self, instance: &InstanceId, step: WorkItemId) -> Option<Known> {
+        let all = self.known_steps.borrow();
+        let steps = all.get(instance)?;
+        steps.iter().find(|(other, _)| *other == step).map(|(_, known)| *known)
+    }
+
+    /// The journal of `instance` was written anew, or will not be any more: what was known of the
+    /// steps before is of no use now.
+    pub fn forget_steps(&self, instance: &InstanceId) {
+        self.known_steps.borrow_mut().remove(instance);
     }
 
     /// Takes messages into memory and gives each to its instance.
     pub fn receive(&self, messages: impl Iterator<Item = Received>) {
         for received in messages {
-            self.buffered.set(self.buffered.get() + 1);
+            self.listening.borrow_mut().hold(received.queue);
             self.pass_on(received);
         }
     }
 
     /// Gives a message in memory to its instance: to a pending batch, or to an open session.
     pub fn pass_on(&self, received: Received) {
-        let instance = received.message.target.clone();
+        let (instance, queue) = (received.message.target.clone(), received.queue);
         let added = self.sessions.borrow_mut().add(&instance, received);
         match added {
             Added::NewBatch if self.shared.parameters.prefetch => self.batches.send(instance),
             Added::NewBatch => self.loaded(&instance, None),
             Added::Joined => {}
-            Added::Replaced => self.forget(1),
+            Added::Replaced => self.listening.borrow_mut().forget(queue),
             Added::Inbox { slot } => self.slot_signals[slot].notify_one(),
         }
     }
@@ -231,41 +379,71 @@ impl Worker {
         slots.send(instance);
     }
 
-    /// `count` messages are no longer in memory.
-    pub fn forget(&self, count: usize) {
-        let buffered = self.buffered.get();
-        assert!(buffered >= count, "only what is in memory is forgotten");
-        self.buffered.set(buffered - count);
+    /// Messages are no longer in memory.
+    fn forget(&self, messages: &[Received]) {
+        let mut listening = self.listening.borrow_mut();
+        messages.iter().for_each(|received| listening.forget(received.queue));
     }
 
-    /// Deletes messages that were consumed or dropped. An operation that fails leaves its message
-    /// to be handed out again.
-    pub async fn delete(&self, messages: &[Received]) {
+    /// Deletes messages that were consumed or dropped; true if all are gone. An operation that fails
+    /// leaves its message to be handed out again.
+    pub async fn delete(&self, messages: &[Received]) -> bool {
         let deletes = messages.iter().map(|received| {
             let queue = &self.shared.control_queues[received.queue];
-            self.store.delete(queue, &received.delivery)
+            let delivery = self.control_locks.release(received);
+            async move { self.store.delete(queue, &delivery).await }
         });
+        let mut all_gone = true;
         for outcome in join_all(deletes).await {
+            all_gone &= matches!(outcome, Ok(true));
             self.note_failure(outcome);
         }
-        self.forget(messages.len());
+        self.forget(messages);
+        all_gone
     }
 
     /// Puts messages back into their queues, hidden for a time that grows with each delivery.
     pub async fn abandon(&self, messages: &[Received]) {
         let updates = messages.iter().map(|received| {
             let queue = &self.shared.control_queues[received.queue];
-            let delay = rules::abandon_delay(received.delivery.dequeue_count);
-            self.store.put_back(queue, &received.delivery, delay)
+            let delivery = self.control_locks.release(received);
+            async move { self.abandon_delivery(queue, &delivery).await }
         });
         for outcome in join_all(updates).await {
             self.note_failure(outcome);
         }
-        self.forget(messages.len());
+        self.forget(messages);
+    }
+
+    /// Puts one message back into its queue, hidden for a time that grows with each delivery. One that
+    /// has come to the longest time is known as poison, and still tried again and again: the published
+    /// engine logs it, and never gives it up.
+    pub async fn abandon_delivery(
+        &self,
+        queue: &Queue,
+        delivery: &QueueMessage,
+    ) -> Result<(), StorageError> {
+        if rules::is_poison(delivery.dequeue_count) {
+            self.shared.counters.poison_messages.count();
+        }
+        let delay = rules::abandon_delay(delivery.dequeue_count);
+        self.store.put_back(queue, delivery, delay).await
+    }
+
+    /// A message could not be read. One that does not decode is put back, and comes to the longest time
+    /// in the end; one whose blob could not be read is handed out again after its visibility timeout.
+    pub async fn cannot_open(&self, queue: &Queue, delivery: &QueueMessage, error: &StoreError) {
+        if let StoreError::Decode(_) = error {
+            self.shared.counters.undecodable_messages.count();
+            let put_back = self.abandon_delivery(queue, delivery).await;
+            self.note_failure(put_back);
+        } else {
+            self.shared.counters.failed_operations.count();
+        }
     }
 
     /// Notes an operation on a message whose failure leaves it to be handed out again.
-    pub fn note_failure<E>(&self, outcome: Result<(), E>) {
+    pub fn note_failure<T, E>(&self, outcome: Result<T, E>) {
         if outcome.is_err() {
             self.shared.counters.failed_operations.count();
         }

@@ -166,7 +166,7 @@ fn a_transfer_is_nine_hops_and_two_releases() {
 fn concurrent_transfers_conserve_the_sum() {
     for sets in [&[("extended_sessions", "false")], &[("extended_sessions", "true")]] {
         for seed in 1..=4 {
-            let stage = Stage { seed, hosts: 3, sets, ..Stage::new(application) };
+            let stage = Stage { seed, sets, ..Stage::new(application).on(3) };
             let outcome = stage.play(async |play: Rc<Play>| {
                 let pairs = [(0, 1), (1, 0), (2, 3), (4, 3), (1, 4), (3, 0), (0, 2), (2, 0)];
                 for (index, pair) in pairs.iter().chain(&pairs).enumerate() {
@@ -196,7 +196,7 @@ fn concurrent_transfers_conserve_the_sum() {
 fn after_a_crash_every_transfer_ends_and_only_cut_off_steps_run_twice() {
     let (mut exact, mut hit) = (0, 0);
     for seed in 1..=16 {
-        let stage = Stage { seed, hosts: 2, ..Stage::new(application) };
+        let stage = Stage { seed, ..Stage::new(application).on(2) };
         let outcome = stage.play(async move |play: Rc<Play>| {
             for index in 0..12 {
                 let pair = (2 * index, 2 * index + 1);
@@ -239,7 +239,7 @@ fn after_a_crash_every_transfer_ends_and_only_cut_off_steps_run_twice() {
 #[test]
 fn signals_of_each_sender_arrive_in_the_order_they_were_sent() {
     let run = |sets: &'static [(&'static str, &'static str)], seed: u64| {
-        let stage = Stage { seed, hosts: 3, sets, ..Stage::new(application) };
+        let stage = Stage { seed, sets, ..Stage::new(application).on(3) };
         let outcome = stage.play(async |play: Rc<Play>| {
             for writer in 0..10 {
                 play.start(&format!("w{writer}"), "Write", (writer, 20)).await;
@@ -360,7 +360,7 @@ fn continue_as_new_keeps_the_history_bounded() {
 
 #[test]
 fn sub_orchestrations_answer_and_a_second_caller_is_refused() {
-    let stage = Stage { hosts: 3, ..Stage::new(application) };
+    let stage = Stage::new(application).on(3);
     let outcome = stage.play(async |play: Rc<Play>| {
         play.start("tree", "Tree", 3).await;
         assert_eq!(play.result::<u32>("tree").await, 27);

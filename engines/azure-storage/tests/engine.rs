@@ -61,6 +61,33 @@ fn a_chain_of_n_activities_costs_8n_plus_8_operations() {
 }
 
 #[test]
+fn the_order_of_a_step_does_not_change_what_it_costs() {
+    let settings = &[("step_order", "history-first")];
+    let report = run(&Plan { profile: steady, settings, ..Plan::hello(1, 1, 5) });
+    expect_results(&report, 1, &hello(5));
+    assert_eq!(operations_without_polling(&report), 48, "{:#?}", report.operations);
+    let report = run(&Plan { settings, ..Plan::hello(2, 100, 5) });
+    expect_results(&report, 100, &hello(5));
+    assert_eq!((report.ccc, report.counter("out_of_order_abandons")), (0, 0));
+}
+
+/// Leases are extra operations, and counted apart.
+#[test]
+fn leases_cost_extra_operations() {
+    for (manager, counted) in [
+        ("table", ["table.insert", "table.query", "table.replace"]),
+        ("blob-safe", ["blob.list", "blob.put", "blob.lease"]),
+    ] {
+        let settings = Box::leak(Box::new([("partition_management", manager)]));
+        let report = run(&Plan { profile: steady, settings, ..Plan::hello(1, 1, 5) });
+        expect_results(&report, 1, &hello(5));
+        let leases = report.counter("lease_operations");
+        assert_eq!(operations_without_polling(&report) - leases, 48, "{manager}");
+        assert!(counted.iter().all(|kind| report.operations[*kind] > 0), "{:?}", report.operations);
+    }
+}
+
+#[test]
 fn extended_sessions_save_all_history_queries_but_the_first() {
     let settings = &[("extended_sessions", "true")];
     let report = run(&Plan { profile: steady, settings, ..Plan::hello(1, 1, 5) });

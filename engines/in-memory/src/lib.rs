@@ -20,6 +20,7 @@ use sim_model::engine::{
     Client, Completion, Delivery, DeployError, Deployment, Engine, Guarantees, InstanceState,
     Observer, TaskHub,
 };
+use sim_model::history::EventId;
 use sim_model::id::{InstanceId, MessageId, Producer};
 use sim_model::ledger::Ledger;
 use sim_model::message::{InstanceMessage, TaskMessage, TimerMessage, critical_ledger};
@@ -112,6 +113,8 @@ struct Instance {
     cursor: Option<Cursor>,
     scheduled: bool,
     state: InstanceState,
+    /// The number of the decision that would follow, once the orchestration has ended.
+    next_event_id: EventId,
     waiting: Vec<Resolver<InstanceState>>,
 }
 
@@ -130,7 +133,7 @@ impl HubInner {
 
     /// Appends a message to its instance's queue and schedules a step if none is. A message that
     /// nobody will consume is dropped.
-    fn deliver(&self, message: InstanceMessage) {
+    fn deliver(&self, mut message: InstanceMessage) {
         let target = message.target.clone();
         let mut instances = self.instances.borrow_mut();
         let ended = |found: &Instance| found.state.status.is_final();
@@ -140,8 +143,12 @@ impl HubInner {
                 self.observer.graph().discarded(message.id);
                 return;
             }
-            let waiting = instances.swap_remove(&target).map(|ended| ended.waiting);
-            instances.insert(target.clone(), self.create(&message, waiting.unwrap_or_default()));
+            let former = instances.swap_remove(&target);
+            if let Some(former) = &former {
+                message.number_decisions_from(former.next_event_id);
+            }
+            let waiting = former.map(|former| former.waiting).unwrap_or_default();
+            instances.insert(target.clone(), self.create(&message, waiting));
         }
         let instance = instances.get_mut(&target).expect("invariant: it exists or was created");
         instance.queue.push(message);
@@ -157,6 +164,7 @@ impl HubInner {
             cursor: Some(Cursor::new(self.application.clone(), message.target.clone())),
             scheduled: false,
             state: InstanceState::of_message(message),
+            next_event_id: 0,
             waiting,
         }
     }
@@ -220,6 +228,7 @@ impl HubInner {
             }
             return;
         }
+        instance.next_event_id = cursor.next_event_id();
         for late in instance.queue.drain(..) {
             self.observer.graph().discarded(late.id);
         }

@@ -3,13 +3,15 @@
 //! A request travels through the partition's event log like any other event; its answer comes
 //! through the client's own event log when what it reports is durable. There is no polling. A
 //! request that is not answered within the timeout has an unknown outcome, and is not sent again.
+//! A client that starts anew reads its event log from its end on, and numbers its requests beyond
+//! those of its former lives: late answers to them mean nothing to it.
 //! A message to an instance is not answered: it is accepted when the partition's event log has it.
 //! A query is one request to each partition.
 
-use crate::event::{ClientEvent, Deletion, PartitionEvent, Phase, RequestId};
+use crate::event::{ClientEvent, Deletion, InputPosition, PartitionEvent, Phase, RequestId};
 use crate::host::HostProcess;
 use crate::placement::partition_of;
-use crate::transport::{Letter, Receipt, receive};
+use crate::transport::{Letter, Receipt, Unsent, receive};
 use futures_util::future::try_join_all;
 use sim_model::engine::{
     Client, ClientAnswer, ClientError, ClientMessage, InstanceQuery, InstanceState, StartRequest,
@@ -38,7 +40,8 @@ impl NetheriteClient {
     /// Takes answers from the transport and hands them to whoever waits, for ever.
     pub(crate) async fn take_answers(process: Rc<HostProcess>) {
         let log = &process.setup.services.client_log;
-        let mut subscription = log.subscribe(process.host(), process.setup.index, 0);
+        let end = log.end(process.setup.index);
+        let mut subscription = log.subscribe(process.host(), process.setup.index, end);
         loop {
             let (kernel, blobs) = (&process.setup.kernel, &process.setup.services.blobs);
             let answers = receive::<ClientEvent>(
@@ -47,10 +50,11 @@ impl NetheriteClient {
                 &mut subscription,
                 blobs,
                 RECEIVE_BATCH,
+                InputPosition::default(),
             )
             .await;
             process.host().run(process.setup.event_work * answers.len() as u32).await;
-            for answer in answers {
+            for (_, answer) in answers {
                 let waiting = process.requests.borrow_mut().remove(&answer.request().number);
                 if let Some(waiting) = waiting {
                     waiting.resolve(answer);
@@ -75,6 +79,7 @@ impl NetheriteClient {
     async fn request(
         self,
         partition: u32,
+        message: Option<Unsent>,
         event: impl FnOnce(RequestId) -> PartitionEvent,
     ) -> Result<ClientEvent, ClientError> {
         let process = &self.process;
@@ -83,7 +88,8 @@ impl NetheriteClient {
         let (resolver, answer) = process.setup.kernel.completion();
         process.requests.borrow_mut().insert(number, resolver);
         let event = event(RequestId { client: process.setup.index, number });
-        process.send_to_partition(partition, Letter { event, receipt: Receipt::None });
+        let receipt = Receipt::Client { taken: None, message };
+        process.send_to_partition(partition, Letter { event, receipt });
         let timeout = process.setup.config.request_timeout;
         let answered = process.setup.kernel.timeout(timeout, answer).await;
         answered.ok_or_else(|| {
@@ -97,13 +103,15 @@ impl NetheriteClient {
     fn ask<T: 'static>(
         &self,
         instance: InstanceId,
+        message: Option<Unsent>,
         event: impl FnOnce(RequestId, InstanceId) -> PartitionEvent + 'static,
         answer: impl FnOnce(ClientEvent, InstanceId) -> Result<T, ClientError> + 'static,
     ) -> ClientAnswer<T> {
         let (client, partition) = (self.clone(), self.home(&instance));
         Box::pin(async move {
             let asked = instance.clone();
-            let answered = client.request(partition, |request| event(request, asked)).await?;
+            let answered =
+                client.request(partition, message, |request| event(request, asked)).await?;
             answer(answered, instance)
         })
     }
@@ -126,11 +134,12 @@ impl Client for NetheriteClient {
             return Box::pin(std::future::ready(refused(problem)));
         }
         let message = self.message(instance.clone(), EventKind::execution_started(name, input));
+        let unsent = Unsent::new(self.process.setup.observer.graph(), message.id);
         let event = |request, _| {
             let phase = Phase::Read;
             PartitionEvent::CreationRequestReceived { request, phase, message }
         };
-        self.ask(instance, event, |answer, instance| match answer {
+        self.ask(instance, Some(unsent), event, |answer, instance| match answer {
             ClientEvent::Creation { created: true, .. } => Ok(()),
             ClientEvent::Creation { created: false, .. } => {
                 refused(format!("instance {instance} exists and has not ended"))
@@ -143,20 +152,27 @@ impl Client for NetheriteClient {
         let partition = self.home(&instance);
         let message = self.message(instance, message.into_event());
         let (resolver, taken) = self.process.setup.kernel.completion();
+        let message_id = Unsent::new(self.process.setup.observer.graph(), message.id);
         let event = PartitionEvent::ClientTaskMessagesReceived { message };
-        let letter = Letter { event, receipt: Receipt::Client(resolver) };
-        self.process.send_to_partition(partition, letter);
+        let receipt = Receipt::Client { taken: Some(resolver), message: Some(message_id) };
+        self.process.send_to_partition(partition, Letter { event, receipt });
         let timeout = self.process.setup.config.request_timeout;
         let taken = self.process.setup.kernel.timeout(timeout, taken);
         Box::pin(async move {
-            let late = || format!("the event log took no message within {timeout:?}");
-            taken.await.ok_or_else(|| ClientError::Unknown(late()))
+            match taken.await {
+                Some(true) => Ok(()),
+                Some(false) => Err(ClientError::Unknown("the event log did not answer".to_owned())),
+                None => {
+                    let late = format!("the event log took no message within {timeout:?}");
+                    Err(ClientError::Unknown(late))
+                }
+            }
         })
     }
 
     fn status(&self, instance: InstanceId) -> ClientAnswer<Option<InstanceState>> {
         let event = |request, instance| PartitionEvent::StateRequestReceived { request, instance };
-        self.ask(instance, event, |answer, _| match answer {
+        self.ask(instance, None, event, |answer, _| match answer {
             ClientEvent::State { state, .. } => Ok(state),
             other => unexpected(&other),
         })
@@ -167,7 +183,7 @@ impl Client for NetheriteClient {
             let phase = Phase::Read;
             PartitionEvent::WaitRequestReceived { request, phase, instance }
         };
-        self.ask(instance, event, |answer, instance| match answer {
+        self.ask(instance, None, event, |answer, instance| match answer {
             ClientEvent::End { state, .. } => Ok(state),
             ClientEvent::State { state: None, .. } => {
                 refused(format!("there is no instance {instance}"))
@@ -180,7 +196,7 @@ impl Client for NetheriteClient {
         let ask = |partition| {
             let query = query.clone();
             let event = |request| PartitionEvent::InstanceQueryReceived { request, query };
-            self.clone().request(partition, event)
+            self.clone().request(partition, None, event)
         };
         let answers = try_join_all((0..self.partitions).map(ask));
         Box::pin(async move {
@@ -201,7 +217,7 @@ impl Client for NetheriteClient {
             let phase = Phase::Read;
             PartitionEvent::DeletionRequestReceived { request, phase, instance }
         };
-        self.ask(instance, event, |answer, instance| match answer {
+        self.ask(instance, None, event, |answer, instance| match answer {
             ClientEvent::Deletion { deletion: Deletion::Removed, .. } => Ok(true),
             ClientEvent::Deletion { deletion: Deletion::Absent, .. } => Ok(false),
             ClientEvent::Deletion { deletion: Deletion::Refused, .. } => {

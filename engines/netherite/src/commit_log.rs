@@ -2,25 +2,44 @@
 //!
 //! **What it models.** Events are appended to an in-memory tail. One commit at a time makes
 //! everything appended so far durable: the 512-byte-aligned tail is written to page blobs (chunks of
-//! at most 1 MiB, segments of 64 MiB), and then the commit's extent is written to a block blob under
-//! the partition's lease: two dependent storage writes. What is appended meanwhile joins the next
-//! commit. Source: microsoft/durabletask-netherite, `LogWorker.cs` and FASTER's log (page 2 MB,
-//! segment 64 MB, positions from 64).
+//! at most 1 MiB, segments of 64 MiB), and then the commit record, which says how far the log
+//! reaches, to a block blob under the partition's lease: two dependent storage writes. What is
+//! appended meanwhile joins the next commit. Source: microsoft/durabletask-netherite, `LogWorker.cs`
+//! and FASTER's log (page 2 MB, segment 64 MB, positions from 64).
+//!
+//! **Incarnations.** Who opens the log writes the number of a new incarnation (epoch) into the commit
+//! record before anything else, and its pages into blobs of its own. Pages are not under the lease,
+//! as in the published engine; there a host that was frozen between two writes could write over pages
+//! of its successor. Here its late pages land in blobs that nobody reads beyond where the successor
+//! began.
+//!
+//! **Checkpoints.** The record also names the last checkpoint (the published engine has a blob of its
+//! own for that): so log and checkpoint are fenced by one lease, and one write makes both valid. The
+//! log in front of the checkpoint is deleted by whole segments.
 //!
 //! Units: positions are bytes from the start of the log.
 
+mod reader;
+
+pub(crate) use reader::RecordReader;
+
+use crate::lease::PartitionLease;
 use bytes::Bytes;
-use serde::Serialize;
-use sim_world::blob::{BlobContainer, LeaseId};
+use serde::{Deserialize, Serialize};
+use sim_model::codec;
+use sim_world::blob::BlobContainer;
 use sim_world::host::Host;
-use sim_world::kernel::Notify;
-use std::cell::{Cell, RefCell};
+use sim_world::kernel::{Completion, Notify, Resolver};
+use std::cell::RefCell;
+use std::rc::Rc;
 
 /// Log positions below this one are the log's own header.
-const FIRST_POSITION: u64 = 64;
+pub(crate) const FIRST_POSITION: u64 = 64;
 const PAGE_BYTES: u64 = 512;
 const CHUNK_BYTES: u64 = 1 << 20;
 const SEGMENT_BYTES: u64 = 1 << 26;
+/// Bytes that a recovery reads at once: a page of FASTER's log.
+const READ_BYTES: u64 = 1 << 21;
 /// The length in front of each record.
 const RECORD_HEADER_BYTES: usize = 4;
 
@@ -28,28 +47,136 @@ const RECORD_HEADER_BYTES: usize = 4;
 #[derive(Debug)]
 pub(crate) struct LogLost;
 
+/// A checkpoint: the incarnation that took it, its number, and the log position it describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CheckpointRef {
+    pub epoch: u32,
+    pub number: u64,
+    pub position: u64,
+}
+
+/// What the commit blob holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct CommitRecord {
+    /// Up to where the log is durable.
+    end: u64,
+    /// First position and number of each incarnation.
+    epochs: Vec<(u64, u32)>,
+    checkpoint: Option<CheckpointRef>,
+}
+
 struct Tail {
     /// Position of the first byte of `bytes`, a multiple of the page size.
     base: u64,
     bytes: Vec<u8>,
 }
 
-/// The log of one partition.
+/// A piece of a log blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub blob: String,
+    pub offset: u64,
+    pub length: u64,
+}
+
+/// The log of one partition, as its holder writes it.
 pub(crate) struct CommitLog {
     container: BlobContainer,
     prefix: String,
+    host: Host,
+    lease: Rc<PartitionLease>,
+    fenced: bool,
     tail: RefCell<Tail>,
     appended: Notify,
-    durable: Cell<u64>,
-    commits: Cell<u64>,
+    committed: Notify,
+    record: RefCell<CommitRecord>,
+    /// A checkpoint that the next commit names, and whom to tell then.
+    checkpoint: RefCell<Option<(CheckpointRef, Resolver<()>)>>,
 }
 
 impl CommitLog {
-    pub(crate) fn new(container: BlobContainer, prefix: String, appended: Notify) -> CommitLog {
-        let tail = Tail { base: 0, bytes: vec![0; FIRST_POSITION as usize] };
-        let durable = Cell::new(FIRST_POSITION);
-        let commits = Cell::new(0);
-        CommitLog { container, prefix, tail: RefCell::new(tail), appended, durable, commits }
+    /// Opens the log and begins a new incarnation, where the log ends.
+    pub(crate) async fn open(
+        container: BlobContainer,
+        prefix: String,
+        host: Host,
+        lease: Rc<PartitionLease>,
+        fenced: bool,
+    ) -> Result<CommitLog, LogLost> {
+        let blob = format!("{prefix}/commit");
+        let read = match container.get(&host, &blob).await {
+            Ok(reply) => reply.value,
+            Err(sim_world::service::StorageError::NotFound { .. }) => Bytes::new(),
+            Err(_) => return Err(LogLost),
+        };
+        let mut record = if read.is_empty() {
+            CommitRecord { end: FIRST_POSITION, epochs: Vec::new(), checkpoint: None }
+        } else {
+            codec::decode(&read).expect("invariant: the commit record is read as it was written")
+        };
+        let epoch = record.epochs.last().map_or(1, |(_, epoch)| epoch + 1);
+        let is_new = record.epochs.is_empty();
+        record.epochs.push((record.end, epoch));
+        let base = record.end / PAGE_BYTES * PAGE_BYTES;
+        let kernel = host.kernel().clone();
+        let log = CommitLog {
+            container,
+            prefix,
+            host,
+            lease,
+            fenced,
+            tail: RefCell::new(Tail { base, bytes: vec![0; (record.end - base) as usize] }),
+            appended: kernel.notify(),
+            committed: kernel.notify(),
+            record: RefCell::new(record),
+            checkpoint: RefCell::default(),
+        };
+        log.write_record().await?;
+        if fenced || is_new {
+            log.create_segment(base / SEGMENT_BYTES).await?;
+        } else {
+            log.read_last_page().await?;
+        }
+        Ok(log)
+    }
+
+    /// An unfenced log goes on in the page in which its predecessor ended.
+    async fn read_last_page(&self) -> Result<(), LogLost> {
+        let base = self.tail.borrow().base;
+        let (blob, offset) =
+            (self.segment(self.epoch(), base / SEGMENT_BYTES), base % SEGMENT_BYTES);
+        let read = self.container.get_range(&self.host, &blob, offset, PAGE_BYTES).await;
+        let page = read.map_err(|_| LogLost)?.value;
+        let tail = &mut *self.tail.borrow_mut();
+        let kept = tail.bytes.len();
+        tail.bytes.copy_from_slice(&page[..kept]);
+        Ok(())
+    }
+
+    /// First position and number of each incarnation, this one last.
+    pub(crate) fn epochs(&self) -> Vec<(u64, u32)> {
+        self.record.borrow().epochs.clone()
+    }
+
+    /// The number of this incarnation.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.record.borrow().epochs.last().map_or(0, |(_, epoch)| *epoch)
+    }
+
+    /// The last checkpoint that is valid.
+    pub(crate) fn last_checkpoint(&self) -> Option<CheckpointRef> {
+        self.record.borrow().checkpoint
+    }
+
+    /// Up to where the log is durable.
+    pub(crate) fn durable(&self) -> u64 {
+        self.record.borrow().end
+    }
+
+    /// Where the next record goes.
+    pub(crate) fn end(&self) -> u64 {
+        let tail = self.tail.borrow();
+        tail.base + tail.bytes.len() as u64
     }
 
     /// Appends the encoding of `record` to the tail in memory; its position. What many events of a
@@ -71,65 +198,101 @@ impl CommitLog {
         self.appended.notify_one();
     }
 
-    /// How many commits were made.
-    pub(crate) fn commits(&self) -> u64 {
-        self.commits.get()
-    }
-
-    /// Commits for ever; `on_durable` is told the position up to which the log is durable.
-    pub(crate) async fn run(
-        &self,
-        host: &Host,
-        lease: LeaseId,
-        on_durable: impl Fn(u64),
-    ) -> Result<(), LogLost> {
-        self.create_segment(host, 0).await?;
+    /// Waits until the log is durable up to `position`.
+    pub(crate) async fn until_durable(&self, position: u64) {
         loop {
-            while self.end() == self.durable.get() {
-                self.appended.notified().await;
+            let committed = self.committed.notified();
+            if self.durable() >= position {
+                return;
             }
-            let end = self.end();
-            self.write_tail(host, end).await?;
-            let extent = Bytes::from(end.to_le_bytes().to_vec());
-            let name = format!("{}/commit", self.prefix);
-            self.container.put(host, &name, extent, Some(lease)).await.map_err(|_| LogLost)?;
-            self.trim(end);
-            self.durable.set(end);
-            self.commits.set(self.commits.get() + 1);
-            on_durable(end);
+            committed.await;
         }
     }
 
-    fn end(&self) -> u64 {
-        let tail = self.tail.borrow();
-        tail.base + tail.bytes.len() as u64
+    /// Makes the next commit name this checkpoint; resolved when that is durable.
+    pub(crate) fn publish(&self, checkpoint: CheckpointRef) -> Completion<()> {
+        let (resolver, published) = self.host.kernel().completion();
+        self.checkpoint.replace(Some((checkpoint, resolver)));
+        self.wake();
+        published
     }
 
-    fn segment(&self, number: u64) -> String {
-        format!("{}/log.{number}", self.prefix)
+    /// Commits for ever, nothing from the position on that `limit` gives; `on_durable` is told the
+    /// position up to which the log is durable.
+    pub(crate) async fn run(
+        &self,
+        limit: impl Fn() -> Option<u64>,
+        on_durable: impl Fn(u64),
+    ) -> Result<(), LogLost> {
+        loop {
+            let clipped = || limit().map_or(self.end(), |limit| limit.min(self.end()));
+            while clipped() <= self.durable() && self.checkpoint.borrow().is_none() {
+                self.appended.notified().await;
+            }
+            let end = clipped().max(self.durable());
+            self.write_tail(end).await?;
+            let published = self.checkpoint.take();
+            {
+                let record = &mut *self.record.borrow_mut();
+                if let Some((checkpoint, _)) = &published {
+                    record.checkpoint = Some(*checkpoint);
+                }
+            }
+            self.write_record_up_to(end).await?;
+            self.trim(end);
+            self.record.borrow_mut().end = end;
+            on_durable(end);
+            self.committed.notify_all();
+            if let Some((_, resolver)) = published {
+                resolver.resolve(());
+            }
+        }
+    }
+
+    fn segment(&self, epoch: u32, number: u64) -> String {
+        let epoch = if self.fenced { epoch } else { 0 };
+        format!("{}/log.{epoch}.{number}", self.prefix)
     }
 
     /// Pages are not under the lease: they count only once the commit blob, which is, names them.
-    async fn create_segment(&self, host: &Host, number: u64) -> Result<(), LogLost> {
-        let segment = self.segment(number);
-        let created = self.container.page_create(host, &segment, SEGMENT_BYTES, None).await;
+    async fn create_segment(&self, number: u64) -> Result<(), LogLost> {
+        let segment = self.segment(self.epoch(), number);
+        let created = self.container.page_create(&self.host, &segment, SEGMENT_BYTES, None).await;
         created.map(|_| ()).map_err(|_| LogLost)
     }
 
+    async fn write_record(&self) -> Result<(), LogLost> {
+        let end = self.durable();
+        self.write_record_up_to(end).await
+    }
+
+    async fn write_record_up_to(&self, end: u64) -> Result<(), LogLost> {
+        let record = CommitRecord { end, ..self.record.borrow().clone() };
+        let name = format!("{}/commit", self.prefix);
+        let lease = self.fenced.then_some(self.lease.id);
+        let body = codec::encode(&record);
+        self.container.put(&self.host, &name, body, lease).await.map(|_| ()).map_err(|_| LogLost)
+    }
+
     /// Writes the pages from the last durable one up to `end`, in order.
-    async fn write_tail(&self, host: &Host, end: u64) -> Result<(), LogLost> {
-        let mut from = self.durable.get() / PAGE_BYTES * PAGE_BYTES;
-        let to = end.next_multiple_of(PAGE_BYTES);
+    async fn write_tail(&self, end: u64) -> Result<(), LogLost> {
+        let durable = self.durable();
+        let mut from = durable / PAGE_BYTES * PAGE_BYTES;
+        let to = if end > durable { end.next_multiple_of(PAGE_BYTES) } else { from };
         while from < to {
+            if self.lease.is_lost() {
+                return Err(LogLost);
+            }
             let segment_end = (from / SEGMENT_BYTES + 1) * SEGMENT_BYTES;
             let until = to.min(from + CHUNK_BYTES).min(segment_end);
-            let segment = self.segment(from / SEGMENT_BYTES);
             let offset = from % SEGMENT_BYTES;
-            if offset == 0 && from > 0 {
-                self.create_segment(host, from / SEGMENT_BYTES).await?;
+            if offset == 0 && from > 0 && from >= durable {
+                self.create_segment(from / SEGMENT_BYTES).await?;
             }
+            let segment = self.segment(self.epoch(), from / SEGMENT_BYTES);
             let pages = self.pages(from, until);
-            let written = self.container.page_write(host, &segment, offset, pages, None).await;
+            let written =
+                self.container.page_write(&self.host, &segment, offset, pages, None).await;
             written.map_err(|_| LogLost)?;
             from = until;
         }
@@ -153,5 +316,51 @@ impl CommitLog {
         let full = (base - tail.base) as usize;
         tail.bytes.drain(..full);
         tail.base = base;
+    }
+
+    /// The pieces of the log from `from` to its durable end, to be read in this order.
+    pub(crate) fn pieces(&self, from: u64) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        for (epoch, begin, end) in self.ranges() {
+            let mut at = begin.max(from);
+            while at < end {
+                let segment_end = (at / SEGMENT_BYTES + 1) * SEGMENT_BYTES;
+                let until = end.min(segment_end).min(at + READ_BYTES);
+                let blob = self.segment(epoch, at / SEGMENT_BYTES);
+                pieces.push(Piece { blob, offset: at % SEGMENT_BYTES, length: until - at });
+                at = until;
+            }
+        }
+        pieces
+    }
+
+    /// Blobs that hold nothing from `checkpoint` on and something from `before` on: they can be
+    /// deleted when a checkpoint at `checkpoint` is valid, after one at `before`.
+    pub(crate) fn obsolete(&self, before: u64, checkpoint: u64) -> Vec<String> {
+        let mut blobs = Vec::new();
+        let current = self.segment(self.epoch(), self.durable() / SEGMENT_BYTES);
+        for (epoch, begin, end) in self.ranges() {
+            let mut at = begin;
+            while at < end {
+                let until = end.min((at / SEGMENT_BYTES + 1) * SEGMENT_BYTES);
+                let blob = self.segment(epoch, at / SEGMENT_BYTES);
+                if until > before && until <= checkpoint && blob != current {
+                    blobs.push(blob);
+                }
+                at = until;
+            }
+        }
+        blobs
+    }
+
+    /// What each incarnation has written and is durable: its number, from where, to where.
+    fn ranges(&self) -> Vec<(u32, u64, u64)> {
+        let record = self.record.borrow();
+        let mut ranges = Vec::new();
+        for (index, (begin, epoch)) in record.epochs.iter().enumerate() {
+            let end = record.epochs.get(index + 1).map_or(record.end, |(next, _)| *next);
+            ranges.push((*epoch, *begin, end));
+        }
+        ranges
     }
 }

@@ -30,6 +30,42 @@ pub(crate) struct Origin {
     pub partition: u32,
     pub position: u64,
     pub sub_position: u32,
+    /// The incarnation of the partition that sent it.
+    pub epoch: u32,
+    /// Whether it was sent before its position was durable.
+    pub speculative: bool,
+}
+
+/// A place in the input queue of a partition: an event of the event log, and the number among the
+/// events of its batch, if it is a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct InputPosition {
+    pub position: u64,
+    pub sub_position: u32,
+}
+
+/// What a partition takes in, and what a record of its log holds: an event, and the place in the
+/// input queue from which to go on once it is durable, if it came from there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Input {
+    pub next: Option<InputPosition>,
+    pub event: PartitionEvent,
+}
+
+impl From<PartitionEvent> for Input {
+    fn from(event: PartitionEvent) -> Input {
+        Input { next: None, event }
+    }
+}
+
+/// The last position that a partition has received from another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Acknowledged {
+    /// Who has received.
+    pub receiver: u32,
+    /// The position of the origin and the number among what it sent to this receiver.
+    pub position: u64,
+    pub sub_position: u32,
 }
 
 /// How far a client request has come. It is logged in both phases: first to load the instance it
@@ -65,8 +101,8 @@ pub(crate) struct BatchProcessed {
     pub timers: Vec<TimerMessage>,
     pub ledger: Ledger,
     /// Without speculation a step is logged, and submitted again once it is durable: only then its
-    /// effects begin. This marks the second time.
-    pub persisted: bool,
+    /// effects begin. The second time this holds the position at which it was logged first.
+    pub persisted: Option<u64>,
 }
 
 /// What an activity did.
@@ -117,8 +153,18 @@ pub(crate) enum PartitionEvent {
     SolicitationReceived { asked: Timestamp },
     /// The load monitor wants activities of the backlog to be moved.
     TransferCommandReceived { decided: Timestamp, count: u32, destination: u32 },
-    /// Everything that the event at `position` sent was taken by the transport.
-    SendConfirmed { position: u64 },
+    /// What the event at `position` sent to partitions, to clients, or to both was taken by the
+    /// transport.
+    SendConfirmed { position: u64, partitions: bool, clients: bool },
+    /// The load monitor passes on what other partitions have received from this one, durably.
+    AcksReceived { acks: Vec<Acknowledged> },
+    /// A new incarnation has rebuilt the state: what was under way starts again.
+    RecoveryCompleted { recovered: Timestamp },
+    /// How far another partition is durable, and where each of its incarnations began (position and
+    /// number). Sent with speculation `global`; never logged.
+    OriginDurable { partition: u32, epochs: Vec<(u64, u32)>, durable: u64 },
+    /// Another partition wants to know how far this one is durable. Never logged.
+    DurabilityAsked { by: u32 },
 }
 
 impl PartitionEvent {
@@ -128,7 +174,31 @@ impl PartitionEvent {
             self,
             PartitionEvent::StateRequestReceived { .. }
                 | PartitionEvent::InstanceQueryReceived { .. }
+                | PartitionEvent::OriginDurable { .. }
+                | PartitionEvent::DurabilityAsked { .. }
         )
+    }
+
+    /// Where the event comes from, if it is another partition.
+    pub(crate) const fn origin(&self) -> Option<&Origin> {
+        match self {
+            PartitionEvent::TaskMessagesReceived { origin, .. }
+            | PartitionEvent::ActivityTransferReceived { origin, .. }
+            | PartitionEvent::RemoteActivityResultReceived { origin, .. } => Some(origin),
+            _ => None,
+        }
+    }
+
+    /// Marks an event for another partition as sent before it is durable.
+    pub(crate) fn speculate(&mut self) {
+        match self {
+            PartitionEvent::TaskMessagesReceived { origin, .. }
+            | PartitionEvent::ActivityTransferReceived { origin, .. }
+            | PartitionEvent::RemoteActivityResultReceived { origin, .. } => {
+                origin.speculative = true;
+            }
+            _ => {}
+        }
     }
 
     /// Charges all messages inside the event, as it is passed on.
@@ -158,7 +228,11 @@ impl PartitionEvent {
             | PartitionEvent::OffloadDecision { .. }
             | PartitionEvent::SolicitationReceived { .. }
             | PartitionEvent::TransferCommandReceived { .. }
-            | PartitionEvent::SendConfirmed { .. } => {}
+            | PartitionEvent::SendConfirmed { .. }
+            | PartitionEvent::AcksReceived { .. }
+            | PartitionEvent::RecoveryCompleted { .. }
+            | PartitionEvent::OriginDurable { .. }
+            | PartitionEvent::DurabilityAsked { .. } => {}
         }
     }
 }
@@ -203,6 +277,25 @@ impl ClientEvent {
 }
 
 /// What the load monitor is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum MonitorEvent {
+    /// How busy a partition is.
+    Load(LoadInformation),
+    /// What a partition has received and made durable.
+    Positions(Positions),
+}
+
+/// What a partition has received from others and made durable, and whom it waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Positions {
+    pub partition: u32,
+    /// By origin: position and number of the last event received.
+    pub received: Vec<(u32, u64, u32)>,
+    /// Partitions that have not acknowledged something sent a while ago.
+    pub wanted: Vec<u32>,
+}
+
+/// How busy a partition is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LoadInformation {
     pub partition: u32,

@@ -1,13 +1,13 @@
 //! What the partitions of one host share: slots that execute work items, and senders.
 //!
 //! The host has a queue of orchestration steps, one of entity steps and one of activities, and a
-//! fixed number of slots for each (100 by default). Slots only move data: they load a cursor, let the functions runtime execute,
-//! and submit the outcome to the partition the work item came from.
+//! fixed number of slots for each (100 by default). Slots only move data: they load a cursor, let the
+//! functions runtime execute, and submit the outcome to the incarnation of the partition that the work
+//! item came from: if that has ended, the outcome is lost, and its successor executes the item again.
 
-use crate::event::{
-    ActivityCompleted, BatchProcessed, ClientEvent, LoadInformation, PartitionEvent,
-};
+use crate::event::{ActivityCompleted, BatchProcessed, ClientEvent, MonitorEvent, PartitionEvent};
 use crate::partition::{ActivityWork, StepWork};
+use crate::reports::PartitionReports;
 use crate::runner::PartitionRunner;
 use crate::settings::Config;
 use crate::transport::{EventSender, Letter, Receipt, TransportCounts};
@@ -20,14 +20,22 @@ use sim_world::blob::BlobContainer;
 use sim_world::event_log::EventLog;
 use sim_world::functions::FunctionsHost;
 use sim_world::host::Host;
-use sim_world::kernel::{Kernel, Receiver, Resolver, Sender};
+use sim_world::kernel::{Kernel, Receiver, Resolver, Semaphore, Sender};
+use sim_world::seed::SeedTree;
+use sim_world::table::Table;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-/// A queue of work items, each with the partition it came from.
-type Work<T> = (Sender<(u32, T)>, Receiver<(u32, T)>);
+/// Requests of one life of a client, at most: the numbers of the next life begin behind them.
+const REQUESTS_PER_LIFE: u64 = 1 << 40;
+/// How often, and how long at most, a host that stops looks whether its senders are done.
+const DRAIN_POLL: Duration = Duration::from_millis(10);
+const DRAIN_BOUND: Duration = Duration::from_secs(10);
+
+/// A queue of work items, each with the incarnation of the partition it came from.
+type Work<T> = (Sender<(Weak<PartitionRunner>, T)>, Receiver<(Weak<PartitionRunner>, T)>);
 
 /// The services that all hosts of a hub share.
 #[derive(Clone)]
@@ -36,6 +44,8 @@ pub(crate) struct Services {
     pub client_log: EventLog,
     pub monitor_log: EventLog,
     pub blobs: BlobContainer,
+    /// What partitions publish of their load.
+    pub loads: Table,
 }
 
 /// What a process is given.
@@ -47,6 +57,9 @@ pub(crate) struct ProcessSetup {
     pub observer: Observer,
     pub config: Config,
     pub services: Services,
+    /// What is reported of each partition.
+    pub reports: Rc<Vec<Rc<PartitionReports>>>,
+    pub seeds: SeedTree,
     /// Core time to handle one event.
     pub event_work: Duration,
     pub partitions: u32,
@@ -57,14 +70,20 @@ pub(crate) struct ProcessSetup {
 pub(crate) struct HostProcess {
     pub setup: ProcessSetup,
     pub counts: Rc<TransportCounts>,
+    /// How often the host had been restarted when this process began.
+    pub life: u32,
+    /// Permits to start partitions.
+    pub starts: Semaphore,
+    /// The partitions that run here.
+    running: RefCell<BTreeMap<u32, Weak<PartitionRunner>>>,
     orchestrations: Work<StepWork>,
     entities: Work<StepWork>,
     activities: Work<ActivityWork>,
-    /// The partitions that run here. They own the process, not the other way round.
-    runners: RefCell<BTreeMap<u32, Weak<PartitionRunner>>>,
     to_partitions: Vec<Sender<Letter<PartitionEvent>>>,
     to_clients: Vec<Sender<Letter<ClientEvent>>>,
-    to_monitor: Sender<Letter<LoadInformation>>,
+    to_monitor: Sender<Letter<MonitorEvent>>,
+    /// Senders that have a batch in flight.
+    busy_senders: Rc<Cell<usize>>,
     /// Requests of this host's client that wait for an answer.
     pub requests: RefCell<BTreeMap<u64, Resolver<ClientEvent>>>,
     pub next_request: Cell<u64>,
@@ -74,15 +93,18 @@ impl HostProcess {
     /// Starts a process: its senders and slots run on the host from now on.
     pub(crate) fn start(setup: ProcessSetup) -> Rc<HostProcess> {
         let counts = Rc::new(TransportCounts::default());
+        let busy = Rc::new(Cell::new(0));
+        let life = setup.kernel.generation(setup.functions.host().node());
         let sender = |log: &EventLog, kind: &str, destination: u32| EventSender {
             kernel: setup.kernel.clone(),
             host: setup.functions.host().clone(),
             log: log.clone(),
             destination,
             blobs: setup.services.blobs.clone(),
-            name: format!("host{}-{kind}{destination}", setup.index),
+            name: format!("host{}.{life}-{kind}{destination}", setup.index),
             config: setup.config.clone(),
             counts: counts.clone(),
+            busy: busy.clone(),
         };
         let to_partitions = (0..setup.partitions)
             .map(|partition| spawn_sender(sender(&setup.services.partition_log, "p", partition)))
@@ -92,17 +114,20 @@ impl HostProcess {
             .collect();
         let to_monitor = spawn_sender(sender(&setup.services.monitor_log, "m", 0));
         let process = Rc::new(HostProcess {
+            starts: setup.kernel.semaphore(setup.config.partition_starts),
             orchestrations: setup.kernel.channel(),
             entities: setup.kernel.channel(),
             activities: setup.kernel.channel(),
+            running: RefCell::default(),
             setup,
             counts,
-            runners: RefCell::default(),
+            life,
             to_partitions,
             to_clients,
             to_monitor,
+            busy_senders: busy,
             requests: RefCell::default(),
-            next_request: Cell::new(0),
+            next_request: Cell::new(u64::from(life) * REQUESTS_PER_LIFE),
         });
         process.spawn_slots();
         process
@@ -110,6 +135,11 @@ impl HostProcess {
 
     pub(crate) fn host(&self) -> &Host {
         self.setup.functions.host()
+    }
+
+    /// The name under which this process owns partitions.
+    pub(crate) fn name(&self) -> Rc<str> {
+        format!("host{}.{}", self.setup.index, self.life).into()
     }
 
     pub(crate) fn send_to_partition(&self, partition: u32, letter: Letter<PartitionEvent>) {
@@ -120,26 +150,52 @@ impl HostProcess {
         self.to_clients[client as usize].send(letter);
     }
 
-    pub(crate) fn send_to_monitor(&self, event: LoadInformation) {
+    pub(crate) fn send_to_monitor(&self, event: MonitorEvent) {
         self.to_monitor.send(Letter { event, receipt: Receipt::None });
     }
 
-    /// Lets work items of this partition find it.
+    /// Notes that a partition runs here.
     pub(crate) fn add_runner(&self, partition: u32, runner: &Rc<PartitionRunner>) {
-        self.runners.borrow_mut().insert(partition, Rc::downgrade(runner));
+        self.running.borrow_mut().insert(partition, Rc::downgrade(runner));
     }
 
-    fn runner(&self, partition: u32) -> Option<Rc<PartitionRunner>> {
-        self.runners.borrow().get(&partition).and_then(Weak::upgrade)
+    /// Notes that a partition does not run here any more.
+    pub(crate) fn remove_runner(&self, partition: u32) {
+        self.running.borrow_mut().remove(&partition);
     }
 
-    pub(crate) fn enqueue_step(&self, partition: u32, work: StepWork) {
+    /// The partitions that run here.
+    pub(crate) fn runners(&self) -> Vec<Rc<PartitionRunner>> {
+        self.running.borrow().values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Bytes of instances that each of the partitions here may keep in memory: equal shares.
+    pub(crate) fn cache_share(&self) -> u64 {
+        let mib = self.setup.config.instance_cache * u64::from(self.host().cores());
+        (mib << 20) / self.running.borrow().len().max(1) as u64
+    }
+
+    /// Waits until everything that was handed to the senders has been sent, or for a while.
+    pub(crate) async fn drain(&self) {
+        let waiting = || {
+            self.busy_senders.get()
+                + self.to_partitions.iter().map(Sender::len).sum::<usize>()
+                + self.to_clients.iter().map(Sender::len).sum::<usize>()
+                + self.to_monitor.len()
+        };
+        let bound = self.setup.kernel.now() + DRAIN_BOUND;
+        while waiting() > 0 && self.setup.kernel.now() < bound {
+            self.setup.kernel.sleep(DRAIN_POLL).await;
+        }
+    }
+
+    pub(crate) fn enqueue_step(&self, runner: &Rc<PartitionRunner>, work: StepWork) {
         let queue = if work.instance.is_entity() { &self.entities } else { &self.orchestrations };
-        queue.0.send((partition, work));
+        queue.0.send((Rc::downgrade(runner), work));
     }
 
-    pub(crate) fn enqueue_activity(&self, partition: u32, work: ActivityWork) {
-        self.activities.0.send((partition, work));
+    pub(crate) fn enqueue_activity(&self, runner: &Rc<PartitionRunner>, work: ActivityWork) {
+        self.activities.0.send((Rc::downgrade(runner), work));
     }
 
     fn spawn_slots(self: &Rc<Self>) {
@@ -157,10 +213,10 @@ impl HostProcess {
         }
     }
 
-    async fn run_steps(self: Rc<Self>, queue: Receiver<(u32, StepWork)>) {
+    async fn run_steps(self: Rc<Self>, queue: Receiver<(Weak<PartitionRunner>, StepWork)>) {
         loop {
-            let (partition, work) = queue.recv().await;
-            if let Some(runner) = self.runner(partition) {
+            let (runner, work) = queue.recv().await;
+            if let Some(runner) = runner.upgrade().filter(|runner| runner.is_running()) {
                 self.step(&runner, work).await;
             }
         }
@@ -168,19 +224,21 @@ impl HostProcess {
 
     async fn run_activities(self: Rc<Self>) {
         loop {
-            let (partition, work) = self.activities.1.recv().await;
-            if let Some(runner) = self.runner(partition) {
+            let (runner, work) = self.activities.1.recv().await;
+            if let Some(runner) = runner.upgrade().filter(|runner| runner.is_running()) {
                 self.activity(&runner, work).await;
             }
         }
     }
 
     async fn step(&self, runner: &PartitionRunner, work: StepWork) {
-        let (mut cursor, replayed) = runner.cursor(&work.instance, work.session);
-        let graph = self.setup.observer.graph();
+        let Some((mut cursor, replayed)) = runner.cursor(&work.instance, work.session).await else {
+            return;
+        };
+        let reports = runner.reports();
         let consumed = work.messages.iter().map(|message| message.id);
-        let item =
-            graph.fetch_step(&work.instance, cursor.last_step(), consumed, self.setup.kernel.now());
+        let now = self.setup.kernel.now();
+        let item = reports.fetch_step(&work.instance, cursor.last_step(), consumed, now);
         let mut ledger = critical_ledger(&work.messages);
         let batch_length = work.messages.len() as u32;
         let outcome = self
@@ -188,7 +246,7 @@ impl HostProcess {
             .functions
             .step(&mut cursor, replayed, item, &mut ledger, work.messages)
             .await;
-        graph.executed_step(item, &outcome);
+        reports.executed_step(item, &outcome);
         if self.setup.config.cursor_cache && !outcome.ends_life() {
             runner.keep_cursor(work.instance.clone(), work.session, cursor);
         }
@@ -209,17 +267,17 @@ impl HostProcess {
             messages: outcome.messages,
             timers: outcome.timers,
             ledger,
-            persisted: false,
+            persisted: None,
         })));
     }
 
     async fn activity(&self, runner: &PartitionRunner, work: ActivityWork) {
-        let graph = self.setup.observer.graph();
-        let work_item = graph.fetch_task(work.message.id, self.setup.kernel.now());
+        let reports = runner.reports();
+        let work_item = reports.fetch_task(work.message.id, self.setup.kernel.now());
         let mut ledger = work.message.ledger;
         let result =
             self.setup.functions.task(&self.setup.application, &mut ledger, &work.message).await;
-        graph.executed(work_item, 1);
+        reports.executed_task(work_item);
         ledger.charge(Category::Queueing, self.setup.kernel.now());
         let id = MessageId { producer: Producer::WorkItem(work_item), index: 0 };
         let response = work.message.response(id, result, ledger);

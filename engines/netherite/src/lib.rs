@@ -9,10 +9,13 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `partition/` | the state machine: sessions, activities, timers, outbox, dedup; no clock, no I/O |
-//! | `monitor.rs` | the load monitor as a state machine: which activities move where |
-//! | `runner.rs`, `commit_log.rs` | one partition on its host: intake, group commit, receiving |
-//! | `monitor_runner.rs` | the load monitor on its host |
+//! | `partition/` | the state machine: instances, sessions, activities, timers, outbox, dedup, promises; no clock, no I/O |
+//! | `monitor.rs` | the load monitor as a state machine: which activities move where, who has what |
+//! | `ownership.rs` | which host runs which partition, as a plain function |
+//! | `runner/` | one incarnation of a partition on its host: recovery, intake, checkpoints |
+//! | `commit_log.rs`, `lease.rs` | group commit and the record of what is durable; who may write it |
+//! | `ownership_runner.rs`, `monitor_runner.rs` | what a host owns; the load monitor on its host |
+//! | `scaling.rs`, `scaling_runner.rs` | how many workers are needed; the scale controller |
 //! | `transport.rs` | batches to partitions, clients and the load monitor |
 //! | `host.rs`, `client.rs` | slots that execute work items; requests and answers |
 //!
@@ -21,11 +24,12 @@
 //! its messages need no stamps. Timers are state of the partition. An instance that sends messages
 //! to itself waits until they are durable.
 //!
-//! **Limits of this version.** The fault-free path: partitions stay where they were deployed, all
-//! state is in memory, there are no checkpoints and no recovery; a partition whose lease or log is
-//! lost stops. Outbox entries are removed when the transport confirms them, without the
-//! acknowledgements of receivers that recovery needs. Sizes are those of a compact encoding, not of
-//! the data contracts of the published code. See `docs/engines/netherite.md`.
+//! **Failures.** A partition lives in its commit log and its checkpoints, under a lease. A host that
+//! crashes, is frozen or loses its network loses its partitions; others take them over, rebuild their
+//! state, and go on. A partition has many *incarnations*, one after the other.
+//!
+//! **Limits of this version.** Sizes are those of a compact encoding, not of the data contracts of the
+//! published code. See `docs/engines/netherite.md`.
 //!
 //! Sources: Burckhardt et al., "Netherite: Efficient Execution of Serverless Workflows", VLDB 2022;
 //! microsoft/durabletask-netherite main@8526653 for structure and parameters.
@@ -34,25 +38,36 @@ mod client;
 mod commit_log;
 mod event;
 mod host;
+mod lease;
 mod monitor;
 mod monitor_runner;
+mod ownership;
+mod ownership_runner;
 mod partition;
 mod placement;
+mod reports;
 mod runner;
+mod scaling;
+mod scaling_runner;
 mod settings;
+mod stop;
 mod transport;
 
 use crate::client::NetheriteClient;
 use crate::host::{HostProcess, ProcessSetup, Services};
 use crate::monitor_runner::MonitorCounts;
-use crate::runner::{Counters, PartitionRunner};
-use crate::settings::{Config, Placement, SETTINGS};
+use crate::ownership_runner::Owner;
+use crate::reports::{Counts, PartitionReports};
+use crate::settings::{Config, SETTINGS};
+use crate::transport::TransportCounts;
+use futures_util::future::LocalBoxFuture;
 use sim_model::application::Application;
 use sim_model::engine::{
     Client, Delivery, DeployError, Deployment, Engine, Guarantees, Observer, TaskHub,
 };
 use sim_model::settings::{Setting, Settings};
 use sim_world::functions::FunctionsHost;
+use sim_world::kernel::NodeId;
 use sim_world::world::World;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -101,19 +116,33 @@ impl Engine<World> for Netherite {
             client_log: world.event_log("clients", hosts),
             monitor_log: world.event_log("loadmonitor", 1),
             blobs: world.storage().container("netherite"),
+            loads: world.storage().table("DurableTaskPartitions"),
         };
-        Ok(Rc::new(Hub {
+        let reports =
+            (0..partitions).map(|_| PartitionReports::new(deployment.observer.clone())).collect();
+        let hub = Rc::new(Hub {
             world: world.clone(),
             application: deployment.application,
             observer: deployment.observer,
             config,
             services,
             partitions,
+            reports: Rc::new(reports),
             processes: RefCell::default(),
-            runners: RefCell::default(),
+            sent: RefCell::default(),
             monitored: Rc::default(),
-        }))
+        });
+        if hub.config.load_publishing {
+            hub.clone().start_scale_controller();
+        }
+        Ok(hub)
     }
+}
+
+/// What runs on one host.
+struct Running {
+    process: Rc<HostProcess>,
+    owner: Rc<Owner>,
 }
 
 struct Hub {
@@ -123,70 +152,120 @@ struct Hub {
     config: Config,
     services: Services,
     partitions: u32,
-    processes: RefCell<BTreeMap<usize, Rc<HostProcess>>>,
-    runners: RefCell<BTreeMap<u32, Rc<PartitionRunner>>>,
+    reports: Rc<Vec<Rc<PartitionReports>>>,
+    processes: RefCell<BTreeMap<usize, Running>>,
+    /// What the transport counted, in all processes there ever were.
+    sent: RefCell<Vec<Rc<TransportCounts>>>,
     monitored: Rc<MonitorCounts>,
 }
 
-impl TaskHub for Hub {
-    fn start_host(&self, host: usize) {
+impl Hub {
+    fn setup(&self, host: usize) -> ProcessSetup {
         let backend = self.config.entity_backend();
-        let functions = FunctionsHost::new(&self.world, host, backend);
-        let hosts = self.world.hosts().len();
-        let process = HostProcess::start(ProcessSetup {
+        ProcessSetup {
             index: host as u32,
             kernel: self.world.kernel().clone(),
-            functions,
+            functions: FunctionsHost::new(&self.world, host, backend),
             application: self.application.clone(),
             observer: self.observer.clone(),
             config: self.config.clone(),
             services: self.services.clone(),
+            reports: self.reports.clone(),
+            seeds: self.world.seeds().clone(),
             event_work: self.world.profile().cpu.event,
             partitions: self.partitions,
-            hosts: hosts as u32,
-        });
+            hosts: self.world.hosts().len() as u32,
+        }
+    }
+
+    /// The controller belongs to the platform, not to a host.
+    fn start_scale_controller(self: Rc<Self>) {
+        let (world, loads) = (self.world.clone(), self.services.loads.clone());
+        let (kernel, observer) = (self.world.kernel().clone(), self.observer.clone());
+        let workers = move || {
+            let processes = self.processes.borrow();
+            processes.values().filter(|running| running.process.host().is_alive()).count()
+        };
+        kernel.spawn(NodeId::WORLD, scaling_runner::run(world, loads, observer, workers));
+    }
+
+    fn sum(&self, of: impl Fn(&Counts) -> u64) -> u64 {
+        self.reports.iter().map(|partition| of(&partition.counts)).sum()
+    }
+}
+
+impl TaskHub for Hub {
+    fn start_host(&self, host: usize) {
+        let process = HostProcess::start(self.setup(host));
+        self.sent.borrow_mut().push(process.counts.clone());
         process.host().spawn(NetheriteClient::take_answers(process.clone()));
-        if self.config.placement == Placement::Locavore && placement::host_of(0, hosts) == host {
-            process.host().spawn(monitor_runner::run(process.clone(), self.monitored.clone()));
-        }
-        for partition in 0..self.partitions {
-            if placement::host_of(partition, hosts) == host {
-                let runner = PartitionRunner::start(partition, self.partitions, process.clone());
-                self.runners.borrow_mut().insert(partition, runner);
-            }
-        }
-        self.processes.borrow_mut().insert(host, process);
+        let owner = Owner::new(process.clone(), self.monitored.clone());
+        process.host().spawn(owner.clone().run());
+        self.processes.borrow_mut().insert(host, Running { process, owner });
+    }
+
+    fn stop_host(&self, host: usize) -> LocalBoxFuture<'static, ()> {
+        let owner = self.processes.borrow().get(&host).map(|running| running.owner.clone());
+        let kernel = self.world.kernel().clone();
+        let worker = self.world.hosts()[host].clone();
+        Box::pin(async move {
+            let Some(owner) = owner else { return };
+            let (resolver, stopped) = kernel.completion();
+            worker.spawn(async move {
+                owner.stop().await;
+                resolver.resolve(());
+            });
+            stopped.await;
+        })
     }
 
     fn client(&self, host: usize) -> Rc<dyn Client> {
         let processes = self.processes.borrow();
-        let process = processes.get(&host).expect("a client runs on a host that was started");
-        Rc::new(NetheriteClient::new(process.clone(), self.partitions))
+        let running = processes.get(&host).expect("a client runs on a host that was started");
+        Rc::new(NetheriteClient::new(running.process.clone(), self.partitions))
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        let mut sums = Counters::default();
-        self.runners.borrow().values().for_each(|runner| runner.count(&mut sums));
-        let (mut batches, mut events, mut blobs, mut refused) = (0, 0, 0, 0);
-        for process in self.processes.borrow().values() {
-            batches += process.counts.batches.get();
-            events += process.counts.events.get();
-            blobs += process.counts.through_blobs.get();
-            refused += process.counts.refused.get();
-        }
+        let runners: Vec<_> = self
+            .processes
+            .borrow()
+            .values()
+            .filter(|running| running.process.host().is_alive())
+            .flat_map(|running| running.process.runners())
+            .collect();
+        let now = |of: &dyn Fn(&runner::PartitionRunner) -> u64| -> u64 {
+            runners.iter().map(|runner| of(runner)).sum()
+        };
+        let sent = |of: fn(&TransportCounts) -> u64| -> u64 {
+            self.sent.borrow().iter().map(|counts| of(counts)).sum()
+        };
         vec![
-            ("instances", sums.instances),
+            ("aborted_work_items", self.sum(|counts| counts.aborted.get())),
+            ("checkpoints", self.sum(|counts| counts.checkpoints.get())),
+            ("compactions", self.sum(|counts| counts.compactions.get())),
+            ("early_sends", self.sum(|counts| counts.early.get())),
+            ("instances", now(&|runner| runner.instances())),
+            ("instances_evicted", self.sum(|counts| counts.evicted.get())),
+            ("instances_loaded", self.sum(|counts| counts.loaded.get())),
+            ("leases_lost", self.sum(|counts| counts.lost.get())),
             ("load_reports", self.monitored.reports.get()),
-            ("log_commits", sums.log_commits),
-            ("log_events", sums.log_events),
-            ("moved_activities", sums.moved_activities),
-            ("replays", sums.replays),
-            ("sent_batches", batches),
-            ("sent_batches_through_blobs", blobs),
-            ("sent_events", events),
-            ("sends_refused", refused),
-            ("timers_fired", sums.timers_fired),
+            ("log_commits", self.sum(|counts| counts.commits.get())),
+            ("log_events", self.sum(|counts| counts.logged.get())),
+            ("moved_activities", now(&|runner| runner.moved_activities())),
+            ("outbox_entries", now(&|runner| runner.outbox_entries())),
+            ("recoveries", self.sum(|counts| counts.recoveries.get())),
+            ("recovery_ms", self.sum(|counts| counts.recovery_time.get().as_millis() as u64)),
+            ("replayed_events", self.sum(|counts| counts.replayed.get())),
+            ("replays", self.sum(|counts| counts.replays.get())),
+            ("resident_bytes", now(&|runner| runner.resident_bytes())),
+            ("rollbacks", self.sum(|counts| counts.rollbacks.get())),
+            ("sent_batches", sent(|counts| counts.batches.get())),
+            ("sent_batches_through_blobs", sent(|counts| counts.through_blobs.get())),
+            ("sent_events", sent(|counts| counts.events.get())),
+            ("sends_refused", sent(|counts| counts.refused.get())),
+            ("timers_fired", now(&|runner| runner.timers_fired())),
             ("transfer_commands", self.monitored.commands.get()),
+            ("void_events", self.sum(|counts| counts.voided.get())),
         ]
     }
 }

@@ -10,13 +10,16 @@
 //!
 //! While there is a backlog anywhere, all partitions are asked every 10 s for denser reports.
 //!
+//! It also passes on acknowledgements: partitions report what they have received from each other and
+//! made durable, and each origin is told what its receivers have.
+//!
 //! **Assumptions.** A partition none of whose activities has ended needs one for each slot. Takers
 //! pull in rounds, each at most its equal share of what is to give, beginning behind the partition
 //! that began last time: who is first does not get everything.
 //!
 //! No clock and no I/O: instants come in. Source: microsoft/durabletask-netherite, `LoadMonitor.cs`.
 
-use crate::event::{LoadInformation, PartitionEvent};
+use crate::event::{Acknowledged, LoadInformation, MonitorEvent, PartitionEvent, Positions};
 use sim_model::time::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -52,6 +55,9 @@ pub(crate) struct LoadMonitor {
     round_trip: Duration,
     solicited_at: Option<Timestamp>,
     first_taker: u32,
+    /// By origin and receiver: what the receiver has, and what the origin was told of it.
+    received: BTreeMap<(u32, u32), (u64, u32)>,
+    told: BTreeMap<(u32, u32), (u64, u32)>,
 }
 
 /// A partition, as the plan sees it.
@@ -85,26 +91,64 @@ impl LoadMonitor {
             round_trip: FIRST_ROUND_TRIP,
             solicited_at: None,
             first_taker: 0,
+            received: BTreeMap::new(),
+            told: BTreeMap::new(),
         }
     }
 
     /// Takes reports that arrived together; what to send to which partition.
     pub(crate) fn process(
         &mut self,
-        reports: Vec<LoadInformation>,
+        reports: Vec<MonitorEvent>,
         now: Timestamp,
     ) -> Vec<(u32, PartitionEvent)> {
         for report in reports {
-            self.confirm(&report, now);
-            self.reports.insert(report.partition, report);
+            match report {
+                MonitorEvent::Load(report) => {
+                    self.confirm(&report, now);
+                    self.reports.insert(report.partition, report);
+                }
+                MonitorEvent::Positions(positions) => self.take_positions(positions),
+            }
         }
         self.commands.retain(|decided, _| now < *decided + COMMAND_EXPIRY);
-        let mut events = Vec::new();
+        let mut events = self.acknowledge();
         if self.reports.values().any(|report| report.mobile > 0) {
             self.solicit(now, &mut events);
             self.balance(now, &mut events);
         }
         events
+    }
+
+    fn take_positions(&mut self, positions: Positions) {
+        let Positions { partition, received, wanted } = positions;
+        for (origin, position, sub_position) in received {
+            let known = self.received.entry((origin, partition)).or_default();
+            *known = (*known).max((position, sub_position));
+        }
+        for receiver in wanted {
+            self.told.remove(&(partition, receiver));
+        }
+    }
+
+    /// Tells origins what they were not told yet.
+    fn acknowledge(&mut self) -> Vec<(u32, PartitionEvent)> {
+        let mut acks: BTreeMap<u32, Vec<Acknowledged>> = BTreeMap::new();
+        for ((origin, receiver), (position, sub_position)) in &self.received {
+            let key = (*origin, *receiver);
+            if self.told.get(&key) == Some(&(*position, *sub_position)) {
+                continue;
+            }
+            self.told.insert(key, (*position, *sub_position));
+            let (receiver, position, sub_position) = (*receiver, *position, *sub_position);
+            acks.entry(*origin).or_default().push(Acknowledged {
+                receiver,
+                position,
+                sub_position,
+            });
+        }
+        let event = |(origin, acks)| (origin, PartitionEvent::AcksReceived { acks });
+        acks.into_iter().map(event).collect()
     }
 
     /// Counts commands that the report says were carried out.

@@ -1,10 +1,10 @@
 //! Runs the load monitor: reports in, commands out.
 //!
-//! The monitor has an event log of its own with one partition, and runs on the host that owns
-//! partition 0. Its commands travel through the event logs of the partitions. Nothing of it is
+//! The monitor has an event log of its own with one partition, and runs on the host that owns that
+//! (see `ownership.rs`). Its commands travel through the event logs of the partitions. Nothing of it is
 //! stored: after a restart it learns the loads from the next reports.
 
-use crate::event::{LoadInformation, PartitionEvent};
+use crate::event::{InputPosition, MonitorEvent, PartitionEvent};
 use crate::host::HostProcess;
 use crate::monitor::LoadMonitor;
 use crate::transport::{Letter, Receipt, receive};
@@ -28,16 +28,18 @@ pub(crate) async fn run(process: Rc<HostProcess>, counts: Rc<MonitorCounts>) {
     let log = &setup.services.monitor_log;
     let mut subscription = log.subscribe(process.host(), 0, log.end(0));
     loop {
-        let reports = receive::<LoadInformation>(
+        let reports = receive::<MonitorEvent>(
             &setup.kernel,
             process.host(),
             &mut subscription,
             &setup.services.blobs,
             RECEIVE_BATCH,
+            InputPosition::default(),
         )
         .await;
         process.host().run(setup.event_work * reports.len() as u32).await;
         counts.reports.set(counts.reports.get() + reports.len() as u64);
+        let reports = reports.into_iter().map(|(_, report)| report).collect();
         for (partition, event) in monitor.process(reports, setup.kernel.now()) {
             let command = matches!(event, PartitionEvent::TransferCommandReceived { .. });
             counts.commands.set(counts.commands.get() + u64::from(command));

@@ -1,5 +1,6 @@
 //! What can be set on the engine, with the defaults of the published implementation.
 
+use serde::{Deserialize, Serialize};
 use sim_model::settings::{Purpose, Setting, SettingKind, Settings};
 use sim_model::step::EntityBackend;
 use sim_world::profile::BlobProfile;
@@ -12,10 +13,12 @@ pub(crate) enum Speculation {
     None,
     /// At once on the same partition, after durability on another.
     Local,
+    /// At once everywhere; what another partition loses is rolled back.
+    Global,
 }
 
 /// Who decides on which partition an activity runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Placement {
     /// Nobody: it runs where its caller lives.
     Local,
@@ -48,11 +51,12 @@ const fn flag(key: &'static str, purpose: Purpose, help: &'static str) -> Settin
 pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
         key: "speculation",
-        kind: SettingKind::Choice(&["none", "local"]),
+        kind: SettingKind::Choice(&["none", "local", "global"]),
         default: "local",
         purpose: Purpose::Performance,
         help: "when successors of a step start: none = once it is durable (PersistStepsFirst), \
-               local = at once within the partition [paper 5.3]",
+               local = at once within the partition, global = at once on all partitions, rolled back \
+               if the step is lost [paper 5.3; docs/speculation.md]",
     },
     flag(
         "cursor_cache",
@@ -137,11 +141,120 @@ pub(crate) const SETTINGS: &[Setting] = &[
     span("request_timeout", "5m", "how long a client waits for an answer"),
     span("lease_duration", "45s", "how long the lease on a partition lasts without renewal"),
     span("lease_renewal", "30s", "how often the lease on a partition is renewed"),
+    span(
+        "lease_buffer",
+        "10s",
+        "a partition stops so long before a lease ends that could not be renewed (safety buffer)",
+    ),
+    span("lease_retry", "1s", "how often a lease that another holds is asked for"),
+    count(
+        "partition_starts",
+        "5",
+        1_000,
+        Purpose::Parameter,
+        "partitions that a host starts side by side",
+    ),
+    span(
+        "ownership_lease",
+        "30s",
+        "how long a host owns a partition of the event log without renewal (event processor host)",
+    ),
+    span(
+        "ownership_interval",
+        "10s",
+        "how often a host renews what it owns, and takes what nobody owns or another has too much of \
+         (event processor host)",
+    ),
+    count(
+        "checkpoint_bytes",
+        "20971520",
+        1 << 40,
+        Purpose::Parameter,
+        "bytes of log after which a checkpoint is taken (MaxNumberBytesBetweenCheckpoints)",
+    ),
+    count(
+        "checkpoint_events",
+        "10000",
+        1 << 40,
+        Purpose::Parameter,
+        "events after which a checkpoint is taken (MaxNumberEventsBetweenCheckpoints)",
+    ),
+    span(
+        "checkpoint_idle",
+        "60s",
+        "time without a checkpoint after which one is taken, if there is something to write \
+         (IdleCheckpointFrequencyMs)",
+    ),
+    flag(
+        "checkpoint_on_stop",
+        Purpose::Performance,
+        "take a checkpoint when a partition is stopped in an orderly way \
+         (TakeStateCheckpointWhenStoppingPartition; true in 2021)",
+    ),
+    count(
+        "instance_cache",
+        "200",
+        1 << 20,
+        Purpose::Parameter,
+        "MiB of instances that a host keeps in memory for each of its cores (InstanceCacheSizeMB)",
+    ),
+    Setting {
+        key: "load_publishing",
+        kind: SettingKind::Flag,
+        default: "false",
+        purpose: Purpose::Parameter,
+        help: "partitions publish their load in a table, and a scale controller reports how many \
+               workers it would run (level recommended_workers); off: the number of hosts is fixed",
+    },
+    span("ack_interval", "8s", "how often a partition tells what it has received and made durable"),
+    span(
+        "rollback_caution",
+        "5s",
+        "speculation global: how long a new incarnation sends only what is durable",
+    ),
     flag("dedup", Purpose::Safety, "drop messages whose origin position was seen before"),
     flag(
         "outbox_after_durability",
         Purpose::Safety,
         "send messages to other partitions and answers to clients only after the step is durable",
+    ),
+    flag(
+        "outbox_acks",
+        Purpose::Safety,
+        "keep what was sent to another partition until that has it durably, not only until the \
+         transport has it",
+    ),
+    flag("outbox_resend", Purpose::Safety, "after a recovery send again what may not have arrived"),
+    flag(
+        "input_position",
+        Purpose::Safety,
+        "after a recovery go on receiving where the log ends, not where the event log ends",
+    ),
+    flag(
+        "restart_pending",
+        Purpose::Safety,
+        "after a recovery start steps and activities again that were under way",
+    ),
+    flag(
+        "fencing",
+        Purpose::Safety,
+        "write the log under the partition's lease, each incarnation into blobs of its own; off: a \
+         host that was thought dead can go on writing",
+    ),
+    flag(
+        "lease_watch",
+        Purpose::Safety,
+        "stop a partition whose lease could not be renewed in time, before it ends",
+    ),
+    flag(
+        "commit_clip",
+        Purpose::Safety,
+        "speculation global: commit the log only as far as what it depends on is durable",
+    ),
+    flag(
+        "rollback",
+        Purpose::Safety,
+        "speculation global: undo what depends on work that another partition has lost",
     ),
 ];
 
@@ -166,8 +279,29 @@ pub(crate) struct Config {
     pub request_timeout: Duration,
     pub lease_duration: Duration,
     pub lease_renewal: Duration,
+    pub lease_buffer: Duration,
+    pub lease_retry: Duration,
+    pub partition_starts: usize,
+    pub ownership_lease: Duration,
+    pub ownership_interval: Duration,
+    pub checkpoint_bytes: u64,
+    pub checkpoint_events: u64,
+    pub checkpoint_idle: Duration,
+    pub checkpoint_on_stop: bool,
+    pub instance_cache: u64,
+    pub load_publishing: bool,
+    pub ack_interval: Duration,
+    pub rollback_caution: Duration,
     pub dedup: bool,
     pub outbox_after_durability: bool,
+    pub outbox_acks: bool,
+    pub outbox_resend: bool,
+    pub input_position: bool,
+    pub restart_pending: bool,
+    pub fencing: bool,
+    pub lease_watch: bool,
+    pub commit_clip: bool,
+    pub rollback: bool,
 }
 
 impl Config {
@@ -176,6 +310,7 @@ impl Config {
         Config {
             speculation: match settings.choice("speculation") {
                 "none" => Speculation::None,
+                "global" => Speculation::Global,
                 _ => Speculation::Local,
             },
             cursor_cache: settings.flag("cursor_cache"),
@@ -196,8 +331,29 @@ impl Config {
             request_timeout: settings.span("request_timeout"),
             lease_duration: settings.span("lease_duration"),
             lease_renewal: settings.span("lease_renewal"),
+            lease_buffer: settings.span("lease_buffer"),
+            lease_retry: settings.span("lease_retry"),
+            partition_starts: count("partition_starts"),
+            ownership_lease: settings.span("ownership_lease"),
+            ownership_interval: settings.span("ownership_interval"),
+            checkpoint_bytes: settings.count("checkpoint_bytes"),
+            checkpoint_events: settings.count("checkpoint_events"),
+            checkpoint_idle: settings.span("checkpoint_idle"),
+            checkpoint_on_stop: settings.flag("checkpoint_on_stop"),
+            instance_cache: settings.count("instance_cache"),
+            load_publishing: settings.flag("load_publishing"),
+            ack_interval: settings.span("ack_interval"),
+            rollback_caution: settings.span("rollback_caution"),
             dedup: settings.flag("dedup"),
             outbox_after_durability: settings.flag("outbox_after_durability"),
+            outbox_acks: settings.flag("outbox_acks"),
+            outbox_resend: settings.flag("outbox_resend"),
+            input_position: settings.flag("input_position"),
+            restart_pending: settings.flag("restart_pending"),
+            fencing: settings.flag("fencing"),
+            lease_watch: settings.flag("lease_watch"),
+            commit_clip: settings.flag("commit_clip"),
+            rollback: settings.flag("rollback"),
         }
     }
 
@@ -215,18 +371,34 @@ impl Config {
     /// or that ends before it is renewed, would stop every partition.
     pub(crate) fn problem(&self, blobs: &BlobProfile) -> Option<String> {
         let allowed = blobs.lease_min..=blobs.lease_max;
-        if !allowed.contains(&self.lease_duration) {
-            let (min, max) = (blobs.lease_min.as_secs(), blobs.lease_max.as_secs());
-            return Some(format!("setting lease_duration must be from {min}s to {max}s"));
+        for (key, lease) in
+            [("lease_duration", self.lease_duration), ("ownership_lease", self.ownership_lease)]
+        {
+            if !allowed.contains(&lease) {
+                let (min, max) = (blobs.lease_min.as_secs(), blobs.lease_max.as_secs());
+                return Some(format!("setting {key} must be from {min}s to {max}s"));
+            }
         }
-        if self.lease_renewal < SHORTEST_INTERVAL {
-            return Some("setting lease_renewal must be at least 1ms: a loop must not spin".into());
+        for (key, interval) in [
+            ("lease_renewal", self.lease_renewal),
+            ("lease_retry", self.lease_retry),
+            ("ownership_interval", self.ownership_interval),
+            ("checkpoint_idle", self.checkpoint_idle),
+            ("ack_interval", self.ack_interval),
+            ("request_timeout", self.request_timeout),
+        ] {
+            if interval < SHORTEST_INTERVAL {
+                return Some(format!("setting {key} must be at least 1ms: a loop must not spin"));
+            }
         }
-        if self.lease_renewal >= self.lease_duration {
-            return Some("lease_renewal is not shorter than lease_duration".into());
+        if self.lease_renewal + self.lease_buffer >= self.lease_duration {
+            return Some(
+                "lease_renewal and lease_buffer together are not shorter than lease_duration"
+                    .into(),
+            );
         }
-        if self.request_timeout < SHORTEST_INTERVAL {
-            return Some("setting request_timeout must be at least 1ms".into());
+        if self.ownership_interval >= self.ownership_lease {
+            return Some("ownership_interval is not shorter than ownership_lease".into());
         }
         None
     }

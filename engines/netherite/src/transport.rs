@@ -5,19 +5,25 @@
 //! meanwhile joins the next batch. A batch of at most 300 events and 30 KB goes directly, one event
 //! for each; a larger one is written to a blob and a pointer is sent. A busy service is tried again
 //! after 5 s. Receivers get events pushed in order, and so messages from one origin arrive in the
-//! order they were sent. Source: microsoft/durabletask-netherite, `TransportLayer/EventHubs/`.
+//! order they were sent. A batch without an answer is sent again, but for requests of clients: they
+//! may have been taken, and nobody would tell the second from the first. Blobs of batches are not
+//! deleted: a partition that recovers may read them again.
+//! Source: microsoft/durabletask-netherite, `TransportLayer/EventHubs/`.
 
-use crate::event::{ClientEvent, LoadInformation, PartitionEvent};
+use crate::event::{ClientEvent, Input, InputPosition, MonitorEvent, PartitionEvent};
 use crate::settings::Config;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sim_model::codec;
+use sim_model::graph::GraphRecorder;
+use sim_model::id::MessageId;
 use sim_model::ledger::Category;
 use sim_world::blob::BlobContainer;
 use sim_world::event_log::{EventLog, Subscription};
 use sim_world::host::Host;
 use sim_world::kernel::{Kernel, Receiver, Resolver, Sender};
+use sim_world::service::StorageError;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -47,7 +53,7 @@ impl Transported for ClientEvent {
     fn charge(&mut self, _: Category, _: sim_model::time::Timestamp) {}
 }
 
-impl Transported for LoadInformation {
+impl Transported for MonitorEvent {
     fn charge(&mut self, _: Category, _: sim_model::time::Timestamp) {}
 }
 
@@ -61,20 +67,54 @@ enum Packet<E> {
 /// Tells the origin when the transport has taken everything that one log event sent.
 pub(crate) struct Confirmation {
     position: u64,
+    /// Events for partitions and for clients that were not taken.
     remaining: Cell<usize>,
-    origin: Sender<PartitionEvent>,
+    partitions: bool,
+    clients: bool,
+    origin: Sender<Input>,
 }
 
 impl Confirmation {
-    pub(crate) fn new(position: u64, parts: usize, origin: Sender<PartitionEvent>) -> Rc<Self> {
-        Rc::new(Confirmation { position, remaining: Cell::new(parts), origin })
+    /// For so many events for partitions and for clients, sent by the event at `position`.
+    pub(crate) fn new(
+        position: u64,
+        (partitions, clients): (usize, usize),
+        origin: Sender<Input>,
+    ) -> Rc<Self> {
+        Rc::new(Confirmation {
+            position,
+            remaining: Cell::new(partitions + clients),
+            partitions: partitions > 0,
+            clients: clients > 0,
+            origin,
+        })
     }
 
     fn part_was_taken(&self) {
         let remaining = self.remaining.get().checked_sub(1);
         self.remaining.set(remaining.expect("invariant: each part is taken once"));
         if self.remaining.get() == 0 {
-            self.origin.send(PartitionEvent::SendConfirmed { position: self.position });
+            let (position, partitions, clients) = (self.position, self.partitions, self.clients);
+            let event = PartitionEvent::SendConfirmed { position, partitions, clients };
+            self.origin.send(event.into());
+        }
+    }
+}
+
+/// A message of a client, until an event log has it. If its host dies before, it is reported as
+/// dropped: nobody will ever consume it.
+pub(crate) struct Unsent(Option<(GraphRecorder, MessageId)>);
+
+impl Unsent {
+    pub(crate) fn new(graph: &GraphRecorder, message: MessageId) -> Unsent {
+        Unsent(Some((graph.clone(), message)))
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        if let Some((graph, message)) = self.0.take() {
+            graph.discarded(message);
         }
     }
 }
@@ -85,8 +125,42 @@ pub(crate) enum Receipt {
     None,
     /// The partition one of whose log events has sent it, among others.
     Part(Rc<Confirmation>),
-    /// A client that waits for it.
-    Client(Resolver<()>),
+    /// A client that waits for an answer, or for this.
+    Client {
+        /// Who waits for it to be taken: true if it was, false if that is not known.
+        taken: Option<Resolver<bool>>,
+        /// The message inside, if there is one.
+        message: Option<Unsent>,
+    },
+}
+
+impl Receipt {
+    /// Whether a second copy would do harm.
+    fn is_of_client(&self) -> bool {
+        matches!(self, Receipt::Client { .. })
+    }
+
+    fn was_taken(self) {
+        match self {
+            Receipt::None => {}
+            Receipt::Part(confirmation) => confirmation.part_was_taken(),
+            Receipt::Client { taken, message } => {
+                if let Some(taken) = taken {
+                    taken.resolve(true);
+                }
+                if let Some(mut unsent) = message {
+                    unsent.0 = None;
+                }
+            }
+        }
+    }
+
+    /// It may or may not have been taken, and is not sent again.
+    fn give_up(self) {
+        if let Receipt::Client { taken: Some(taken), .. } = self {
+            taken.resolve(false);
+        }
+    }
 }
 
 /// An event to send and whom to tell when it is taken.
@@ -118,6 +192,8 @@ pub(crate) struct EventSender {
     pub name: String,
     pub config: Config,
     pub counts: Rc<TransportCounts>,
+    /// How many senders of the host are at work on a batch.
+    pub busy: Rc<Cell<usize>>,
 }
 
 impl EventSender {
@@ -141,7 +217,9 @@ impl EventSender {
                 }
                 batch.push(next);
             }
+            self.busy.set(self.busy.get() + 1);
             self.send(batch, number).await;
+            self.busy.set(self.busy.get() - 1);
         }
     }
 
@@ -150,25 +228,41 @@ impl EventSender {
         (codec::encode(&Packet::Event(&letter.event)), letter)
     }
 
-    async fn send<E: Transported>(&self, batch: Vec<(Bytes, Letter<E>)>, number: u64) {
-        let bytes: usize = batch.iter().map(|(body, _)| body.len() + EVENT_ENVELOPE_BYTES).sum();
-        let (bodies, letters): (Vec<Bytes>, Vec<Letter<E>>) = batch.into_iter().unzip();
+    /// Sends a batch until the event log has it. What clients have sent is given up if the log has
+    /// not answered.
+    async fn send<E: Transported>(&self, mut batch: Vec<(Bytes, Letter<E>)>, number: u64) {
         bump(&self.counts.batches, 1);
-        bump(&self.counts.events, bodies.len() as u64);
-        let direct =
-            bodies.len() <= self.config.send_batch_events && bytes <= self.config.send_batch_bytes;
-        let bodies = if direct { bodies } else { self.write_blob(bodies, number).await };
-        while self.log.send(&self.host, self.destination, bodies.clone()).await.is_err() {
+        bump(&self.counts.events, batch.len() as u64);
+        let mut bodies = self.bodies(&batch, number).await;
+        loop {
+            match self.log.send(&self.host, self.destination, bodies.clone()).await {
+                Ok(_) => break,
+                Err(StorageError::TimedOut { .. }) => {
+                    let (given_up, kept) = batch
+                        .into_iter()
+                        .partition::<Vec<_>, _>(|(_, letter)| letter.receipt.is_of_client());
+                    given_up.into_iter().for_each(|(_, letter)| letter.receipt.give_up());
+                    batch = kept;
+                    if batch.is_empty() {
+                        return;
+                    }
+                    bodies = self.bodies(&batch, number).await;
+                }
+                Err(_) => {}
+            }
             bump(&self.counts.refused, 1);
             self.kernel.sleep(BACKOFF).await;
         }
-        for letter in letters {
-            match letter.receipt {
-                Receipt::None => {}
-                Receipt::Part(confirmation) => confirmation.part_was_taken(),
-                Receipt::Client(resolver) => resolver.resolve(()),
-            }
-        }
+        batch.into_iter().for_each(|(_, letter)| letter.receipt.was_taken());
+    }
+
+    /// What to send: the events, or a pointer to a blob with all of them.
+    async fn bodies<E>(&self, batch: &[(Bytes, Letter<E>)], number: u64) -> Vec<Bytes> {
+        let bytes: usize = batch.iter().map(|(body, _)| body.len() + EVENT_ENVELOPE_BYTES).sum();
+        let bodies: Vec<Bytes> = batch.iter().map(|(body, _)| body.clone()).collect();
+        let direct =
+            bodies.len() <= self.config.send_batch_events && bytes <= self.config.send_batch_bytes;
+        if direct { bodies } else { self.write_blob(bodies, number).await }
     }
 
     /// Writes the batch to a blob; the pointer to send in its place.
@@ -183,32 +277,42 @@ impl EventSender {
     }
 }
 
-/// Receives a batch of events, in order, and charges their way here.
+/// Receives a batch of events, in order, and charges their way here. With each comes the place in the
+/// event log from which to go on after it. Events of the first batch in front of `skip` were received
+/// before.
 pub(crate) async fn receive<E: Transported>(
     kernel: &Kernel,
     host: &Host,
     subscription: &mut Subscription,
     blobs: &BlobContainer,
     most: usize,
-) -> Vec<E> {
+    skip: InputPosition,
+) -> Vec<(InputPosition, E)> {
     let mut received = Vec::new();
     for event in subscription.recv(most).await {
         let packet = codec::decode::<Packet<E>>(&event.body);
+        let next = InputPosition { position: event.position + 1, sub_position: 0 };
         match packet.expect("invariant: the transport carries what was sent") {
-            Packet::Event(event_in) => received.push((event.enqueued_at, event_in)),
+            Packet::Event(event_in) => received.push((event.enqueued_at, next, event_in)),
             Packet::Blob(name) => {
                 let bodies = fetch(kernel, host, blobs, &name).await;
-                received.extend(bodies.into_iter().map(|body| (event.enqueued_at, body)));
+                let count = bodies.len();
+                for (index, body) in bodies.into_iter().enumerate() {
+                    let sub_position = index as u32 + 1;
+                    let place = InputPosition { position: event.position, sub_position };
+                    let next = if index + 1 == count { next } else { place };
+                    received.push((event.enqueued_at, next, body));
+                }
             }
         }
     }
     let now = kernel.now();
-    let charge = |(enqueued_at, mut event): (_, E)| {
+    let charge = |(enqueued_at, next, mut event): (_, _, E)| {
         event.charge(Category::Storage, enqueued_at);
         event.charge(Category::Network, now);
-        event
+        (next, event)
     };
-    received.into_iter().map(charge).collect()
+    received.into_iter().filter(|(_, next, _)| *next > skip).map(charge).collect()
 }
 
 async fn fetch<E: Transported>(

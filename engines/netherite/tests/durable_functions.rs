@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Play, Stage, request};
+use common::{Play, SPECULATION, Stage, request};
 use futures_util::future::{join_all, try_join_all};
 use serde::{Deserialize, Serialize};
 use sim_model::application::{ActivityContext, Application, ApplicationError};
@@ -124,9 +124,9 @@ fn signal(play: &Play, entity: &EntityId, operation: &str, input: u32) -> impl F
 
 #[test]
 fn concurrent_transfers_conserve_the_sum() {
-    for sets in [&[("speculation", "none")], &[("speculation", "local")]] {
+    for sets in SPECULATION {
         for seed in 1..=5 {
-            let stage = Stage { seed, hosts: 3, sets, ..Stage::new(application) };
+            let stage = Stage { seed, sets, ..Stage::new(application).on_hosts(3) };
             let outcome = stage.play(async |play: Rc<Play>| {
                 let pairs = [(0, 1), (1, 0), (2, 3), (4, 3), (1, 4), (3, 0), (0, 2), (2, 0)];
                 for (index, (from, to)) in pairs.iter().chain(&pairs).enumerate() {
@@ -181,7 +181,7 @@ fn a_transfer_takes_nine_hops_and_their_commits() {
 
 #[test]
 fn timers_fire_at_their_time() {
-    for sets in [&[("speculation", "none")], &[("speculation", "local")]] {
+    for sets in SPECULATION {
         let stage = Stage { sets, ..Stage::new(application) };
         let outcome = stage.play(async |play: Rc<Play>| {
             for seconds in [40, 3, 3, 20, 0, 1] {
@@ -239,9 +239,9 @@ fn an_entity_takes_many_signals_in_one_step() {
 
 #[test]
 fn messages_of_one_instance_to_another_arrive_in_order() {
-    for sets in [&[("speculation", "none")], &[("speculation", "local")]] {
+    for sets in SPECULATION {
         for seed in 1..=5 {
-            let stage = Stage { seed, hosts: 4, sets, ..Stage::new(application) };
+            let stage = Stage { seed, sets, ..Stage::new(application).on_hosts(4) };
             let outcome = stage.play(async |play: Rc<Play>| {
                 play.start("writer!2", "Write", 300).await;
                 play.ended(1).await;
@@ -256,8 +256,8 @@ fn messages_of_one_instance_to_another_arrive_in_order() {
 
 #[test]
 fn sub_orchestrations_cross_partitions() {
-    for sets in [&[("speculation", "none")], &[("speculation", "local")]] {
-        let stage = Stage { hosts: 4, sets, ..Stage::new(application) };
+    for sets in SPECULATION {
+        let stage = Stage { sets, ..Stage::new(application).on_hosts(4) };
         let outcome = stage.play(async |play: Rc<Play>| {
             play.start("tree", "Tree", 4).await;
             play.result::<u32>("tree").await
@@ -388,7 +388,7 @@ fn extreme_settings_change_no_result() {
         &[("activity_scheduler", "local"), ("max_activities", "1"), ("max_orchestrations", "1")],
     ];
     for sets in extremes {
-        let stage = Stage { hosts: 3, sets, ..Stage::new(application) };
+        let stage = Stage { sets, ..Stage::new(application).on_hosts(3) };
         let outcome = stage.play(async |play: Rc<Play>| {
             play.start("writer!2", "Write", 40).await;
             play.start("tree", "Tree", 3).await;

@@ -144,7 +144,7 @@ fn a_sequence_of_n_calls_takes_n_and_1_coordinator_runs_which_read_the_whole_str
     assert!((1.9..2.2).contains(&seconds(Category::Queueing)), "a pod's start: {timing:?}");
     let rest = timing.total().as_secs_f64() - 7.0;
     assert!((0.02..0.3).contains(&rest), "{timing:?}");
-    let registered = outcome.operations_of("store.hsetnx");
+    let registered = outcome.operations_of("stream-store.hsetnx");
     assert_eq!(registered, 6, "the trigger for each next run, and how it ended");
 }
 
@@ -161,7 +161,7 @@ fn a_process_is_there_at_once() {
     let took = done.last_updated.since(done.created);
     assert!(took < Duration::from_secs(1), "{took:?}");
     assert!(outcome.counter("coordinator_runs") < 51, "ends that come together are taken together");
-    assert_eq!(outcome.operations_of("store.xinfo"), 0, "nobody looks");
+    assert_eq!(outcome.operations_of("stream-store.xinfo"), 0, "nobody looks");
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn an_entity_keeps_the_order_of_its_signals() {
     assert!(outcome.completions.is_empty(), "an entity never ends");
     assert_eq!(outcome.steps, 300, "each event fires");
     assert_eq!(outcome.counter("firings"), 300);
-    assert_eq!(outcome.operations_of("store.rpush"), 300);
+    assert_eq!(outcome.operations_of("stream-store.rpush"), 300);
 }
 
 #[test]

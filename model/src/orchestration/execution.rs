@@ -104,6 +104,10 @@ impl OrchestrationCursor {
         self.last_step
     }
 
+    pub(crate) fn next_event_id(&self) -> EventId {
+        self.shared.borrow().next_event_id
+    }
+
     pub(crate) fn history_len(&self) -> usize {
         self.events
     }

@@ -170,6 +170,12 @@ pub(crate) struct RunArguments {
           allow_negative_numbers = true, value_parser = partitions)]
     pub(crate) partitions: Option<u32>,
 
+    /// What happens to a host: crash:host=1,at=40s,for=15s, pause:host=1,at=40s,for=1m,
+    /// leave:host=3,at=2m or join:host=3,at=1m, counted from the start of the load; can be given
+    /// several times
+    #[arg(long = "host-event", value_name = "EVENT", help_heading = "Where it runs")]
+    pub(crate) host_events: Vec<String>,
+
     /// Latencies, limits and prices: a name, or the path of a TOML file [default: azure-2021-10]
     #[arg(long, value_name = "NAME|PATH", help_heading = "Where it runs")]
     pub(crate) profile: Option<String>,

@@ -15,6 +15,8 @@ pub(crate) fn flags(spec: &RunSpec) -> Vec<String> {
         format!("--profile {}", quoted(&spec.profile)),
         format!("--seed {}", spec.seed),
     ];
+    let events = spec.host_events.iter();
+    flags.extend(events.map(|event| format!("--host-event {}", quoted(&event.to_string()))));
     let settings = spec.settings.iter();
     flags.extend(
         settings.map(|(key, value)| format!("--set {}", quoted(&format!("{key}={value}")))),

@@ -29,11 +29,11 @@ fn unknown_names() {
         (
             &["run", "--engine", "netherit"][..],
             "unknown engine \"netherit\": did you mean \"netherite\"? valid: azure-storage, \
-             in-memory, netherite",
+             in-memory, netherite, sql-server",
         ),
         (
             &["run", "--engine", ""],
-            "unknown engine \"\": valid: azure-storage, in-memory, netherite",
+            "unknown engine \"\": valid: azure-storage, in-memory, netherite, sql-server",
         ),
         (
             &["run", "--workload", "helo"],
@@ -62,7 +62,7 @@ fn unknown_names() {
         (
             &["run", "--set", "netherit.speculation=none"],
             "unknown engine \"netherit\": did you mean \"netherite\"? valid: azure-storage, \
-             in-memory, netherite",
+             in-memory, netherite, sql-server",
         ),
         (
             &["run", "--set", "in-memory.dedup=false", "--engine", "in-memory"],
@@ -159,6 +159,10 @@ fn values_that_do_not_fit() {
         (
             &["run", "--load", "open:rate=inf"],
             "load open: rate: found \"inf\", expected a rate above 0, at most 1000000 a second",
+        ),
+        (
+            &["run", "--load", "open:rate=1e308"],
+            "load open: rate: found \"1e308\", expected a rate above 0, at most 1000000 a second",
         ),
         (
             &["run", "--load", "open:rate=1000,duration=24h"],
@@ -273,5 +277,35 @@ fn folders_that_are_no_results() {
         &["run", "--spec", "spec.toml"],
         "spec.toml: unknown key of a specification \"engin\": did you mean \"engine\"? valid: \
          engine, workload, load, plan, hosts, partitions, profile, seed, settings",
+    );
+}
+
+#[test]
+fn host_events_that_cannot_happen() {
+    for (event, message) in [
+        (
+            "crush:host=1,at=1s",
+            "unknown host event \"crush\": did you mean \"crash\"? valid: crash, pause, leave, join",
+        ),
+        (
+            "crash:host=9,at=1s",
+            "host event: found \"crash:host=9,at=1s\", expected a host from 0 to 3",
+        ),
+        (
+            "crash:host=-1,at=1s",
+            "host event crash: host: found \"-1\", expected the number of a host",
+        ),
+        (
+            "pause:host=1,at=1s",
+            "host event pause: for is missing, expected a span of at most 24h, such as 30s, 1.5s, \
+             250ms or 2m",
+        ),
+    ] {
+        refused(&["run", "--host-event", event], message);
+    }
+    refused(
+        &["run", "--host-event", "crash:host=1,at=1s", "--load", "batch:5000"],
+        "host events with load: found \"batch:5000,launcher=200\", expected another load: launchers \
+         cannot be asked twice; add launcher=0",
     );
 }

@@ -108,6 +108,38 @@ fn what_cannot_be_read_is_named() {
 }
 
 #[test]
+fn files_that_are_no_text_are_refused_in_words() {
+    let folder = folder();
+    fs::write(folder.path().join("image.png"), b"\x89PNG\r\n").expect("written");
+    for (file, said) in [
+        (".", "error: .: is a folder, expected a file"),
+        ("image.png", "error: image.png: is not text in UTF-8: byte 0 is part of no letter"),
+    ] {
+        assert_eq!(refused(folder.path(), &["definition", "check", file]), [said]);
+        let workload = format!("definition:{file}");
+        assert_eq!(refused(folder.path(), &["run", "--workload", &workload]), [said]);
+        assert_eq!(refused(folder.path(), &["run", "--spec", file]), [said]);
+    }
+    let workload = "definition:map-reduce.json,functions=";
+    assert_eq!(
+        refused(folder.path(), &["run", "--workload", workload]),
+        ["error: parameter of definition \"functions\": found \"\", expected the name of a file"]
+    );
+}
+
+#[test]
+fn names_with_control_characters_do_not_reach_the_terminal() {
+    let folder = folder();
+    let document = "{\"root\": \"a\\u001b[31m\", \"states\": {\"a\\u001b[31m\": \
+                    {\"type\": \"task\", \"func_name\": \"f\\nx\"}}}";
+    // As some editors write it.
+    fs::write(folder.path().join("d.json"), format!("\u{feff}{document}")).expect("written");
+    let shown = stdout(folder.path(), &["definition", "check", "d.json"]);
+    assert!(shown.contains("a\\u{1b}[31m: calls f\\nx -> end"), "{shown}");
+    assert!(shown.chars().all(|letter| letter == '\n' || !letter.is_control()), "{shown:?}");
+}
+
+#[test]
 fn a_run_says_what_is_assumed_and_is_repeated_from_its_results() {
     let folder = folder();
     let workload = "definition:order-pipeline.asl.json,functions=order-pipeline.toml";

@@ -20,6 +20,7 @@ pub mod definition;
 pub mod diverge;
 pub mod experiment;
 pub mod figure;
+pub mod host_event;
 pub mod levels;
 pub mod load;
 pub mod measure;
@@ -34,6 +35,7 @@ pub mod span;
 pub mod spec;
 pub mod suggest;
 pub mod summary;
+pub mod text_file;
 pub mod trial;
 pub mod workload;
 

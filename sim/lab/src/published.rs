@@ -16,6 +16,9 @@ pub const THROUGHPUT_RUNS_CSV: &str =
     include_str!("../../../experiments/published/throughput-runs.csv");
 /// `tables.csv`, byte for byte.
 pub const TABLES_CSV: &str = include_str!("../../../experiments/published/tables.csv");
+/// `internet-computer.csv`, byte for byte.
+pub const INTERNET_COMPUTER_CSV: &str =
+    include_str!("../../../experiments/published/internet-computer.csv");
 
 /// Measured latency percentiles of one series: one system under one workload.
 #[derive(Debug, Clone, PartialEq)]
@@ -126,7 +129,28 @@ pub enum PublishedError {
 /// # Errors
 /// [`PublishedError`], naming line and column; never for the file as committed (a test).
 pub fn latency_series() -> Result<Vec<LatencySeries>, PublishedError> {
-    parse_latency(LATENCY_PERCENTILES_CSV)
+    let mut all = parse_latency(LATENCY_PERCENTILES_CSV)?;
+    all.push(counter_updates(INTERNET_COMPUTER_CSV)?);
+    Ok(all)
+}
+
+/// The series of update calls in `internet-computer.csv`: the rows of workload `counter canister
+/// updates`, whose metrics are `latency p50` and so on, in seconds.
+fn counter_updates(text: &str) -> Result<LatencySeries, PublishedError> {
+    let table = Table::read("internet-computer.csv", text)?;
+    let mut percentiles = Vec::new();
+    for row in &table.rows {
+        if row.text(&table, "workload")? != "counter canister updates" {
+            continue;
+        }
+        let metric = row.text(&table, "metric")?;
+        let percent = metric.strip_prefix("latency p").and_then(|p| p.parse::<f64>().ok());
+        if let Some(percent) = percent {
+            let millis = (row.number(&table, "value")? * 1e6).round() / 1e3;
+            percentiles.push(((percent * 10.0).round() / 1e3, millis));
+        }
+    }
+    Ok(LatencySeries { series: "counter-updates-1000".to_owned(), percentiles })
 }
 
 /// The runs of the embedded `throughput-runs.csv`, in the order of the file.
@@ -158,6 +182,42 @@ pub fn single_worker_maxima() -> Result<Vec<PublishedMaximum>, PublishedError> {
         });
     }
     Ok(maxima)
+}
+
+/// How a system scaled with the cores of its database.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DatabaseScaling {
+    /// Cores of the database.
+    pub cores: u32,
+    /// Orchestrations a second.
+    pub per_s: f64,
+    /// Core time that the database used, as a fraction of what it has.
+    pub cpu: f64,
+}
+
+/// The table `sql-scaling` in the embedded `tables.csv`, ascending in the cores.
+///
+/// # Errors
+/// [`PublishedError`], naming line and column; never for the file as committed (a test).
+pub fn database_scaling() -> Result<Vec<DatabaseScaling>, PublishedError> {
+    let table = Table::read("tables.csv", TABLES_CSV)?;
+    let mut by_cores: std::collections::BTreeMap<u32, [f64; 2]> = Default::default();
+    for row in &table.rows {
+        if row.text(&table, "table")? != "sql-scaling" {
+            continue;
+        }
+        let notes = row.text(&table, "notes")?;
+        let cores = notes.split(' ').next().and_then(|cores| cores.parse().ok());
+        let cores = cores.ok_or_else(|| row.bad(&table, "notes", "a number of cores first"))?;
+        let [per_s, cpu] = by_cores.entry(cores).or_default();
+        match &*row.text(&table, "metric")? {
+            "throughput" => *per_s = row.number(&table, "value")?,
+            "db_cpu" => *cpu = row.number(&table, "value")? / 100.0,
+            _ => {}
+        }
+    }
+    let row = |(cores, [per_s, cpu]): (u32, [f64; 2])| DatabaseScaling { cores, per_s, cpu };
+    Ok(by_cores.into_iter().map(row).collect())
 }
 
 /// Columns of percentiles and the fraction each stands for.
@@ -311,7 +371,7 @@ mod tests {
     #[test]
     fn the_embedded_latencies_are_read() {
         let all = latency_series().unwrap();
-        assert_eq!(all.len(), 10);
+        assert_eq!(all.len(), 11);
         let median = |name: &str| {
             let series = all.iter().find(|series| series.series == name);
             series.expect(name).at(0.5).unwrap()
@@ -320,7 +380,10 @@ mod tests {
         assert_eq!(median("hello-neth-np"), 93.68);
         assert_eq!(median("hello-orig"), 202.4);
         assert_eq!(median("seqlong-orch-neth-p"), 38.31);
-        for series in &all {
+        let (updates, distributions) = all.split_last().unwrap();
+        let expected = [(0.5, 1790.0), (0.95, 2610.0), (0.99, 2990.0), (0.999, 3300.0)];
+        assert_eq!(updates.percentiles, expected);
+        for series in distributions {
             assert_eq!(series.percentiles.len(), 12);
             assert_eq!(series.percentiles[0].0, 0.0);
             assert_eq!(series.percentiles[11].0, 1.0);

@@ -16,7 +16,9 @@ pub fn engines() -> Vec<WorldEngine> {
     vec![
         Box::new(engine_azure_storage::AzureStorage),
         Box::new(engine_in_memory::InMemory),
+        Box::new(engine_internet_computer::InternetComputer),
         Box::new(engine_netherite::Netherite),
+        Box::new(engine_sql_server::SqlServer),
         Box::new(engine_triggerflow::Triggerflow),
     ]
 }

@@ -12,6 +12,7 @@ mod rest;
 pub use rest::{DRAIN, REST_BOUND};
 
 use crate::checks::{self, Entities, Evidence};
+use crate::host_event::Fleet;
 use crate::levels::{self, LevelSeries};
 use crate::load;
 use crate::measure;
@@ -28,6 +29,7 @@ use sim_model::payload::Payload;
 use sim_model::time::Timestamp;
 use sim_world::cost::{self, Cost, Rented};
 use sim_world::kernel::{self, EventTrail, Kernel, KernelError, KernelOptions};
+use sim_world::machine::Machine;
 use sim_world::meter::{OperationCount, OperationSeries};
 use sim_world::seed::SeedTree;
 use sim_world::service::is_operation;
@@ -111,8 +113,35 @@ pub struct RunOutcome {
     pub finals: Option<Finals>,
     /// Where each core's time went: core time used by each host.
     pub cpu_used: Vec<Duration>,
+    /// The machines that were rented besides the hosts, in the order they were rented.
+    pub machines: Vec<MachineUse>,
     /// The event trail.
     pub trail: EventTrail,
+}
+
+/// What a machine besides the hosts was used for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineUse {
+    /// Its name.
+    pub name: String,
+    /// Its class in the profile.
+    pub class: String,
+    /// Its cores.
+    pub cores: u32,
+    /// Core time that was used.
+    pub cpu_used: Duration,
+}
+
+impl MachineUse {
+    fn of(machine: &Machine) -> MachineUse {
+        let host = machine.host();
+        MachineUse {
+            name: host.name().to_owned(),
+            class: machine.class().to_owned(),
+            cores: host.cores(),
+            cpu_used: host.cpu_used(),
+        }
+    }
 }
 
 /// What a run came to.
@@ -178,6 +207,7 @@ struct Stage {
     guarantees: Guarantees,
     orchestrations: Orchestrations,
     recorder: Recorder,
+    fleet: Fleet,
 }
 
 impl Stage {
@@ -213,18 +243,26 @@ impl Stage {
         };
         let hub = engine.deploy(&world, deployment)?;
         let guarantees = engine.guarantees(spec.settings());
-        Ok(Stage { world, hub, graph, guarantees, orchestrations, recorder })
+        let fleet = Fleet::new(&world, &hub);
+        Ok(Stage { world, hub, graph, guarantees, orchestrations, recorder, fleet })
     }
 
     /// Runs the load to its end, or to the bound.
     async fn play(&self, spec: &CheckedSpec, bound: Duration) {
         let load = &spec.spec().load;
         let kernel = self.world.kernel();
-        for host in 0..self.world.hosts().len() {
-            self.hub.start_host(host);
-        }
+        let events = &spec.spec().host_events;
+        self.fleet.start(events);
         kernel.sleep(load.settle()).await;
-        load::generate(&self.world, &self.hub, load, &self.orchestrations, &self.recorder);
+        let field = load::Field {
+            world: &self.world,
+            hub: &self.hub,
+            orchestrations: &self.orchestrations,
+            recorder: &self.recorder,
+            running: self.fleet.running(),
+            hosts_change: !events.is_empty(),
+        };
+        self.fleet.play(events, &load::generate(&field, load));
         let over = kernel.timeout(load.duration() + bound, self.recorder.over()).await;
         if over.is_some() {
             rest::come_to_rest(kernel, &self.graph).await;
@@ -243,6 +281,7 @@ impl Stage {
             counters: self.hub.counters(),
             levels: self.recorder.levels().take(now),
             cpu_used: self.world.hosts().iter().map(|host| host.cpu_used()).collect(),
+            machines: self.world.machines().iter().map(MachineUse::of).collect(),
         }
     }
 
@@ -255,7 +294,8 @@ impl Stage {
         if !self.recorder.is_over() {
             return Entities::NotRead;
         }
-        let client = self.hub.client(0);
+        let running = self.fleet.running().iter().position(|running| *running);
+        let client = self.hub.client(running.unwrap_or(0));
         match rest::read_entities(self.world.kernel(), client, asked).await {
             Ok(states) => Entities::Read(states),
             Err(problem) => Entities::Unreadable(problem),
@@ -294,6 +334,7 @@ impl Stage {
             timing_independent: workload.timing_independent(),
             finals: recording.kept.map(|statuses| Finals { statuses, entities }),
             cpu_used: measured.cpu_used,
+            machines: measured.machines,
             trail: EventTrail {
                 digest: 0,
                 events: 0,
@@ -312,9 +353,8 @@ impl Stage {
         let elapsed = now.since(Timestamp::ZERO);
         let uses_events = operations.iter().any(|counted| counted.service == "eventlog");
         let units = if uses_events { self.world.throughput_units() } else { 0 };
-        let hosts = self.world.deployment().hosts;
         let rented = Rented {
-            host_time: elapsed * hosts,
+            host_time: self.fleet.host_time(),
             throughput_unit_time: elapsed * units,
             machines_usd: self.world.machines().iter().map(|machine| machine.cost_usd()).sum(),
         };
@@ -331,6 +371,7 @@ struct Measured {
     counters: Vec<(&'static str, u64)>,
     levels: BTreeMap<&'static str, LevelSeries>,
     cpu_used: Vec<Duration>,
+    machines: Vec<MachineUse>,
 }
 
 /// The hash over the results of orchestrations and jobs, joined with that over the states of the

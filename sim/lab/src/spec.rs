@@ -10,9 +10,11 @@ mod workload_spec;
 
 pub(crate) use items::Items;
 
+use crate::host_event::{self, HostEvent};
 use crate::load::LoadSpec;
 use crate::registry;
 use crate::suggest::UnknownName;
+use crate::text_file;
 use crate::workload::{Parameters, Start, Workload, WorkloadKind};
 use serde::{Deserialize, Serialize};
 use sim_model::settings::{SettingError, Settings};
@@ -165,6 +167,9 @@ pub struct RunSpec {
     pub profile: String,
     /// The seed of all randomness.
     pub seed: u64,
+    /// What happens to hosts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub host_events: Vec<HostEvent>,
     /// Settings of the engine, by `engine.key`.
     pub settings: BTreeMap<String, String>,
 }
@@ -181,6 +186,7 @@ impl Default for RunSpec {
             partitions: 12,
             profile: "azure-2021-10".to_owned(),
             seed: 1,
+            host_events: Vec::new(),
             settings: BTreeMap::new(),
         }
     }
@@ -193,7 +199,7 @@ impl RunSpec {
     }
 
     /// The keys of a specification file.
-    const KEYS: [&'static str; 9] = [
+    const KEYS: [&'static str; 10] = [
         "engine",
         "workload",
         "load",
@@ -202,6 +208,7 @@ impl RunSpec {
         "partitions",
         "profile",
         "seed",
+        "host_events",
         "settings",
     ];
 
@@ -233,7 +240,7 @@ impl RunSpec {
     /// If the file cannot be read or is not a specification.
     pub fn load(path: &Path) -> Result<RunSpec, SpecError> {
         let failed = |problem: String| SpecError::File { path: path.to_owned(), problem };
-        let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        let text = text_file::read(path).map_err(failed)?;
         let mut spec = RunSpec::from_toml(&text).map_err(|error| match error {
             SpecError::File { problem, .. } => failed(problem),
             other => failed(other.to_string()),
@@ -300,6 +307,10 @@ impl RunSpec {
         let built = workload.build_checked(&parameters)?;
         let mut spec = self.clone();
         spec.load = load_of(&*built, &self.load)?;
+        host_event::check(&self.host_events, self.hosts)?;
+        if !self.host_events.is_empty() {
+            can_be_repeated(&*built, &spec.load)?;
+        }
         spec.workload.parameters = texts(&parameters, "");
         for (key, file) in parameters.files() {
             let path = file.path.to_string_lossy().into_owned();
@@ -344,6 +355,19 @@ fn load_of(workload: &dyn Workload, load: &LoadSpec) -> Result<LoadSpec, SpecErr
     Ok(load.completed())
 }
 
+/// Host events break connections, and robots ask again: that needs a load whose every request names
+/// the same orchestration each time.
+fn can_be_repeated(workload: &dyn Workload, load: &LoadSpec) -> Result<(), SpecError> {
+    let problem = match (workload.start(), load) {
+        (Start::Job(_), _) => "this workload runs jobs, which end with the host they run on",
+        (_, LoadSpec::Batch { launcher: Some(1..), .. }) => {
+            "launchers cannot be asked twice; add launcher=0"
+        }
+        _ => return Ok(()),
+    };
+    Err(SpecError::bad("host events with load", load, format!("another load: {problem}")))
+}
+
 fn texts(settings: &Settings, prefix: &str) -> BTreeMap<String, String> {
     settings.to_texts().into_iter().map(|(key, text)| (format!("{prefix}{key}"), text)).collect()
 }
@@ -374,8 +398,8 @@ impl ProfileSource {
         if known || !(is_path || path.exists()) {
             return Ok(ProfileSource::Embedded(name_or_path.to_owned()));
         }
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            let (path, problem) = (path.to_owned(), format!("no profile can be read: {error}"));
+        let text = text_file::read(path).map_err(|problem| {
+            let (path, problem) = (path.to_owned(), format!("no profile can be read: {problem}"));
             SpecError::File { path, problem }
         })?;
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or(name_or_path);

@@ -727,13 +727,22 @@ fn malformed_descriptions_end_in_clear_errors() {
 // ---- on engines ----------------------------------------------------------------------------
 
 fn on_engine(engine: &str, document: &str, functions: Option<&str>, seed: u64) -> RunOutcome {
+    batch_on_engine(engine, (document, functions), seed, 40)
+}
+
+fn batch_on_engine(
+    engine: &str,
+    (document, functions): (&str, Option<&str>),
+    seed: u64,
+    size: u32,
+) -> RunOutcome {
     let mut workload = format!("definition:{}", path(document).display());
     if let Some(functions) = functions {
         workload += &format!(",functions={}", path(functions).display());
     }
     let spec = RunSpec {
         engine: engine.to_owned(),
-        load: "batch:40".parse().expect("a load"),
+        load: format!("batch:{size}").parse().expect("a load"),
         seed,
         ..RunSpec::of(workload.parse().expect("a workload"))
     };
@@ -757,6 +766,135 @@ fn every_engine_comes_to_the_same_results() {
             let first = &digests[0].1;
             assert!(digests.iter().all(|(_, digest)| digest == first), "{document} {digests:?}");
         }
+    }
+}
+
+/// What stands in the map and what in the parallel state of a machine with machines `depth` deep in
+/// it: by turns the next machine, the other is a leaf.
+fn by_turns(depth: u32, next: Option<Value>, leaf: Value) -> (Value, Value) {
+    match next {
+        None => (leaf.clone(), leaf),
+        Some(next) if depth.is_multiple_of(2) => (next, leaf),
+        Some(next) => (leaf, next),
+    }
+}
+
+/// A machine of SeBS-Flow with every state type, and machines like it `depth` deep in it.
+fn sebs_machine(depth: u32) -> Value {
+    let leaf = json!({"root": "leaf", "states": {"leaf": {"type": "task", "func_name": "safe"}}});
+    let next = depth.checked_sub(1).map(sebs_machine);
+    let (item, branch) = by_turns(depth, next, leaf.clone());
+    json!({"root": "try", "states": {
+        "try": {"type": "task", "func_name": "risky", "failure": "undo", "next": "choose"},
+        "undo": {"type": "task", "func_name": "safe", "next": "choose"},
+        "choose": {"type": "switch", "default": "again", "cases": [
+            {"var": "array_element.index", "op": "==", "val": 1, "next": "each"}]},
+        "again": {"type": "repeat", "func_name": "safe", "count": 2, "next": "each"},
+        "each": {"type": "loop", "func_name": "fatal", "array": "items", "next": "spread"},
+        "spread": {"type": "map", "array": "parts", "common_params": "id", "next": "aside",
+                   "root": item["root"], "states": item["states"]},
+        "aside": {"type": "parallel", "parallel_functions": [branch, leaf]},
+    }})
+}
+
+/// The same of the Amazon States Language. Names of states are told apart by `number`.
+fn states_machine(depth: u32, number: &mut u32) -> Value {
+    *number += 1;
+    let name = |kind: &str| format!("{kind}{number}");
+    let [pass, choice, wait, task, map, parallel, done, fail] =
+        ["Pass", "Choice", "Wait", "Task", "Map", "Parallel", "Done", "Fail"].map(name);
+    let ask = name("Ask");
+    let leaf = |name: &String| {
+        json!({"StartAt": name, "States": {
+            name: {"Type": "Task", "Resource": "Safe", "End": true}}})
+    };
+    let (note, other) = (leaf(&name("Note")), leaf(&name("Leaf")));
+    let next = depth.checked_sub(1).map(|depth| states_machine(depth, number));
+    let (mut item, branch) = by_turns(depth, next, other);
+    if depth == 0 {
+        item = leaf(&format!("Item{number}"));
+    }
+    let again =
+        |error: &str| json!([{"ErrorEquals": [error], "MaxAttempts": 1, "BackoffRate": 2.0}]);
+    let otherwise = |next: &String| json!([{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": next}]);
+    json!({"StartAt": pass, "States": {
+        pass.clone(): {"Type": "Pass", "Parameters": {"at.$": "$$.State.Name"},
+                       "ResultPath": "$.pass", "Next": choice},
+        choice: {"Type": "Choice", "Default": task, "Choices": [
+            {"Variable": "$.index", "IsPresent": true, "Next": wait}]},
+        wait: {"Type": "Wait", "Seconds": 1, "Next": task},
+        task: {"Type": "Task", "Resource": "Risky", "ResultPath": "$.task", "Next": map,
+               "Retry": again("Flaky"), "Catch": otherwise(&ask)},
+        // In one machine it does not matter; in the others the machine fails.
+        ask: {"Type": "Choice", "Default": fail, "Choices": [
+            {"Variable": "$.pass.at", "StringEquals": "Pass2", "Next": map}]},
+        map: {"Type": "Map", "ItemsPath": "$.items", "ResultPath": "$.map", "Next": parallel,
+              "ItemProcessor": item, "Retry": again("Refused"), "Catch": otherwise(&parallel)},
+        parallel: {"Type": "Parallel", "InputPath": "$.pass", "ResultPath": "$.parallel",
+                   "Branches": [branch, note], "Retry": again("Refused"), "Next": done},
+        done: {"Type": "Succeed"},
+        fail: {"Type": "Fail", "Error": "Refused", "Cause": "it failed twice"},
+    }})
+}
+
+/// The state types of machines that are within `depth` other ones.
+fn types_at(machine: &Value, depth: u32, found: &mut Vec<String>) {
+    let states = machine.get("states").or(machine.get("States"));
+    for state in states.and_then(Value::as_object).into_iter().flat_map(|states| states.values()) {
+        let kind = state.get("type").or(state.get("Type")).and_then(Value::as_str);
+        let inner = ["parallel_functions", "Branches"].map(|key| state.get(key));
+        let branches = inner.into_iter().flatten().filter_map(Value::as_array).flatten();
+        let map = state.get("ItemProcessor").or(state.get("states").map(|_| state));
+        match depth {
+            0 => found.extend(kind.map(str::to_owned)),
+            _ => branches.chain(map).for_each(|inner| types_at(inner, depth - 1, found)),
+        }
+    }
+}
+
+const DEEP_FUNCTIONS: &str = "arrays = { default_length = 2 }\ndefault = { cpu_ms = 1 }\n";
+
+#[test]
+fn every_state_type_three_deep_comes_to_the_same_on_every_engine() {
+    let failing = |name: &str, share: f64, error: &str| {
+        format!("[functions.{name}]\nfailure = {{ probability = {share}, error = '{error}' }}\n")
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, document, functions, types) in [
+        (
+            "deep.json",
+            sebs_machine(3),
+            [failing("risky", 0.3, "Flaky"), failing("fatal", 0.02, "Broken")].concat(),
+            &["loop", "map", "parallel", "repeat", "switch", "task"][..],
+        ),
+        (
+            "deep.asl.json",
+            states_machine(3, &mut 0),
+            failing("Risky", 0.5, "Flaky"),
+            &["Choice", "Fail", "Map", "Parallel", "Pass", "Succeed", "Task", "Wait"],
+        ),
+    ] {
+        let mut found = Vec::new();
+        types_at(&document, 3, &mut found);
+        found.sort();
+        found.dedup();
+        assert_eq!(found, types, "{name}");
+        let (document, functions) = (document.to_string(), format!("{DEEP_FUNCTIONS}{functions}"));
+        let definition = read(&document, Some(&functions)).expect("valid");
+        let failed = (0..8).filter(|index| definition.expected(0, *index).is_err()).count();
+        assert!((1..8).contains(&failed), "{name}: {failed} of 8 fail");
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (file, described) = (path(name), path("functions.toml"));
+        fs::write(&file, document).expect("written");
+        fs::write(&described, functions).expect("written");
+        let digests: Vec<(&str, String)> = registry::engines()
+            .iter()
+            .map(|engine| {
+                let files = (&*file, Some(&*described));
+                (engine.name(), batch_on_engine(engine.name(), files, 1, 8).results_digest)
+            })
+            .collect();
+        assert!(digests.iter().all(|(_, digest)| *digest == digests[0].1), "{name} {digests:?}");
     }
 }
 

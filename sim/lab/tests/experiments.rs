@@ -2,7 +2,7 @@
 
 use sim_lab::experiment::{
     self, CheckedExperiment, Experiment, LatencyExperiment, MaximaExperiment,
-    PredictionsExperiment, ResultTable, ThroughputExperiment,
+    PredictionsExperiment, ResultTable, ScalingExperiment, ThroughputExperiment,
 };
 use sim_lab::progress::Progress;
 
@@ -77,6 +77,17 @@ fn small_predictions() -> PredictionsExperiment {
     experiment
 }
 
+/// Scaling, at a small size.
+fn small_scaling() -> ScalingExperiment {
+    let Ok(Experiment::Scaling(mut experiment)) = experiment::named("sql-server-scaling") else {
+        panic!("embedded, of this kind");
+    };
+    experiment.load = "batch:20".parse().expect("a load");
+    experiment.cores.truncate(2);
+    experiment.seeds = vec![1, 2];
+    experiment
+}
+
 #[test]
 fn every_embedded_experiment_is_valid() {
     for experiment in experiment::all() {
@@ -93,6 +104,7 @@ fn threads_change_no_byte() {
         (Experiment::Throughput(small_throughput()), 24),
         (Experiment::Maxima(small_maxima()), 4 * 3 * 2),
         (Experiment::Predictions(small_predictions()), (3 * 2 * 2 + 3 * 2) * 2),
+        (Experiment::Scaling(small_scaling()), 2 * 2),
     ];
     for (experiment, runs) in experiments {
         let checked = experiment.check().expect("valid");

@@ -33,7 +33,7 @@ fn faults_are_named_with_the_nearest_valid_choice() {
     assert_eq!(
         message(&spec),
         "unknown engine \"netherit\": did you mean \"netherite\"? valid: azure-storage, \
-         in-memory, netherite"
+         in-memory, netherite, sql-server"
     );
     let spec = RunSpec { plan: "EP4".to_owned(), ..RunSpec::default() };
     assert_eq!(

@@ -6,6 +6,9 @@
 //! takes effect, so the late write of a holder that lost its lease is refused (fencing). A lease
 //! that ran out may still be renewed by its holder until another takes it.
 //!
+//! A blob has metadata besides its content, which listing shows together with whether it is leased.
+//! Setting it is metered as a `put`: it is the same class of operation.
+//!
 //! **Time.** A transfer takes its bytes over the blob's bandwidth, on top of the server latency,
 //! and holds up the requests behind it; a request takes at least `1/rate` of the limiter.
 //!
@@ -28,6 +31,29 @@ use std::time::Duration;
 /// A lease on a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(u64);
+
+impl LeaseId {
+    /// The identifier as a number, to be written down: who reads it can change the lease.
+    pub fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// The identifier that was written down as `bits`.
+    pub fn from_bits(bits: u64) -> LeaseId {
+        LeaseId(bits)
+    }
+}
+
+/// What a listing says of a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedBlob {
+    /// Its name.
+    pub name: Rc<str>,
+    /// Its metadata.
+    pub metadata: Bytes,
+    /// Whether somebody holds its lease.
+    pub leased: bool,
+}
 
 /// A handle to the blobs of one container; cheap to clone.
 #[derive(Clone)]
@@ -113,12 +139,39 @@ impl BlobContainer {
         host: &Host,
         prefix: &str,
     ) -> Result<Reply<Vec<Rc<str>>>, StorageError> {
+        let listed = self.list_details(host, prefix).await?;
+        Ok(listed.map(|blobs| blobs.into_iter().map(|blob| blob.name).collect()))
+    }
+
+    /// The blobs whose names begin with `prefix`, in order, with metadata and state of the lease.
+    ///
+    /// # Errors
+    /// [`StorageError::ServerBusy`], [`StorageError::TimedOut`].
+    pub async fn list_details(
+        &self,
+        host: &Host,
+        prefix: &str,
+    ) -> Result<Reply<Vec<ListedBlob>>, StorageError> {
         let request = BlobRequest::list(self.container, prefix);
         let reply = self.service.call(host, &self.options, request).await?;
         Ok(reply.map(|response| match response {
-            BlobResponse::Names(names) => names,
-            _ => unreachable!("a list is answered with names"),
+            BlobResponse::Listed(blobs) => blobs,
+            _ => unreachable!("a list is answered with blobs"),
         }))
+    }
+
+    /// Replaces the metadata of a blob that exists.
+    ///
+    /// # Errors
+    /// [`StorageError::NotFound`], or as [`BlobContainer::put`].
+    pub async fn set_metadata(
+        &self,
+        host: &Host,
+        name: &str,
+        metadata: Bytes,
+        lease: Option<LeaseId>,
+    ) -> Result<Reply<()>, StorageError> {
+        Ok(self.call(host, name, lease, Action::SetMetadata(metadata)).await?.map(|_| ()))
     }
 
     /// Creates a page blob of `size` zeros, or empties the one that exists.
@@ -201,6 +254,24 @@ impl BlobContainer {
         Ok(reply.map(|response| match response {
             BlobResponse::Lease(lease) => lease,
             _ => unreachable!("an acquisition is answered with a lease"),
+        }))
+    }
+
+    /// Takes over the lease `held` of whoever has it: the reply is the lease that replaces it, of the
+    /// same duration, which starts anew. The former holder is refused from then on.
+    ///
+    /// # Errors
+    /// As [`BlobContainer::renew_lease`], about `held`; a lease that ran out is not changed.
+    pub async fn change_lease(
+        &self,
+        host: &Host,
+        name: &str,
+        held: LeaseId,
+    ) -> Result<Reply<LeaseId>, StorageError> {
+        let reply = self.call(host, name, Some(held), Action::Change).await?;
+        Ok(reply.map(|response| match response {
+            BlobResponse::Lease(lease) => lease,
+            _ => unreachable!("a change is answered with a lease"),
         }))
     }
 

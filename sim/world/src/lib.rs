@@ -20,6 +20,7 @@
 //! | [`selfhosted`] | servers that run on rented machines, and their clients |
 //! | [`stream_store`] | streams, lists and hashes on a machine of its own |
 //! | [`broker`] | partitioned logs on a machine of its own |
+//! | [`sql`] | a relational database: procedures, row locks, a write-ahead log |
 //! | [`queue`], [`table`], [`blob`], [`event_log`] | the cloud services; [`storage`] is their account |
 //! | [`profile`] | every latency, limit and price, with its source |
 //! | [`functions`] | what executing user code costs on a host |
@@ -74,6 +75,8 @@ pub mod seed;
 pub mod selfhosted;
 #[cfg(madsim)]
 pub mod service;
+#[cfg(madsim)]
+pub mod sql;
 #[cfg(madsim)]
 pub mod storage;
 #[cfg(madsim)]

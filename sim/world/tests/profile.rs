@@ -235,8 +235,11 @@ fn disks_and_servers_name_the_field_that_is_wrong() {
     assert!(line.contains("field disks.premium-ssd.flush"), "{line}");
     let line = refused(&changed("disks.premium-ssd", "queue_depth = ", "queue_dept = "));
     assert!(line.contains("disks.premium-ssd.queue_dept: is unknown, did you mean"), "{line}");
-    let line = refused(&changed("machines.store", "\"premium-ssd\"", "\"premium-sdd\""));
-    assert!(line.contains("field machines.store.disk: \"premium-sdd\" is no class"), "{line}");
+    let line = refused(&changed("machines.stream-store", "\"premium-ssd\"", "\"premium-sdd\""));
+    assert!(
+        line.contains("field machines.stream-store.disk: \"premium-sdd\" is no class"),
+        "{line}"
+    );
     assert!(line.contains("local-ssd, premium-ssd"), "{line}");
     let line = refused(&changed("host", "\"local-ssd\"", "7"));
     assert!(line.contains("field host.disk: is of type integer, expected a name"), "{line}");
@@ -251,14 +254,14 @@ fn disks_and_servers_name_the_field_that_is_wrong() {
     }
     let line = refused(&changed("broker", "threads = ", "thread = "));
     assert!(line.contains("broker.thread: is unknown, did you mean \"threads\"?"), "{line}");
-    let line = refused(&changed("store", "client_cpu = ", "# "));
-    assert!(line.contains("field store.client_cpu: is missing"), "{line}");
+    let line = refused(&changed("stream_store", "client_cpu = ", "# "));
+    assert!(line.contains("field stream_store.client_cpu: is missing"), "{line}");
 }
 
 #[test]
 fn a_profile_without_servers_is_one_in_which_they_cannot_be_started() {
     let (base, rest) = TEXT.split_once("\n[selfhosted]").expect("there is one");
-    assert!(rest.contains("[store]") && rest.contains("[broker]"), "they follow it");
+    assert!(rest.contains("[stream_store]") && rest.contains("[broker]"), "they follow it");
     let profile = Profile::parse("plain", base).expect("valid without them");
     assert!(profile.selfhosted.is_none() && profile.store.is_none() && profile.broker.is_none());
 }

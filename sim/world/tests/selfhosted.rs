@@ -5,10 +5,12 @@ mod common;
 use bytes::Bytes;
 use common::{deterministic, ms, run, world};
 use sim_model::ledger::Category;
+use sim_world::broker::{Broker, BrokerSettings};
 use sim_world::kernel::Kernel;
 use sim_world::machine::Machine;
 use sim_world::profile::Profile;
 use sim_world::selfhosted::{CallError, Command, Endpoint, EndpointOptions};
+use sim_world::stream_store::{Durability, Fsync, StreamStore};
 use sim_world::world::World;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -54,12 +56,12 @@ fn change(profile: &mut Profile) {
     disk.write = sim_world::distribution::Latency::constant(ms(3));
     disk.flush = sim_world::distribution::Latency::constant(ms(4));
     let disk = profile.disks["premium-ssd"].clone();
-    profile.machines.get_mut("store").expect("exists").disk = Some(disk);
+    profile.machines.get_mut("stream-store").expect("exists").disk = Some(disk);
 }
 
 /// A server that takes one command at a time: 10 ms of core time, then an append and a sync.
 fn serve(world: &World, timeout: Option<Duration>) -> (Machine, Endpoint<Note>) {
-    let machine = world.rent("notes", "store", Some(1)).expect("a class");
+    let machine = world.rent("notes", "stream-store", Some(1)).expect("a class");
     let options = EndpointOptions { service: "notes", client_cpu: ms(1), timeout };
     let endpoint: Endpoint<Note> = world.endpoint(&machine, options).expect("described");
     let (server, at) = (machine.clone(), endpoint.clone());
@@ -213,6 +215,55 @@ fn a_power_loss_is_silent() {
         assert_eq!(result, Err(CallError::Unreachable { service: "notes" }));
         assert_eq!(took, ms(1 + 1) + connect_timeout);
     });
+}
+
+#[test]
+fn a_machine_is_paid_for_with_its_disk() {
+    run(change, |kernel, profile| async move {
+        let world = world(&kernel, profile, 1);
+        let machine = world.rent("two", "stream-store", None).expect("a class");
+        kernel.sleep(Duration::from_secs(3600)).await;
+        let hour = (2.0 * 35.04 + 73.22) / 730.0;
+        assert!((machine.cost_usd() - hour).abs() < 1e-9, "{}", machine.cost_usd());
+        let disk = world.host_disk(0).expect("hosts have disks");
+        disk.append("scratch", Bytes::from_static(b"x")).await.expect("room");
+        assert_eq!(world.host_disk(0).expect("the same").size("scratch"), Some(1));
+        world.hosts()[0].kill();
+        assert_eq!(disk.size("scratch"), Some(1), "a crash of the processes");
+        world.lose_power_of_host(0);
+        assert_eq!(disk.size("scratch"), None);
+    });
+}
+
+#[test]
+fn a_server_needs_its_section_and_its_disk() {
+    let without_disk = |profile: &mut Profile| {
+        for class in ["stream-store", "broker"] {
+            profile.machines.get_mut(class).expect("exists").disk = None;
+        }
+    };
+    run(without_disk, |kernel, profile| async move {
+        let world = world(&kernel, profile, 1);
+        let appending = Durability::AppendOnly(Fsync::No);
+        let error = StreamStore::start(&world, "s", appending).err().expect("no disk");
+        let expected = "profile azure-2021-10: machines of class stream-store have no disk, which an \
+                        append-only file needs";
+        assert_eq!(error.to_string(), expected);
+        assert!(StreamStore::start(&world, "m", Durability::None).is_ok(), "needs none");
+        let error = Broker::start(&world, "b", BrokerSettings::default()).err().expect("no disk");
+        assert!(error.to_string().contains("class broker have no disk"), "{error}");
+    });
+    run(
+        |profile| profile.store = None,
+        |kernel, profile| async move {
+            let world = world(&kernel, profile, 1);
+            let error =
+                StreamStore::start(&world, "s", Durability::None).err().expect("no section");
+            let expected =
+                "profile azure-2021-10 has no section [stream_store], which a stream store needs";
+            assert_eq!(error.to_string(), expected);
+        },
+    );
 }
 
 #[test]

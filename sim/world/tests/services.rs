@@ -7,7 +7,6 @@ use common::{deterministic, ms, run, world};
 use proptest::prelude::*;
 use sim_model::ledger::Category;
 use sim_model::time::Timestamp;
-use sim_world::blob::LeaseId;
 use sim_world::distribution::Latency;
 use sim_world::event_log::Event;
 use sim_world::profile::Profile;
@@ -536,6 +535,29 @@ fn blobs_of_each_kind_keep_their_content() {
 }
 
 #[test]
+fn a_listing_shows_metadata_and_leases() {
+    run(deterministic, |kernel, profile| async move {
+        let world = world(&kernel, profile, 1);
+        let (host, blobs) = (&world.hosts()[0], world.storage().container("c"));
+        let set = async |text: &'static str, lease| {
+            blobs.set_metadata(host, "b", Bytes::from_static(text.as_bytes()), lease).await
+        };
+        assert_eq!(set("nobody", None).await.expect_err("absent").status(), 404);
+        blobs.put(host, "b", text("one"), None).await.expect("put");
+        let term = Some(Duration::from_secs(15));
+        let lease = blobs.acquire_lease(host, "b", term).await.expect("free").value;
+        assert_eq!(set("another", None).await.expect_err("leased").status(), 412);
+        set("owner", Some(lease)).await.expect("held");
+        let listed = async || blobs.list_details(host, "").await.expect("served").value;
+        let [blob] = &listed().await[..] else { panic!("one blob") };
+        assert_eq!((&*blob.name, &blob.metadata[..], blob.leased), ("b", &b"owner"[..], true));
+        kernel.sleep(Duration::from_secs(16)).await;
+        assert!(!listed().await[0].leased, "it has run out");
+        assert_eq!(&blobs.get(host, "b").await.expect("exists").value[..], b"one");
+    });
+}
+
+#[test]
 fn a_transfer_takes_its_bytes_over_the_bandwidth() {
     run(deterministic, |kernel, profile| async move {
         let world = world(&kernel, profile, 1);
@@ -545,74 +567,6 @@ fn a_transfer_takes_its_bytes_over_the_bandwidth() {
         assert_eq!(reply.timing.get(Category::Storage), ms(5) + ms(50), "3 MiB at 60 MiB/s");
         let reply = blobs.get(host, "b").await.expect("exists");
         assert_eq!(reply.timing.get(Category::Storage), ms(5) + ms(50));
-    });
-}
-
-#[test]
-fn leases_exclude_and_run_out() {
-    run(deterministic, |kernel, profile| async move {
-        let world = world(&kernel, profile, 2);
-        let (one, two) = (&world.hosts()[0], &world.hosts()[1]);
-        let blobs = world.storage().container("c");
-        let term = Some(Duration::from_secs(15));
-        let acquire = async |host| -> Result<LeaseId, StorageError> {
-            blobs.acquire_lease(host, "b", term).await.map(|reply| reply.value)
-        };
-        assert_eq!(acquire(one).await.expect_err("absent").status(), 404);
-        blobs.put(one, "b", text("0"), None).await.expect("put");
-        let lease = acquire(one).await.expect("free");
-        assert_eq!(acquire(two).await.expect_err("held").status(), 409);
-        let without = blobs.put(two, "b", text("2"), None).await;
-        assert_eq!(without.expect_err("leased"), StorageError::LeaseLost);
-        blobs.put(one, "b", text("1"), Some(lease)).await.expect("the holder");
-        kernel.sleep(Duration::from_secs(10)).await;
-        blobs.renew_lease(one, "b", lease).await.expect("held");
-        kernel.sleep(Duration::from_secs(10)).await;
-        assert_eq!(acquire(two).await.expect_err("renewed").status(), 409);
-        kernel.sleep(Duration::from_secs(6)).await;
-        let late = blobs.put(one, "b", text("1"), Some(lease)).await;
-        assert_eq!(late.expect_err("ran out"), StorageError::LeaseLost);
-        blobs.renew_lease(one, "b", lease).await.expect("nobody took it");
-        kernel.sleep(Duration::from_secs(16)).await;
-        let taken = acquire(two).await.expect("ran out");
-        assert_eq!(blobs.renew_lease(one, "b", lease).await.expect_err("taken").status(), 409);
-        blobs.release_lease(two, "b", taken).await.expect("held");
-        let lease = acquire(one).await.expect("released");
-        blobs.break_lease(two, "b").await.expect("held");
-        assert_eq!(blobs.break_lease(two, "b").await.expect_err("none").status(), 409);
-        let late = blobs.delete(one, "b", Some(lease)).await;
-        assert_eq!(late.expect_err("broken"), StorageError::LeaseLost);
-        assert_eq!(&blobs.get(one, "b").await.expect("exists").value[..], b"1");
-    });
-}
-
-#[test]
-fn a_lease_fences_the_late_write_of_its_former_holder() {
-    let change = |profile: &mut Profile| {
-        deterministic(profile);
-        profile.services.blob.latency.page_write = Latency::constant(Duration::from_secs(40));
-    };
-    run(change, |kernel, profile| async move {
-        let world = world(&kernel, profile, 2);
-        let (one, two) = (&world.hosts()[0], &world.hosts()[1]);
-        let blobs = world.storage().container("c");
-        blobs.page_create(one, "log", 4096, None).await.expect("created");
-        let term = Some(Duration::from_secs(15));
-        let first = blobs.acquire_lease(one, "log", term).await.expect("free").value;
-        let (late, client) = (blobs.clone(), one.clone());
-        one.spawn(async move {
-            let body = Bytes::from(vec![1; 512]);
-            let _ = late.page_write(&client, "log", 0, body, Some(first)).await;
-            panic!("the writer has died");
-        });
-        kernel.sleep(Duration::from_secs(1)).await;
-        one.kill();
-        kernel.sleep(Duration::from_secs(15)).await;
-        blobs.acquire_lease(two, "log", term).await.expect("the first ran out");
-        kernel.sleep(Duration::from_secs(30)).await;
-        assert_eq!(world.meter().total("blob", "page_write"), 1, "served after its client died");
-        let content = blobs.get(two, "log").await.expect("exists").value;
-        assert!(content.iter().all(|byte| *byte == 0), "and refused");
     });
 }
 
@@ -807,6 +761,28 @@ fn a_request_that_times_out_may_be_applied() {
             applied += 1;
             assert_eq!(queue.length(host).await.expect("served").value, applied);
         }
+    });
+}
+
+#[test]
+fn a_refusal_after_an_attempt_without_an_answer_leaves_the_outcome_open() {
+    let change = |profile: &mut Profile| {
+        deterministic(profile);
+        profile.services.queue.rate = 1.0;
+        profile.services.queue.busy_threshold = ms(1200);
+    };
+    run(change, |kernel, profile| async move {
+        let world = world(&kernel, profile, 1);
+        let (host, queue) = (&world.hosts()[0], world.storage().queue("q"));
+        queue.put(host, text("first"), Duration::ZERO).await.expect("its turn is at once");
+        let mut options = RequestOptions::once(ms(500));
+        options.retry.retries_max = 1;
+        // Waits for its turn when it times out; the repetition would wait too long, and is refused.
+        let put = queue.with_options(options);
+        let result = put.put(host, text("second"), Duration::ZERO).await;
+        assert!(result.expect_err("no answer").is_ambiguous());
+        kernel.sleep(Duration::from_secs(5)).await;
+        assert_eq!(queue.length(host).await.expect("served").value, 2, "it was applied");
     });
 }
 

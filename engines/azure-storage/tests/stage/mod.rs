@@ -1,5 +1,8 @@
 //! A small world with one task hub, a scene that plays on it, and what came of it.
 
+// Each test uses a part of this.
+#![allow(dead_code)]
+
 use engine_azure_storage::AzureStorage;
 use sim_model::application::Application;
 use sim_model::engine::{Client, Completion, Deployment, Engine, Observer, StartRequest, TaskHub};
@@ -9,7 +12,9 @@ use sim_model::orchestration::RuntimeStatus;
 use sim_model::payload::Payload;
 use sim_model::settings::Settings;
 use sim_model::time::Timestamp;
-use sim_world::kernel::{Kernel, KernelOptions, on_fresh_thread, simulate};
+use sim_world::distribution::Latency;
+use sim_world::kernel::{Kernel, KernelOptions, NodeId, on_fresh_thread, simulate};
+use sim_world::network::LinkProfile;
 use sim_world::profile::Profile;
 use sim_world::world::{Deployment as Machines, World};
 use std::cell::RefCell;
@@ -23,6 +28,8 @@ use std::time::Duration;
 pub struct Stage {
     pub seed: u64,
     pub hosts: u32,
+    /// How many of them are started at once.
+    pub starts: u32,
     pub sets: &'static [(&'static str, &'static str)],
     pub application: fn() -> Application,
     /// Days of virtual time that a test may take.
@@ -32,7 +39,12 @@ pub struct Stage {
 impl Stage {
     /// One EP2 host, the standard profile, default settings.
     pub fn new(application: fn() -> Application) -> Stage {
-        Stage { seed: 1, hosts: 1, sets: &[], application, days: 1 }
+        Stage { seed: 1, hosts: 1, starts: 1, sets: &[], application, days: 1 }
+    }
+
+    /// The same with so many hosts, all started.
+    pub fn on(self, hosts: u32) -> Stage {
+        Stage { hosts, starts: hosts, ..self }
     }
 
     /// Deploys the hub, plays `scene`, and lets it come to rest.
@@ -69,7 +81,7 @@ impl Stage {
         let application = Rc::new((self.application)());
         let deployment = Deployment { application, settings, observer };
         let hub = AzureStorage.deploy(&world, deployment).expect("deployed");
-        (0..self.hosts as usize).for_each(|host| hub.start_host(host));
+        (0..self.starts as usize).for_each(|host| hub.start_host(host));
         Rc::new(Play { world, kernel, hub, graph, completions })
     }
 }
@@ -84,9 +96,10 @@ pub struct Play {
 }
 
 impl Play {
-    /// A client on the last host, which no test crashes.
+    /// A client on the last host that is alive.
     pub fn client(&self) -> Rc<dyn Client> {
-        self.hub.client(self.world.hosts().len() - 1)
+        let alive = self.world.hosts().iter().rposition(|host| host.is_alive());
+        self.hub.client(alive.expect("a host is alive"))
     }
 
     pub async fn start<I: serde::Serialize>(&self, instance: &str, name: &str, input: I) {
@@ -111,6 +124,51 @@ impl Play {
         while self.completions.borrow().len() < count {
             self.kernel.sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// Waits until so many orchestrations have ended, for `bound` at most.
+    pub async fn ended_within(&self, count: usize, bound: Duration) {
+        let _ = self.kernel.timeout(bound, self.ended(count)).await;
+    }
+
+    /// The nodes of queues, tables and blobs.
+    fn services(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let first = self.world.client_node().0 + 1;
+        let named =
+            |node: &NodeId| ["queue", "table", "blob"].contains(&&*self.kernel.node_name(*node));
+        (first..first + 3).map(NodeId).inspect(move |node| assert!(named(node), "a service"))
+    }
+
+    /// What a host sends to storage takes this long from now on; `None`: as long as ever.
+    pub fn delay_requests(&self, host: usize, latency: Option<Duration>) {
+        let usual = &self.world.profile().links.host_to_service;
+        let latency = latency.map_or_else(|| usual.latency.clone(), Latency::constant);
+        let bandwidth_bytes_per_s = usual.bandwidth_bytes_per_s;
+        let link = LinkProfile { latency, bandwidth_bytes_per_s, ordered: false };
+        let node = self.world.hosts()[host].node();
+        self.services()
+            .for_each(|service| self.world.network().set_link(node, service, link.clone()));
+    }
+
+    /// The owner of each control queue, as its lease says, wherever that is.
+    pub async fn owners(&self) -> Vec<Option<String>> {
+        let storage = self.world.storage();
+        let (reader, table) = (self.world.client(), storage.table("taskhubPartitions"));
+        let rows = table.query_partition(reader, "").await.expect("a read").value;
+        let mut owners: Vec<_> = rows.iter().map(|row| owner(&row.body)).collect();
+        let blobs = storage.container("taskhub-leases");
+        for folder in ["ownership/", "default/"] {
+            for name in blobs.list(reader, folder).await.expect("a list").value {
+                owners.push(owner(&blobs.get(reader, &name).await.expect("a read").value));
+            }
+        }
+        owners
+    }
+
+    /// The orchestrations that have ended so far, and how: a client may have been told of each.
+    pub fn told(&self) -> Vec<(String, RuntimeStatus)> {
+        let completions = self.completions.borrow();
+        completions.iter().map(|end| (end.instance.to_string(), end.status.clone())).collect()
     }
 
     /// The state of an entity as a client sees it.
@@ -173,10 +231,23 @@ impl Play {
             counters: self.hub.counters().into_iter().collect(),
             findings: findings.map(|finding| finding.map(|(_, violation)| violation.detail)),
             operations: self.operations(),
+            causal: checks::causally_consistent_commit(&graph)
+                .map(|(_, violation)| violation.detail),
+            early: checks::no_timer_early(&graph).map(|(_, violation)| violation.detail),
             phantoms: phantoms(&graph),
             steps: graph.items().filter(|(_, item)| checks::is_step(&item.kind)).count(),
         }
     }
+}
+
+/// The owner in a lease: its first field, in a row or blob that holds it inline.
+fn owner(body: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    enum Stored {
+        Inline(Option<String>),
+    }
+    let Stored::Inline(owner) = sim_model::codec::decode(body).expect("a lease");
+    owner
 }
 
 fn phantoms(graph: &Graph) -> usize {
@@ -204,6 +275,10 @@ pub struct Outcome<T> {
     /// What each check found: steps and tasks once, no message lost, serial instances.
     pub findings: [Option<String>; 4],
     pub operations: BTreeMap<String, u64>,
+    /// What the check of causally consistent commit found.
+    pub causal: Option<String>,
+    /// What the check of timers found.
+    pub early: Option<String>,
     /// Steps that were fetched.
     pub steps: usize,
     /// Messages of steps that were never committed, consumed by steps that were.

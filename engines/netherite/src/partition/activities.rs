@@ -15,7 +15,8 @@
 
 use crate::event::{ActivityCompleted, LoadInformation};
 use crate::settings::Placement;
-use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+use sim_model::ledger::Category;
 use sim_model::message::TaskMessage;
 use sim_model::time::Timestamp;
 use std::collections::{BTreeMap, VecDeque};
@@ -32,7 +33,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 const SMOOTHING: f64 = 0.1;
 
 /// An activity to execute.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct ActivityWork {
     /// Its number on this partition.
     pub id: u64,
@@ -40,17 +41,20 @@ pub(crate) struct ActivityWork {
     pub origin: u32,
     /// When it came to this partition; when it was decided that it comes, if it was moved.
     issued: Timestamp,
+    /// How often a recovery has started it anew (`DequeueCount`).
+    attempts: u32,
     pub message: TaskMessage,
 }
 
 /// Pending activities, the backlog and the remotes.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Activities {
     placement: Placement,
     limit: usize,
     next: u64,
     /// The host's queue of activities, as far as this partition knows.
     estimated_queue: usize,
-    pending: FxHashMap<u64, ActivityWork>,
+    pending: BTreeMap<u64, ActivityWork>,
     backlog: VecDeque<ActivityWork>,
     remotes: VecDeque<ActivityWork>,
     average_completion: Option<Duration>,
@@ -69,7 +73,7 @@ impl Activities {
             limit,
             next: 0,
             estimated_queue: 0,
-            pending: FxHashMap::default(),
+            pending: BTreeMap::new(),
             backlog: VecDeque::new(),
             remotes: VecDeque::new(),
             average_completion: None,
@@ -142,6 +146,27 @@ impl Activities {
             started.push(self.start(next));
         }
         true
+    }
+
+    /// How many activities there are, and how many of them wait and may move.
+    pub(crate) fn counts(&self) -> (u32, u32) {
+        let all = self.pending.len() + self.backlog.len() + self.remotes.len();
+        (all as u32, self.backlog.len() as u32)
+    }
+
+    /// A new incarnation begins: what was pending starts anew, and nobody has planned or asked for
+    /// anything.
+    pub(crate) fn restart(&mut self, now: Timestamp) -> Vec<ActivityWork> {
+        self.offload_planned = false;
+        self.solicited_at = None;
+        self.reported_at = None;
+        self.estimated_queue = self.pending.len();
+        let restart = |work: &mut ActivityWork| {
+            work.attempts += 1;
+            work.message.ledger.charge(Category::Retries, now);
+            work.clone()
+        };
+        self.pending.values_mut().map(restart).collect()
     }
 
     /// When the next decision about the backlog is due, if one has to be planned now.
@@ -220,7 +245,7 @@ impl Activities {
     fn number(&mut self, message: TaskMessage, origin: u32, issued: Timestamp) -> ActivityWork {
         let id = self.next;
         self.next += 1;
-        ActivityWork { id, origin, issued, message }
+        ActivityWork { id, origin, issued, attempts: 0, message }
     }
 
     fn start(&mut self, work: ActivityWork) -> ActivityWork {

@@ -94,10 +94,16 @@ impl Partition {
 
     /// Where an event that leaves under `position` says it comes from.
     pub(super) fn origin(&self, position: u64, sub_position: u32) -> Origin {
-        Origin { partition: self.index, position, sub_position }
+        let (partition, epoch) = (self.index, self.epoch());
+        Origin { partition, position, sub_position, epoch, speculative: false }
     }
 
-    fn start(&self, work: Vec<ActivityWork>, handling: Handling, effects: &mut Vec<Effect>) {
+    pub(super) fn start(
+        &self,
+        work: Vec<ActivityWork>,
+        handling: Handling,
+        effects: &mut Vec<Effect>,
+    ) {
         for mut work in work {
             handling.charge(&mut work.message.ledger);
             effects.push(Effect::StartActivity(work));

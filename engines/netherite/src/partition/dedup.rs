@@ -5,10 +5,11 @@
 //! position of each origin tells old from new.
 
 use crate::event::Origin;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The last position received from each origin partition.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Dedup {
     last: BTreeMap<u32, (u64, u32)>,
 }
@@ -24,6 +25,11 @@ impl Dedup {
                 true
             }
         }
+    }
+
+    /// The last position and number received from each origin.
+    pub(crate) fn positions(&self) -> impl Iterator<Item = (u32, u64, u32)> {
+        self.last.iter().map(|(origin, (position, sub))| (*origin, *position, *sub))
     }
 }
 
@@ -41,7 +47,8 @@ mod tests {
             for (index, repeat) in repeats.iter().enumerate() {
                 for back in 0..=*repeat {
                     let position = index.saturating_sub(back) as u64;
-                    admitted += usize::from(dedup.admit(Origin { partition: 7, position, sub_position: 1 }));
+                    let origin = Origin { partition: 7, position, sub_position: 1, epoch: 0, speculative: false };
+                    admitted += usize::from(dedup.admit(origin));
                 }
             }
             prop_assert_eq!(admitted, repeats.len());
@@ -52,7 +59,7 @@ mod tests {
     fn origins_and_sub_positions_count_apart() {
         let mut dedup = Dedup::default();
         let mut admit = |partition, position, sub_position| {
-            dedup.admit(Origin { partition, position, sub_position })
+            dedup.admit(Origin { partition, position, sub_position, epoch: 0, speculative: false })
         };
         assert!(admit(0, 10, 0));
         assert!(admit(1, 10, 0));

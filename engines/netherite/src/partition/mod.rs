@@ -6,9 +6,17 @@
 //! tells the machine when a log position has become durable. There is no clock and no I/O: instants
 //! come in with the events.
 //!
+//! **Recovery.** The state is what the events make of it. A checkpoint is its encoding at a log
+//! position (`recovery.rs`); applying the rest of the log to it, with all effects dropped, gives the
+//! same state again. Then what was under way starts anew.
+//!
+//! **Memory.** Instances may lie in storage (`store.rs`): the owner loads those that an event needs
+//! ([`Partition::needs`]) before it applies it.
+//!
 //! **Speculation.** With `local`, the effects of a step inside the partition begin when its event is
 //! applied, before it is durable. With `none`, a step's event is applied twice: the first time it is
-//! only remembered; once durable it is submitted again and its effects begin.
+//! only remembered; once durable it is submitted again and its effects begin. With `global`,
+//! messages to other partitions leave at once too (`speculation.rs`).
 //!
 //! Source: microsoft/durabletask-netherite, `PartitionState/`; Burckhardt et al., VLDB 2022, 5.
 
@@ -16,33 +24,43 @@ mod activities;
 mod balancing;
 mod dedup;
 mod outbox;
+mod recovery;
 mod requests;
 mod session;
+mod speculation;
 mod steps;
+mod store;
 mod timers;
 
 pub(crate) use activities::ActivityWork;
 pub(crate) use outbox::Outgoing;
+pub(crate) use recovery::Snapshot;
+pub(crate) use speculation::Origins;
+pub(crate) use store::{Address, SegmentId};
 
-use crate::event::{BatchProcessed, LoadInformation, Origin, PartitionEvent, RequestId};
-use crate::settings::Config;
+use crate::event::{
+    BatchProcessed, Input, InputPosition, LoadInformation, Origin, PartitionEvent, Positions,
+    RequestId,
+};
+use crate::settings::{Config, Speculation as Mode};
 use activities::Activities;
-use bytes::Bytes;
 use dedup::Dedup;
 use indexmap::IndexMap;
 use outbox::Outbox;
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustc_hash::FxBuildHasher;
 use session::Session;
 use sim_model::codec;
 use sim_model::engine::{Completion, InstanceState};
-use sim_model::history::HistoryEvent;
+use sim_model::history::{HistoryEvent, next_event_id};
 use sim_model::id::{InstanceId, MessageId, WorkItemId};
 use sim_model::ledger::{Category, Ledger};
 use sim_model::message::InstanceMessage;
 use sim_model::time::Timestamp;
+use speculation::{Consequence, Speculation, Verdict};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use steps::step_work;
+use store::{Instance, InstanceStore};
 use timers::Timers;
 
 /// A step to execute.
@@ -67,30 +85,24 @@ pub(crate) enum Effect {
     Submit(PartitionEvent),
     /// Hand messages and answers to the transport.
     Send(Outgoing),
-    /// A work item became final.
-    Committed(WorkItemId),
+    /// Hand an event that is not kept to the transport.
+    Tell(u32, PartitionEvent),
+    /// Tell the load monitor what has been received.
+    Report(Positions),
+    /// The log may be committed further than before.
+    Commit,
+    /// Something that was taken in is void: the partition has to roll back.
+    RollBack,
+    /// A work item whose event is at this log position became final.
+    Committed(u64, WorkItemId),
     /// A step was given up: its session was replaced.
     Aborted(WorkItemId),
-    /// An orchestration's end became final.
-    Completed(Completion),
+    /// An orchestration's end, at this log position, became final.
+    Completed(u64, Box<Completion>),
     /// A message has no taker.
     Discarded(MessageId),
     /// A client has removed an entity.
     Removed(InstanceId),
-}
-
-/// An instance of the partition.
-struct Instance {
-    state: InstanceState,
-    /// The history as encoded episodes.
-    episodes: Vec<Bytes>,
-    waiting: Vec<RequestId>,
-}
-
-impl Instance {
-    fn has_ended(&self) -> bool {
-        self.state.status.is_final()
-    }
 }
 
 /// What becomes final with the log.
@@ -113,43 +125,85 @@ impl Handling {
     }
 }
 
+/// Which incarnation of a partition a state belongs to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Incarnation {
+    /// First position and number of each incarnation of the partition, this one last.
+    pub epochs: Vec<(u64, u32)>,
+    /// What is known of other partitions.
+    pub origins: Origins,
+    /// With speculation `global`, nothing is sent early before this instant.
+    pub cautious_until: Timestamp,
+}
+
 /// The tracked objects of a partition.
 pub(crate) struct Partition {
     index: u32,
     partitions: u32,
     config: Config,
-    instances: IndexMap<InstanceId, Instance, FxBuildHasher>,
-    sessions: FxHashMap<InstanceId, Session>,
+    /// First position and number of each incarnation, this one last.
+    epochs: Vec<(u64, u32)>,
+    instances: InstanceStore,
+    sessions: IndexMap<InstanceId, Session, FxBuildHasher>,
     next_session: u64,
     activities: Activities,
     timers: Timers,
     outbox: Outbox,
     dedup: Dedup,
+    /// Where in the input queue to go on.
+    input: InputPosition,
+    /// The second phases of client requests whose first phase was applied.
+    prefetch: BTreeMap<RequestId, PartitionEvent>,
+    /// Steps that wait to be durable before their effects begin.
+    awaiting_persistence: BTreeMap<u64, Box<BatchProcessed>>,
+    /// Those before this position were submitted again.
+    resubmitted: u64,
+    speculation: Speculation,
+    /// Up to where the log is durable.
+    durable: u64,
     /// Sessions whose next batch waits until a log position is durable.
     barriers: VecDeque<(u64, u64, InstanceId)>,
-    awaiting_persistence: BTreeMap<u64, Box<BatchProcessed>>,
     commits: VecDeque<(u64, Commit)>,
+    /// Reports to the load monitor that wait until a log position is durable.
+    reports: VecDeque<(u64, Positions)>,
+    /// What the last report said was received.
+    reported: Vec<(u32, u64, u32)>,
     /// Where episodes are encoded before they are stored.
     scratch: Vec<u8>,
 }
 
 impl Partition {
-    pub(crate) fn new(index: u32, partitions: u32, config: Config) -> Partition {
+    /// A partition that nothing has happened to.
+    pub(crate) fn new(
+        index: u32,
+        partitions: u32,
+        config: Config,
+        incarnation: Incarnation,
+    ) -> Partition {
+        let Incarnation { epochs, origins, cautious_until } = incarnation;
         Partition {
             index,
             partitions,
+            epochs,
             activities: Activities::new(config.placement, config.activity_queue_limit),
-            config,
-            instances: IndexMap::default(),
-            sessions: FxHashMap::default(),
+            instances: InstanceStore::default(),
+            sessions: IndexMap::default(),
             next_session: 0,
             timers: Timers::default(),
             outbox: Outbox::default(),
-            barriers: VecDeque::new(),
             dedup: Dedup::default(),
+            input: InputPosition::default(),
+            prefetch: BTreeMap::new(),
             awaiting_persistence: BTreeMap::new(),
+            resubmitted: 0,
+            speculation: Speculation::new(origins, cautious_until, config.rollback),
+            durable: 0,
+            barriers: VecDeque::new(),
             commits: VecDeque::new(),
+            reports: VecDeque::new(),
+            reported: Vec::new(),
             scratch: Vec::new(),
+            config,
         }
     }
 
@@ -186,29 +240,51 @@ impl Partition {
     /// The history of an instance, for a replay.
     pub(crate) fn history(&self, instance: &InstanceId) -> Vec<HistoryEvent> {
         let episodes = self.instances.get(instance).map(|found| found.episodes.as_slice());
-        let decode = |episode: &Bytes| -> Vec<HistoryEvent> {
+        let decode = |episode: &bytes::Bytes| -> Vec<HistoryEvent> {
             codec::decode(episode).expect("invariant: episodes in memory decode")
         };
         episodes.unwrap_or_default().iter().flat_map(decode).collect()
     }
 
-    /// Applies the event at log position `position`; a read-only event has none.
+    /// What to do with an event before it is logged: whether to take it in at all.
+    pub(crate) fn admits(&self, event: &PartitionEvent) -> bool {
+        event.origin().is_none_or(|origin| self.speculation.judge(origin) != Verdict::Void)
+    }
+
+    /// Applies what was taken in, at log position `position`; a read-only event has none.
     pub(crate) fn process(
         &mut self,
         position: u64,
-        event: PartitionEvent,
+        input: Input,
         handling: Handling,
         effects: &mut Vec<Effect>,
     ) {
+        let Input { next, event } = input;
         let read_only = !event.is_logged();
+        if let Some(next) = next.filter(|_| !read_only) {
+            self.input = next;
+        }
         let mut out = Outgoing { position, ..Outgoing::default() };
         self.apply(event, handling, &mut out, effects);
         if read_only {
             effects.push(Effect::Send(out));
-        } else if self.config.outbox_after_durability {
-            self.outbox.add(out);
         } else if !out.is_empty() {
-            effects.push(Effect::Send(self.outbox.sending(out)));
+            self.outbox.add(out, self.config.outbox_acks);
+            self.send_early(position, handling.ended, effects);
+        }
+    }
+
+    /// Sends what does not have to wait until it is durable.
+    fn send_early(&mut self, position: u64, now: Timestamp, effects: &mut Vec<Effect>) {
+        if !self.config.outbox_after_durability {
+            effects.extend(self.outbox.send_now(position).map(Effect::Send));
+        } else if self.config.speculation == Mode::Global && self.speculation.is_bold(now) {
+            let Some(mut early) = self.outbox.send_early(position) else { return };
+            for (destination, event) in &mut early.partitions {
+                event.speculate();
+                self.speculation.sent_early(*destination, position);
+            }
+            effects.push(Effect::Send(early));
         }
     }
 
@@ -244,19 +320,19 @@ impl Partition {
                 }
             }
             PartitionEvent::TaskMessagesReceived { origin, messages } => {
-                if self.admit(origin) {
+                if self.admit(origin, out.position) {
                     for message in messages {
                         self.deliver(message, handling, effects);
                     }
                 }
             }
             PartitionEvent::RemoteActivityResultReceived { origin, response } => {
-                if self.admit(origin) {
+                if self.admit(origin, out.position) {
                     self.deliver(response, handling, effects);
                 }
             }
             PartitionEvent::ActivityTransferReceived { origin, decided, activities } => {
-                if self.admit(origin) {
+                if self.admit(origin, out.position) {
                     let from = origin.partition;
                     self.receive_activities(from, decided, activities, handling, effects);
                 }
@@ -274,8 +350,42 @@ impl Partition {
             PartitionEvent::BatchProcessed(batch) => {
                 self.batch_processed(batch, handling, out, effects);
             }
-            PartitionEvent::SendConfirmed { position } => self.outbox.confirm(position),
+            PartitionEvent::SendConfirmed { position, partitions, clients } => {
+                self.outbox.confirm(position, partitions, clients);
+            }
+            PartitionEvent::AcksReceived { acks } => {
+                acks.iter().for_each(|ack| self.outbox.acknowledge(ack));
+            }
+            PartitionEvent::RecoveryCompleted { recovered } => {
+                self.restart(out.position, recovered, effects);
+            }
+            PartitionEvent::OriginDurable { partition, epochs, durable } => {
+                match self.speculation.learn(partition, epochs, durable) {
+                    Consequence::None => {}
+                    Consequence::Progress => effects.push(Effect::Commit),
+                    Consequence::RollBack => effects.push(Effect::RollBack),
+                }
+            }
+            PartitionEvent::DurabilityAsked { by } => {
+                effects.push(Effect::Tell(by, self.statement(self.durable)));
+            }
         }
+    }
+
+    /// The number of this incarnation.
+    fn epoch(&self) -> u32 {
+        self.epochs.last().map_or(0, |(_, epoch)| *epoch)
+    }
+
+    /// What other partitions are told of this one, which is durable up to `durable`.
+    fn statement(&self, durable: u64) -> PartitionEvent {
+        let (partition, epochs) = (self.index, self.epochs.clone());
+        PartitionEvent::OriginDurable { partition, epochs, durable }
+    }
+
+    /// The first log position that must not be committed yet, if there is one.
+    pub(crate) fn commit_limit(&self) -> Option<u64> {
+        self.speculation.limit().filter(|_| self.config.commit_clip)
     }
 
     /// The log is durable up to (not including) `durable`.
@@ -285,17 +395,21 @@ impl Partition {
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
+        self.durable = durable;
         while self.commits.front().is_some_and(|(position, _)| *position < durable) {
-            let (_, commit) = self.commits.pop_front().expect("invariant: the front was seen");
+            let (position, commit) =
+                self.commits.pop_front().expect("invariant: the front was seen");
             effects.push(match commit {
-                Commit::WorkItem(item) => Effect::Committed(item),
-                Commit::Completion(completion) => Effect::Completed(*completion),
+                Commit::WorkItem(item) => Effect::Committed(position, item),
+                Commit::Completion(completion) => Effect::Completed(position, completion),
             });
         }
         self.remove_barriers(durable, effects);
-        let later = self.awaiting_persistence.split_off(&durable);
-        for mut batch in std::mem::replace(&mut self.awaiting_persistence, later).into_values() {
-            batch.persisted = true;
+        let from = self.resubmitted.min(durable);
+        self.resubmitted = durable;
+        for (position, batch) in self.awaiting_persistence.range(from..durable) {
+            let mut batch = batch.clone();
+            batch.persisted = Some(*position);
             let mut event = PartitionEvent::BatchProcessed(batch);
             event.charge(|ledger| ledger.charge(Category::Commit, now));
             effects.push(Effect::Submit(event));
@@ -305,6 +419,13 @@ impl Partition {
                 event.charge(|ledger| ledger.charge(Category::Commit, now));
             }
             effects.push(Effect::Send(outgoing));
+        }
+        for destination in self.speculation.newly_durable(durable) {
+            effects.push(Effect::Tell(destination, self.statement(durable)));
+        }
+        while self.reports.front().is_some_and(|(position, _)| *position <= durable) {
+            let (_, report) = self.reports.pop_front().expect("invariant: the front was seen");
+            effects.push(Effect::Report(report));
         }
     }
 
@@ -321,6 +442,7 @@ impl Partition {
                 effects.push(Effect::Discarded(message.id));
                 return;
             }
+            message.number_decisions_from(next_event_id(&self.history(&message.target)));
             let state = InstanceState::of_message(&message);
             let instance = Instance { state, episodes: Vec::new(), waiting: Vec::new() };
             self.instances.insert(message.target.clone(), instance);
@@ -331,13 +453,20 @@ impl Partition {
             *next_session += 1;
             Session::new(*next_session)
         });
+        self.instances.touch(&target);
         if let Some(batch) = session.push(message) {
             effects.push(Effect::StartStep(step_work(target, session.id, batch)));
         }
     }
 
-    /// Whether an event of another partition is new, or has to be taken for new.
-    fn admit(&mut self, origin: Origin) -> bool {
+    /// Whether an event of another partition is new, or has to be taken for new. What depends on it
+    /// must not be committed before its origin has.
+    fn admit(&mut self, origin: Origin, position: u64) -> bool {
+        if self.config.speculation == Mode::Global
+            && self.speculation.judge(&origin) == Verdict::Promise
+        {
+            self.speculation.promise(position, origin);
+        }
         self.dedup.admit(origin) || !self.config.dedup
     }
 }

@@ -1,10 +1,11 @@
 //! What a partition does about requests of clients.
 //!
-//! Requests that may change something come in two phases, each logged: the first reads the instance,
-//! the second decides. All instances are in memory, so the read ends at once. Answers to them wait
-//! in the outbox like everything that leaves the partition.
+//! Requests that may change something come in two phases, each logged: the first sees that the
+//! instance is in memory, the second decides. A recovery submits the second phases that are missing.
+//! Answers wait in the outbox like everything that leaves the partition.
 
-use super::{Effect, Handling, Instance, Outgoing, Partition};
+use super::store::Instance;
+use super::{Effect, Handling, Outgoing, Partition};
 use crate::event::{ClientEvent, Deletion, PartitionEvent, Phase, RequestId};
 use sim_model::engine::InstanceQuery;
 use sim_model::id::InstanceId;
@@ -25,9 +26,10 @@ impl Partition {
             handling.charge(&mut message.ledger);
             let phase = Phase::ConfirmAndProcess;
             let event = PartitionEvent::CreationRequestReceived { request, phase, message };
-            effects.push(Effect::Submit(event));
+            self.confirm_later(request, event, effects);
             return;
         }
+        self.prefetch.remove(&request);
         let created = self.instances.get(&message.target).is_none_or(Instance::has_ended);
         if created {
             self.deliver(message, handling, effects);
@@ -49,16 +51,17 @@ impl Partition {
         if phase == Phase::Read {
             let phase = Phase::ConfirmAndProcess;
             let event = PartitionEvent::WaitRequestReceived { request, phase, instance };
-            effects.push(Effect::Submit(event));
+            self.confirm_later(request, event, effects);
             return;
         }
-        let answer = match self.instances.get_mut(&instance) {
+        self.prefetch.remove(&request);
+        let answer = match self.instances.get(&instance) {
             None => ClientEvent::State { request, state: None },
             Some(found) if found.has_ended() => {
                 ClientEvent::End { request, state: found.state.clone() }
             }
-            Some(found) => {
-                found.waiting.push(request);
+            Some(_) => {
+                self.instances.change(&instance, |found| found.waiting.push(request));
                 return;
             }
         };
@@ -77,15 +80,16 @@ impl Partition {
         if phase == Phase::Read {
             let phase = Phase::ConfirmAndProcess;
             let event = PartitionEvent::DeletionRequestReceived { request, phase, instance };
-            effects.push(Effect::Submit(event));
+            self.confirm_later(request, event, effects);
             return;
         }
+        self.prefetch.remove(&request);
         let idle = self.sessions.get(&instance).is_none_or(|session| session.is_idle());
         let deletion = match self.instances.get(&instance) {
             None => Deletion::Absent,
             Some(found) if idle && (found.has_ended() || instance.is_entity()) => {
-                self.instances.swap_remove(&instance);
-                self.sessions.remove(&instance);
+                self.instances.remove(&instance);
+                self.sessions.swap_remove(&instance);
                 Deletion::Removed
             }
             Some(_) => Deletion::Refused,
@@ -96,17 +100,28 @@ impl Partition {
         }
     }
 
+    /// Submits the second phase of a request, now or, if this incarnation ends, in the next one.
+    fn confirm_later(
+        &mut self,
+        request: RequestId,
+        event: PartitionEvent,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.prefetch.insert(request, event.clone());
+        effects.push(Effect::Submit(event));
+    }
+
     /// The present state of an instance.
     pub(super) fn state_of(&self, request: RequestId, instance: &InstanceId) -> ClientEvent {
         let state = self.instances.get(instance).map(|found| found.state.clone());
         ClientEvent::State { request, state }
     }
 
-    /// The instances that a query selects, sorted by key.
+    /// The instances in memory that a query selects, sorted by key: the owner has loaded all others.
     pub(super) fn select(&self, request: RequestId, query: &InstanceQuery) -> ClientEvent {
         let mut instances: Vec<_> = self
             .instances
-            .iter()
+            .resident()
             .filter(|(id, found)| query.selects(id, &found.state))
             .map(|(id, found)| (id.clone(), found.state.clone()))
             .collect();

@@ -1,19 +1,28 @@
 //! Sessions: the unprocessed messages of an instance and the batch taken from them.
 //!
 //! A step that sends messages to its own instance puts up a *barrier*: the next batch waits until
-//! that step is durable. So an instance that keeps itself busy cannot speculate without bound.
+//! that step is durable. So an instance that keeps itself busy cannot speculate without bound. A
+//! recovery puts one up too: what was under way starts again when the recovery is durable.
 
+use serde::{Deserialize, Serialize};
+use sim_model::ledger::Category;
 use sim_model::message::InstanceMessage;
+use sim_model::time::Timestamp;
 use std::collections::VecDeque;
 
 /// The messages of one instance that no committed step has consumed.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Session {
     pub id: u64,
     /// How many messages were consumed before the first one buffered.
     batch_start: u64,
+    /// How often a recovery has begun the batch at the head anew (`DequeueCount`).
+    attempts: u32,
     /// How many messages the step in progress was given; 0 if there is none.
+    #[serde(skip)]
     in_progress: usize,
     /// The log position that has to be durable before the next batch is taken.
+    #[serde(skip)]
     barrier: Option<u64>,
     messages: VecDeque<InstanceMessage>,
 }
@@ -26,7 +35,14 @@ pub(crate) struct Batch {
 
 impl Session {
     pub(crate) fn new(id: u64) -> Session {
-        Session { id, batch_start: 0, in_progress: 0, barrier: None, messages: VecDeque::new() }
+        Session {
+            id,
+            batch_start: 0,
+            attempts: 0,
+            in_progress: 0,
+            barrier: None,
+            messages: VecDeque::new(),
+        }
     }
 
     /// Buffers a message; a batch to execute if no step is in progress.
@@ -35,15 +51,17 @@ impl Session {
         self.take_batch()
     }
 
-    /// Removes what a finished step consumed; the next batch if messages are left.
+    /// Removes what a finished step consumed; the next batch if messages are left. A step read from
+    /// the log was given its batch by an earlier incarnation: only its place in the session counts.
     ///
     /// # Panics
     /// If the step does not continue where the last one ended.
     pub(crate) fn consume(&mut self, start: u64, length: usize) -> Option<Batch> {
         assert_eq!(start, self.batch_start, "steps of a session consume it in order");
-        assert_eq!(length, self.in_progress, "a step consumes the batch it was given");
+        assert!(length <= self.messages.len(), "a step consumes the batch it was given");
         self.messages.drain(..length);
         self.batch_start += length as u64;
+        self.attempts = 0;
         self.in_progress = 0;
         self.take_batch()
     }
@@ -59,6 +77,32 @@ impl Session {
             self.barrier = None;
         }
         self.take_batch()
+    }
+
+    /// A new incarnation begins: no step is in progress but one whose `in_progress` messages are
+    /// logged and wait to be durable.
+    pub(crate) fn recover(&mut self, in_progress: usize) {
+        self.in_progress = in_progress;
+        self.barrier = None;
+    }
+
+    /// The recovery is logged at `position`: a batch that was under way begins anew when that is
+    /// durable. Whether there is one.
+    pub(crate) fn restart(&mut self, position: u64, now: Timestamp) -> bool {
+        if self.in_progress > 0 || self.messages.is_empty() {
+            return false;
+        }
+        self.attempts += 1;
+        for message in &mut self.messages {
+            message.ledger.charge(Category::Retries, now);
+        }
+        self.barrier = Some(position);
+        true
+    }
+
+    /// Whether a step was given the batch that begins here.
+    pub(crate) fn continues_at(&self, start: u64, length: usize) -> bool {
+        start == self.batch_start && length <= self.messages.len()
     }
 
     /// Whether no message waits and no step is in progress.

@@ -21,18 +21,21 @@ impl Partition {
         out: &mut Outgoing,
         effects: &mut Vec<Effect>,
     ) {
-        let session = self.sessions.get(&batch.instance).map(|session| session.id);
-        if session != Some(batch.session) {
+        let (start, length) = (batch.batch_start, batch.batch_length as usize);
+        let session = self.sessions.get(&batch.instance);
+        let own = session.filter(|session| session.id == batch.session);
+        if !own.is_some_and(|session| session.continues_at(start, length)) {
             effects.push(Effect::Aborted(batch.work_item));
             return;
         }
-        if !batch.persisted {
-            self.commits.push_back((out.position, Commit::WorkItem(batch.work_item)));
-            if self.config.speculation == Speculation::None {
-                batch.activities.iter_mut().for_each(|task| handling.charge(&mut task.ledger));
-                batch.messages.iter_mut().for_each(|message| handling.charge(&mut message.ledger));
-                self.awaiting_persistence.insert(out.position, batch);
-                return;
+        match batch.persisted {
+            Some(first) => drop(self.awaiting_persistence.remove(&first)),
+            None => {
+                self.commits.push_back((out.position, Commit::WorkItem(batch.work_item)));
+                if self.config.speculation == Speculation::None {
+                    self.await_persistence(batch, handling, out);
+                    return;
+                }
             }
         }
         self.write_back(&mut batch, out);
@@ -41,49 +44,75 @@ impl Partition {
         self.arm(std::mem::take(&mut batch.timers), effects);
         let messages = std::mem::take(&mut batch.messages);
         let to_itself = messages.iter().any(|message| message.target == batch.instance);
-        self.route(messages, handling, out, effects);
-        if to_itself && !batch.persisted {
+        let remote = self.deliver_locally(messages, handling, effects);
+        if batch.persisted.is_none() {
+            self.pack(remote, handling, out);
+        }
+        if to_itself && batch.persisted.is_none() {
             self.put_up_barrier(&batch.instance, out.position);
         }
         self.continue_session(&batch, effects);
-        if batch.persisted && !out.is_empty() && !self.outbox.would_overtake(out) {
-            // The step is durable already: nothing to wait for.
-            let sent = self.outbox.sending(std::mem::take(out));
-            effects.push(Effect::Send(sent));
+        if batch.persisted.is_some() && !out.is_empty() {
+            // The step is durable already: the answers of clients have nothing to wait for.
+            debug_assert!(out.partitions.is_empty(), "messages have left under the first position");
+            let out = std::mem::take(out);
+            let position = out.position;
+            self.outbox.add(out, self.config.outbox_acks);
+            effects.extend(self.outbox.send_now(position).map(Effect::Send));
         }
+    }
+
+    /// Without speculation: remembers the step until it is durable. What it sends to other partitions
+    /// leaves then, under this position, which a recovery finds again.
+    fn await_persistence(
+        &mut self,
+        mut batch: Box<BatchProcessed>,
+        handling: Handling,
+        out: &mut Outgoing,
+    ) {
+        batch.activities.iter_mut().for_each(|task| handling.charge(&mut task.ledger));
+        batch.messages.iter_mut().for_each(|message| handling.charge(&mut message.ledger));
+        let is_remote = |message: &&InstanceMessage| !self.is_local(&message.target);
+        let remote: Vec<InstanceMessage> =
+            batch.messages.iter().filter(is_remote).cloned().collect();
+        self.pack(remote, handling, out);
+        self.awaiting_persistence.insert(out.position, batch);
     }
 
     /// Writes the step's episode and state to its instance, and answers whoever waits for an end.
     fn write_back(&mut self, batch: &mut BatchProcessed, out: &mut Outgoing) {
-        let instance =
-            self.instances.get_mut(&batch.instance).expect("invariant: a stepped instance exists");
-        if batch.replaces_history {
-            instance.episodes.clear();
-        }
-        if !batch.deleted {
-            self.scratch.clear();
-            postcard::to_io(&batch.new_events, &mut self.scratch)
-                .expect("invariant: events have an encoding, and memory takes it");
-            instance.episodes.push(Bytes::copy_from_slice(&self.scratch));
-        }
-        instance.state.last_updated = batch.timestamp;
-        instance.state.status = batch.status.clone();
-        instance.state.custom_status = batch.custom_status.take();
-        instance.state.entity_state = batch.entity_state.take();
-        if !batch.status.is_final() {
+        let scratch = &mut self.scratch;
+        let ended = self.instances.change(&batch.instance, |instance| {
+            if batch.replaces_history {
+                instance.episodes.clear();
+            }
+            if !batch.deleted {
+                scratch.clear();
+                postcard::to_io(&batch.new_events, &mut *scratch)
+                    .expect("invariant: events have an encoding, and memory takes it");
+                instance.episodes.push(Bytes::copy_from_slice(scratch));
+            }
+            instance.state.last_updated = batch.timestamp;
+            instance.state.status = batch.status.clone();
+            instance.state.custom_status = batch.custom_status.take();
+            instance.state.entity_state = batch.entity_state.take();
+            let is_final = batch.status.is_final();
+            is_final.then(|| (instance.state.clone(), std::mem::take(&mut instance.waiting)))
+        });
+        let Some((state, waiting)) = ended.expect("invariant: a stepped instance exists") else {
             return;
-        }
-        for request in instance.waiting.drain(..) {
-            let answer = ClientEvent::End { request, state: instance.state.clone() };
-            out.clients.push((request.client, answer));
-        }
+        };
         let completion = Completion {
             instance: batch.instance.clone(),
-            created: instance.state.created,
-            last_updated: instance.state.last_updated,
+            created: state.created,
+            last_updated: state.last_updated,
             status: batch.status.clone(),
             ledger: batch.ledger,
         };
+        for request in waiting {
+            let answer = ClientEvent::End { request, state: state.clone() };
+            out.clients.push((request.client, answer));
+        }
         self.commits.push_back((out.position, Commit::Completion(Box::new(completion))));
     }
 
@@ -97,23 +126,35 @@ impl Partition {
         }
     }
 
-    /// Delivers messages within the partition, and packs the others by destination.
-    fn route(
+    fn is_local(&self, target: &InstanceId) -> bool {
+        partition_of(target, self.partitions) == self.index
+    }
+
+    /// Delivers messages within the partition; the others.
+    fn deliver_locally(
         &mut self,
         messages: Vec<InstanceMessage>,
         handling: Handling,
-        out: &mut Outgoing,
         effects: &mut Vec<Effect>,
-    ) {
-        let mut remote: IndexMap<u32, Vec<InstanceMessage>, FxBuildHasher> = IndexMap::default();
-        for mut message in messages {
-            let target = partition_of(&message.target, self.partitions);
-            if target == self.index {
+    ) -> Vec<InstanceMessage> {
+        let mut remote = Vec::new();
+        for message in messages {
+            if self.is_local(&message.target) {
                 self.deliver(message, handling, effects);
             } else {
-                handling.charge(&mut message.ledger);
-                remote.entry(target).or_default().push(message);
+                remote.push(message);
             }
+        }
+        remote
+    }
+
+    /// Packs messages to other partitions by destination.
+    fn pack(&self, messages: Vec<InstanceMessage>, handling: Handling, out: &mut Outgoing) {
+        let mut remote: IndexMap<u32, Vec<InstanceMessage>, FxBuildHasher> = IndexMap::default();
+        for mut message in messages {
+            handling.charge(&mut message.ledger);
+            let target = partition_of(&message.target, self.partitions);
+            remote.entry(target).or_default().push(message);
         }
         for (target, messages) in remote {
             let (mut messages, mut sub_position) = (messages, 0);
@@ -151,13 +192,14 @@ impl Partition {
         let session = self.sessions.get_mut(&batch.instance).expect("invariant: it was checked");
         let next = session.consume(batch.batch_start, batch.batch_length as usize);
         if batch.status.is_final() {
-            let session = self.sessions.remove(&batch.instance).expect("invariant: it was checked");
+            let session =
+                self.sessions.swap_remove(&batch.instance).expect("invariant: it was checked");
             effects.extend(session.into_rest().map(|message| Effect::Discarded(message.id)));
         } else if let Some(next) = next {
             effects.push(Effect::StartStep(step_work(batch.instance.clone(), session.id, next)));
         } else if batch.deleted && session.is_idle() {
-            self.sessions.remove(&batch.instance);
-            self.instances.swap_remove(&batch.instance);
+            self.sessions.swap_remove(&batch.instance);
+            self.instances.remove(&batch.instance);
         }
     }
 }

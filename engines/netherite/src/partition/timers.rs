@@ -4,16 +4,18 @@
 //! state until the event that fires it has been applied: whoever recovers the state knows which
 //! timers are still to fire. Source: microsoft/durabletask-netherite, `PartitionState/TimersState.cs`.
 
+use serde::{Deserialize, Serialize};
 use sim_model::message::{InstanceMessage, TimerMessage};
 use sim_model::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The timers that have not been fired.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Timers {
     next: u64,
     pending: BTreeMap<u64, TimerMessage>,
     /// Those whose firing was not submitted, earliest first.
+    #[serde(skip)]
     armed: BTreeSet<(Timestamp, u64)>,
     fired: u64,
 }
@@ -41,6 +43,16 @@ impl Timers {
             self.armed.pop_first();
             id
         })
+    }
+
+    /// A new incarnation begins: what has not fired has to be submitted.
+    pub(crate) fn recover(&mut self) {
+        self.armed = self.pending.iter().map(|(id, timer)| (timer.fire_at, *id)).collect();
+    }
+
+    /// What a timer that has not fired delivers.
+    pub(crate) fn message(&self, id: u64) -> Option<&InstanceMessage> {
+        self.pending.get(&id).map(|timer| &timer.message)
     }
 
     /// Fires a timer: what it delivers. `None` if it was fired before.

@@ -14,9 +14,14 @@ use sim_world::kernel::{Kernel, KernelOptions, on_fresh_thread, simulate};
 use sim_world::profile::Profile;
 use sim_world::world::{Deployment as Machines, World};
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
+
+/// All ways to speculate.
+pub const SPECULATION: [&[(&str, &str)]; 3] =
+    [&[("speculation", "none")], &[("speculation", "local")], &[("speculation", "global")]];
 
 /// Where a test plays.
 #[derive(Clone, Copy)]
@@ -24,6 +29,8 @@ pub struct Stage {
     pub seed: u64,
     pub plan: &'static str,
     pub hosts: u32,
+    /// How many of the hosts are started with the hub.
+    pub started: u32,
     pub sets: &'static [(&'static str, &'static str)],
     pub profile: fn() -> Profile,
     pub application: fn() -> Application,
@@ -33,7 +40,12 @@ impl Stage {
     /// Two hosts of the default plan, the standard profile, default settings.
     pub fn new(application: fn() -> Application) -> Stage {
         let profile = || Profile::named("azure-2021-10").expect("the profile");
-        Stage { seed: 1, plan: "EP2", hosts: 2, sets: &[], profile, application }
+        Stage { seed: 1, plan: "EP2", hosts: 2, started: 2, sets: &[], profile, application }
+    }
+
+    /// The same with so many hosts, all of them started.
+    pub fn on_hosts(self, hosts: u32) -> Stage {
+        Stage { hosts, started: hosts, ..self }
     }
 
     /// Deploys the hub, lets it start for a second, plays `scene`, and lets it come to rest.
@@ -73,17 +85,28 @@ impl Stage {
         let graph = GraphRecorder::default();
         let completions: Rc<RefCell<Vec<Completion>>> = Rc::default();
         let sink = completions.clone();
-        let observer = Observer::new(graph.clone(), move |done| sink.borrow_mut().push(done));
+        let levels: Rc<RefCell<Vec<(&'static str, u64)>>> = Rc::default();
+        let levels_sink = levels.clone();
+        let observer = Observer::new(graph.clone(), move |done| sink.borrow_mut().push(done))
+            .with_levels(move |what, value| levels_sink.borrow_mut().push((what, value)));
         let application = Rc::new((self.application)());
         let deployment = Deployment { application, settings, observer };
         let hub = Netherite.deploy(&world, deployment).expect("deployed");
-        (0..self.hosts as usize).for_each(|host| hub.start_host(host));
-        let play = Rc::new(Play { kernel, hub, completions });
+        (0..self.started as usize).for_each(|host| hub.start_host(host));
+        let play = Rc::new(Play {
+            kernel,
+            world: world.clone(),
+            hub,
+            graph: graph.clone(),
+            up: RefCell::new((0..self.started as usize).collect()),
+            completions,
+            levels,
+        });
         let played = scene(play.clone());
         async move {
             play.kernel.sleep(Duration::from_secs(1)).await;
             let value = played.await;
-            play.kernel.sleep(Duration::from_secs(1)).await;
+            play.rest().await;
             let graph = graph.graph();
             let findings = [
                 checks::exactly_once(&graph, checks::is_step),
@@ -107,11 +130,59 @@ impl Stage {
 /// The hub while a test plays.
 pub struct Play {
     pub kernel: Kernel,
+    pub world: World,
+    pub graph: GraphRecorder,
+    /// Hosts that were started.
+    pub up: RefCell<BTreeSet<usize>>,
     pub hub: Rc<dyn TaskHub>,
     pub completions: Rc<RefCell<Vec<Completion>>>,
+    /// The levels that the engine has reported.
+    pub levels: Rc<RefCell<Vec<(&'static str, u64)>>>,
 }
 
 impl Play {
+    /// Lets the hub come to rest: a second, or as long as messages are in flight.
+    async fn rest(&self) {
+        let mut pause = Duration::from_secs(1);
+        let bound = self.kernel.now() + Duration::from_secs(240);
+        while self.kernel.now() < bound {
+            self.kernel.sleep(pause).await;
+            if checks::no_message_lost(&self.graph.graph(), self.kernel.now()).is_none() {
+                return;
+            }
+            pause *= 2;
+        }
+    }
+
+    /// Crashes a host.
+    pub fn crash(&self, host: usize) {
+        self.world.hosts()[host].kill();
+    }
+
+    /// Whether a host runs the hub.
+    pub fn is_up(&self, host: usize) -> bool {
+        self.world.hosts()[host].is_alive() && self.up.borrow().contains(&host)
+    }
+
+    /// Restarts a host that has crashed.
+    pub fn restart(&self, host: usize) {
+        self.world.hosts()[host].restart();
+        self.start_host(host);
+    }
+
+    /// Starts a host that was not started with the hub.
+    pub fn start_host(&self, host: usize) {
+        self.up.borrow_mut().insert(host);
+        self.hub.start_host(host);
+    }
+
+    /// Takes a host out of service, and switches it off.
+    pub async fn stop_host(&self, host: usize) {
+        self.up.borrow_mut().remove(&host);
+        self.hub.stop_host(host).await;
+        self.crash(host);
+    }
+
     pub fn client(&self) -> Rc<dyn Client> {
         self.hub.client(0)
     }

@@ -134,7 +134,7 @@ impl Play {
 
     /// How many operations of this kind the store has served.
     pub fn operations(&self, kind: &str) -> u64 {
-        self.world.meter().total("store", kind)
+        self.world.meter().total("stream-store", kind)
     }
 
     /// Starts an orchestration from host 0.

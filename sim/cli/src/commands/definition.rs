@@ -6,14 +6,13 @@ use crate::terminal::{self, Look};
 use crate::text::{self, INDENT};
 use anyhow::Error;
 use sim_lab::definition::{Definition, DefinitionError, FunctionLine, Source, StateLine};
+use sim_lab::text_file;
 use std::path::Path;
 
 /// Stands in a table where there is nothing.
 const NOTHING: &str = "-";
 /// Spaces between the columns of a table.
 const GAP: usize = 2;
-/// Largest file that is read, in bytes.
-const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// Carries out one of the commands about definitions.
 pub(crate) fn definition(asked: &DefinitionArguments) -> Result<(), Failure> {
@@ -36,13 +35,8 @@ fn check(asked: &DefinitionCheckArguments) -> Result<(), Failure> {
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    let failed =
-        |problem: String| Failure::input(Error::msg(format!("{}: {problem}", path.display())));
-    let size = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?.len();
-    if size > FILE_BYTES_MAX {
-        return Err(failed(format!("{size} bytes, expected at most {FILE_BYTES_MAX}")));
-    }
-    std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))
+    text_file::read(path)
+        .map_err(|problem| Failure::input(Error::msg(format!("{}: {problem}", path.display()))))
 }
 
 /// Tells every problem on a line of its own. The last line sums up.

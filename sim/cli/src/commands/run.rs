@@ -74,6 +74,10 @@ fn specification(asked: &RunArguments) -> Result<RunSpec, Failure> {
     spec.hosts = asked.hosts.unwrap_or(spec.hosts);
     spec.partitions = asked.partitions.unwrap_or(spec.partitions);
     spec.seed = asked.seed.unwrap_or(spec.seed);
+    if !asked.host_events.is_empty() {
+        let events = asked.host_events.iter().map(|event| event.parse());
+        spec.host_events = events.collect::<Result<_, _>>()?;
+    }
     set(&mut spec, &asked.settings)?;
     Ok(spec)
 }

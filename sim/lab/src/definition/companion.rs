@@ -99,22 +99,36 @@ fn from_toml(text: &str) -> Result<Value, Problem> {
         let said = error.message().lines().collect::<Vec<_>>().join(" ");
         Problem { place: format!("line {line}"), message: format!("not valid TOML: {said}") }
     })?;
-    Ok(to_json(toml::Value::Table(table)))
+    to_json(toml::Value::Table(table), &Place::root())
 }
 
-/// Dates become texts; numbers that JSON does not have become null, which fits nowhere.
-fn to_json(value: toml::Value) -> Value {
-    match value {
+/// Dates become texts. Numbers that JSON does not have fit nowhere, and are refused.
+fn to_json(value: toml::Value, place: &Place) -> Result<Value, Problem> {
+    Ok(match value {
         toml::Value::String(text) => text.into(),
         toml::Value::Integer(number) => number.into(),
-        toml::Value::Float(number) => Number::from_f64(number).map_or(Value::Null, Value::Number),
+        toml::Value::Float(number) => match Number::from_f64(number) {
+            Some(number) => Value::Number(number),
+            None => {
+                let message = format!("found {number}, expected a number that is finite");
+                return Err(Problem { place: place.to_string(), message });
+            }
+        },
         toml::Value::Boolean(flag) => flag.into(),
         toml::Value::Datetime(instant) => instant.to_string().into(),
-        toml::Value::Array(items) => items.into_iter().map(to_json).collect(),
-        toml::Value::Table(table) => {
-            table.into_iter().map(|(key, value)| (key, to_json(value))).collect::<Value>()
+        toml::Value::Array(items) => {
+            let items = items.into_iter().enumerate();
+            let items = items.map(|(index, item)| to_json(item, &place.index(index)));
+            Value::Array(items.collect::<Result<_, _>>()?)
         }
-    }
+        toml::Value::Table(table) => {
+            let entry = |(key, value): (String, _)| {
+                let value = to_json(value, &place.field(&key))?;
+                Ok((key, value))
+            };
+            Value::Object(table.into_iter().map(entry).collect::<Result<_, _>>()?)
+        }
+    })
 }
 
 fn read(fields: &mut Fields<'_>) -> Companion {
@@ -306,6 +320,18 @@ mod tests {
         assert_eq!(f.wait, Latency::Constant { value_ms: 5.0 }, "from the default");
         assert_eq!(f.result, Outcome::Bytes(9));
         assert_eq!(Companion::parse(""), Ok(Companion::default()));
+    }
+
+    #[test]
+    fn numbers_that_json_does_not_have_are_refused_wherever_they_stand() {
+        for (text, said) in [
+            ("functions.f.cpu_ms = nan", "functions.f.cpu_ms: found NaN"),
+            ("input.a = [1.0, -inf]", "input.a[1]: found -inf"),
+        ] {
+            let problems = Companion::parse(text).expect_err(text);
+            assert_eq!(problems.len(), 1);
+            assert!(problems[0].to_string().starts_with(said), "{problems:?}");
+        }
     }
 
     #[test]

@@ -18,6 +18,46 @@ pub(super) struct Link {
     pub place: Place,
 }
 
+/// A machine as a document has it: its states name each other. `B` is what the format says of a state.
+#[derive(Debug)]
+pub(super) struct Document<B> {
+    /// The state that is entered first.
+    pub start: Option<Link>,
+    /// The states, in the order of the document.
+    pub states: Vec<Named<B>>,
+}
+
+/// A state of a document.
+#[derive(Debug)]
+pub(super) struct Named<B> {
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub place: Place,
+    /// Absent if it could not be read.
+    pub body: Option<B>,
+}
+
+/// Lowers a document to a machine, each of its states by `lower_state`.
+pub(super) fn lower<B>(
+    document: &Document<B>,
+    findings: &Findings,
+    lower_state: impl Fn(&str, &B, &Names<'_>) -> State,
+) -> Machine {
+    let names = Names::new(document.states.iter().map(|state| state.name.as_str()), findings);
+    let start = names.resolve_any(document.start.as_ref()).unwrap_or(0);
+    let states = document.states.iter().map(|named| match &named.body {
+        Some(body) => lower_state(&named.name, body, &names),
+        None => unreadable(&named.name),
+    });
+    let machine = Machine { start, states: states.collect() };
+    if findings.is_sound() {
+        let places: Vec<Place> = document.states.iter().map(|state| state.place.clone()).collect();
+        check_ways(&machine, &places, findings);
+    }
+    machine
+}
+
 /// The names of the states of one machine.
 pub(super) struct Names<'a> {
     indices: BTreeMap<&'a str, usize>,
@@ -53,7 +93,7 @@ impl<'a> Names<'a> {
 
 /// Warns of states that are never entered, and of machines that never end. `places` are those of
 /// the states.
-pub(super) fn check_ways(machine: &Machine, places: &[Place], findings: &Findings) {
+fn check_ways(machine: &Machine, places: &[Place], findings: &Findings) {
     let mut entered = vec![false; machine.states.len()];
     let mut left = vec![machine.start];
     while let Some(index) = left.pop() {

@@ -3,6 +3,7 @@
 use super::behaviour::{Behaviour, CPU_MS_DEFAULT, Outcome};
 use super::companion::LENGTH_DEFAULT;
 use super::machine::*;
+use super::problem::plain;
 use super::{Definition, expression};
 use sim_world::distribution::Latency;
 
@@ -71,7 +72,7 @@ pub(super) fn assumptions(definition: &Definition) -> Vec<String> {
         let usual = if definition.described { String::new() } else { usual_length() };
         said.push(format!("arrays that the payload lacks have a default length{usual}: {each}"));
     }
-    said
+    said.iter().map(|line| plain(line)).collect()
 }
 
 fn usual_length() -> String {
@@ -90,8 +91,9 @@ fn list(machine: &Machine, depth: usize, lines: &mut Vec<StateLine>) {
     let others = (0..machine.states.len()).filter(|index| *index != machine.start);
     for index in std::iter::once(machine.start).chain(others) {
         let Some(state) = machine.states.get(index) else { continue };
-        let (name, what) = (state.name.to_string(), what(state));
-        lines.push(StateLine { depth, name, what, edges: edges(state, machine) });
+        let (name, what) = (plain(&state.name), plain(&what(state)));
+        let edges = edges(state, machine).iter().map(|edge| plain(edge)).collect();
+        lines.push(StateLine { depth, name, what, edges });
         match &state.step {
             Step::Parallel(branches) => {
                 for (number, branch) in branches.iter().enumerate() {
@@ -180,7 +182,7 @@ fn edges(state: &State, machine: &Machine) -> Vec<String> {
 /// The functions of a definition, by name.
 pub(super) fn functions(definition: &Definition) -> Vec<FunctionLine> {
     let line = |(name, behaviour): (&std::sync::Arc<str>, &Behaviour)| FunctionLine {
-        name: name.to_string(),
+        name: plain(name),
         assumed: definition.assumed.contains(name),
         cpu: time(&behaviour.cpu),
         wait: time(&behaviour.wait),
@@ -194,7 +196,7 @@ pub(super) fn functions(definition: &Definition) -> Vec<FunctionLine> {
         },
         fails: behaviour.failure.as_ref().map_or_else(
             || "-".to_owned(),
-            |failing| format!("{} % {}", failing.probability * 100.0, failing.error),
+            |failing| format!("{} % {}", failing.probability * 100.0, plain(&failing.error)),
         ),
     };
     definition.functions.iter().map(line).collect()

@@ -59,6 +59,18 @@ pub(super) fn quoted(text: &str) -> String {
     }
 }
 
+/// A text of a document as it stands in a list: on one line, with control characters by their escapes.
+pub(super) fn plain(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter.is_control() {
+            true => shown.extend(letter.escape_debug()),
+            false => shown.push(letter),
+        }
+    }
+    shown
+}
+
 /// One thing that is wrong, or worth a warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -150,6 +162,12 @@ mod tests {
         assert_eq!(Place::root().to_string(), "document");
         assert_eq!(Place::root().field("a\nb").to_string(), r#""a\nb""#);
         assert_eq!(Place::root().field("").to_string(), r#""""#);
+    }
+
+    #[test]
+    fn listed_texts_stay_on_their_line_and_leave_the_terminal_alone() {
+        assert_eq!(plain("B\u{fc}cher \"x\""), "B\u{fc}cher \"x\"");
+        assert_eq!(plain("a\u{1b}[31m\nb\u{9b}"), "a\\u{1b}[31m\\nb\\u{9b}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::condition::{Condition, Relation};
 use super::expression::Expression;
 use super::failure::names;
 use super::fields::Fields;
-use super::links::{self, Link, Names};
+use super::links::{self, Link, Named, Names};
 use super::machine::*;
 use super::path::Path;
 use super::problem::{Findings, Place, quoted};
@@ -42,19 +42,7 @@ const RELATIONS: [(&str, Relation); 5] = [
 const ELEMENT: &str = "array_element";
 
 /// A machine of the format.
-#[derive(Debug)]
-struct Document {
-    root: Option<Link>,
-    states: Vec<Named>,
-}
-
-#[derive(Debug)]
-struct Named {
-    name: String,
-    place: Place,
-    /// Absent if it could not be read.
-    node: Option<Node>,
-}
+type Document = links::Document<Node>;
 
 #[derive(Debug)]
 enum Node {
@@ -104,10 +92,10 @@ fn read_fields(fields: &mut Fields<'_>, depth: usize) -> Option<Document> {
     let findings = fields.findings();
     let states = states.iter().map(|(name, state)| {
         let place = place.field(name);
-        let node = node(state, place.clone(), findings, depth);
-        Named { name: name.clone(), place, node }
+        let body = node(state, place.clone(), findings, depth);
+        Named { name: name.clone(), place, body }
     });
-    Some(Document { root, states: states.collect() })
+    Some(Document { start: root, states: states.collect() })
 }
 
 fn node(value: &Value, place: Place, findings: &Findings, depth: usize) -> Option<Node> {
@@ -233,18 +221,7 @@ fn required_link(fields: &mut Fields<'_>, key: &'static str, expected: &str) -> 
 }
 
 fn lower(document: &Document, findings: &Findings) -> Machine {
-    let names = Names::new(document.states.iter().map(|state| state.name.as_str()), findings);
-    let start = names.resolve_any(document.root.as_ref()).unwrap_or(0);
-    let states = document.states.iter().map(|named| match &named.node {
-        Some(node) => lower_state(&named.name, node, &names, findings),
-        None => links::unreadable(&named.name),
-    });
-    let machine = Machine { start, states: states.collect() };
-    if findings.is_sound() {
-        let places: Vec<Place> = document.states.iter().map(|state| state.place.clone()).collect();
-        links::check_ways(&machine, &places, findings);
-    }
-    machine
+    links::lower(document, findings, |name, node, names| lower_state(name, node, names, findings))
 }
 
 fn lower_state(name: &str, node: &Node, names: &Names<'_>, findings: &Findings) -> State {

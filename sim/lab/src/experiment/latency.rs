@@ -113,6 +113,7 @@ impl LatencyExperiment {
             partitions: self.partitions,
             profile: self.profile.clone(),
             seed,
+            host_events: Vec::new(),
             settings: series.settings.clone(),
         }
     }

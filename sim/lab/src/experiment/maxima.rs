@@ -129,6 +129,7 @@ impl MaximaExperiment {
             partitions: self.partitions,
             profile: self.profile.clone(),
             seed,
+            host_events: Vec::new(),
             settings: self.engine.settings.clone(),
         }
     }

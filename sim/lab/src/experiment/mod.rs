@@ -11,7 +11,9 @@ mod maxima;
 mod outcome;
 mod predictions;
 mod runs;
+mod scaling;
 mod throughput;
+mod timeline;
 
 pub use agreement::Agreement;
 pub use latency::{CheckedLatency, LatencyExperiment, Panel};
@@ -19,7 +21,9 @@ pub use maxima::{CheckedMaxima, MaximaExperiment, Maximum, Scenario};
 pub use outcome::{ExperimentOutcome, ResultTable, Row, Unit};
 pub use predictions::{CheckedPredictions, Prediction, PredictionsExperiment, WorkloadPanel};
 pub use runs::RunRow;
+pub use scaling::{CheckedScaling, ScalingExperiment};
 pub use throughput::{CheckedThroughput, PlanPanel, ThroughputExperiment};
+pub use timeline::{CheckedTimeline, TimelineExperiment, TimelineScenario};
 
 use crate::figure::{Figure, Stroke};
 use crate::progress::Progress;
@@ -33,12 +37,48 @@ use std::path::PathBuf;
 pub const MARKER: &str = "experiment.toml";
 
 /// The embedded experiments.
-const EMBEDDED: [&str; 4] = [
+const EMBEDDED: [&str; 11] = [
+    include_str!("../../../../experiments/elasticity.toml"),
+    include_str!("../../../../experiments/internet-computer-latency.toml"),
+    include_str!("../../../../experiments/internet-computer-predictions.toml"),
     include_str!("../../../../experiments/netherite-hello-latency.toml"),
     include_str!("../../../../experiments/netherite-hello-throughput.toml"),
     include_str!("../../../../experiments/netherite-maxima.toml"),
     include_str!("../../../../experiments/predictions.toml"),
+    include_str!("../../../../experiments/recovery.toml"),
+    include_str!("../../../../experiments/speculation.toml"),
+    include_str!("../../../../experiments/speculation-rollback.toml"),
+    include_str!("../../../../experiments/sql-server-scaling.toml"),
 ];
+
+/// Lists the kinds: each a variant of both enums below, a checked form that becomes one of them, and an
+/// arm of [`of_any_kind`].
+macro_rules! kinds {
+    ($($kind:ident of $checked:ident),+ $(,)?) => {
+        /// Does the same with an experiment, or with a checked one, of whichever kind.
+        macro_rules! of_any_kind {
+            ($which:ident, $value:expr, $inner:ident => $body:expr) => {
+                match $value {
+                    $($which::$kind($inner) => $body,)+
+                }
+            };
+        }
+        $(impl From<$checked> for CheckedExperiment {
+            fn from(checked: $checked) -> CheckedExperiment {
+                CheckedExperiment::$kind(checked)
+            }
+        })+
+    };
+}
+
+kinds! {
+    Latency of CheckedLatency,
+    Throughput of CheckedThroughput,
+    Maxima of CheckedMaxima,
+    Predictions of CheckedPredictions,
+    Timeline of CheckedTimeline,
+    Scaling of CheckedScaling,
+}
 
 /// An experiment, as its file says it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +92,10 @@ pub enum Experiment {
     Maxima(MaximaExperiment),
     /// Workloads by engines by plans by hosts, with nothing to compare with.
     Predictions(PredictionsExperiment),
+    /// Rates over time while hosts come and go.
+    Timeline(TimelineExperiment),
+    /// Throughput and core time by the size of a database.
+    Scaling(ScalingExperiment),
 }
 
 /// An engine with settings: a curve of a figure.
@@ -104,6 +148,10 @@ pub enum CheckedExperiment {
     Maxima(CheckedMaxima),
     /// Predictions.
     Predictions(CheckedPredictions),
+    /// Rates over time.
+    Timeline(CheckedTimeline),
+    /// Scaling.
+    Scaling(CheckedScaling),
 }
 
 /// All embedded experiments.
@@ -141,62 +189,32 @@ impl Experiment {
 
     /// Its name.
     pub fn name(&self) -> &str {
-        match self {
-            Experiment::Latency(LatencyExperiment { name, .. })
-            | Experiment::Throughput(ThroughputExperiment { name, .. })
-            | Experiment::Maxima(MaximaExperiment { name, .. })
-            | Experiment::Predictions(PredictionsExperiment { name, .. }) => name,
-        }
+        of_any_kind!(Experiment, self, experiment => &experiment.name)
     }
 
     /// What stands over the figure.
     pub fn title(&self) -> &str {
-        match self {
-            Experiment::Latency(LatencyExperiment { title, .. })
-            | Experiment::Throughput(ThroughputExperiment { title, .. })
-            | Experiment::Maxima(MaximaExperiment { title, .. })
-            | Experiment::Predictions(PredictionsExperiment { title, .. }) => title,
-        }
+        of_any_kind!(Experiment, self, experiment => &experiment.title)
     }
 
     /// One line that says what it does.
     pub fn summary(&self) -> &str {
-        match self {
-            Experiment::Latency(LatencyExperiment { summary, .. })
-            | Experiment::Throughput(ThroughputExperiment { summary, .. })
-            | Experiment::Maxima(MaximaExperiment { summary, .. })
-            | Experiment::Predictions(PredictionsExperiment { summary, .. }) => summary,
-        }
+        of_any_kind!(Experiment, self, experiment => &experiment.summary)
     }
 
     /// What all its runs have in common, in a few words.
     pub fn setup(&self) -> String {
-        match self {
-            Experiment::Latency(experiment) => experiment.setup(),
-            Experiment::Throughput(experiment) => experiment.setup(),
-            Experiment::Maxima(experiment) => experiment.setup(),
-            Experiment::Predictions(experiment) => experiment.setup(),
-        }
+        of_any_kind!(Experiment, self, experiment => experiment.setup())
     }
 
     /// A run of every configuration for each of these seeds.
     pub fn seeds(&self) -> &[u64] {
-        match self {
-            Experiment::Latency(LatencyExperiment { seeds, .. })
-            | Experiment::Throughput(ThroughputExperiment { seeds, .. })
-            | Experiment::Maxima(MaximaExperiment { seeds, .. })
-            | Experiment::Predictions(PredictionsExperiment { seeds, .. }) => seeds,
-        }
+        of_any_kind!(Experiment, self, experiment => &experiment.seeds)
     }
 
     /// Runs every configuration for other seeds.
     pub fn set_seeds(&mut self, other: Vec<u64>) {
-        match self {
-            Experiment::Latency(LatencyExperiment { seeds, .. })
-            | Experiment::Throughput(ThroughputExperiment { seeds, .. })
-            | Experiment::Maxima(MaximaExperiment { seeds, .. })
-            | Experiment::Predictions(PredictionsExperiment { seeds, .. }) => *seeds = other,
-        }
+        of_any_kind!(Experiment, self, experiment => experiment.seeds = other);
     }
 
     /// Checks every run, and that everything that is named exists.
@@ -204,28 +222,14 @@ impl Experiment {
     /// # Errors
     /// The first fault.
     pub fn check(&self) -> Result<CheckedExperiment, SpecError> {
-        Ok(match self {
-            Experiment::Latency(experiment) => CheckedExperiment::Latency(experiment.check()?),
-            Experiment::Throughput(experiment) => {
-                CheckedExperiment::Throughput(experiment.check()?)
-            }
-            Experiment::Maxima(experiment) => CheckedExperiment::Maxima(experiment.check()?),
-            Experiment::Predictions(experiment) => {
-                CheckedExperiment::Predictions(experiment.check()?)
-            }
-        })
+        of_any_kind!(Experiment, self, experiment => Ok(experiment.check()?.into()))
     }
 }
 
 impl CheckedExperiment {
     /// How many runs there are.
     pub fn runs(&self) -> usize {
-        match self {
-            CheckedExperiment::Latency(checked) => checked.runs(),
-            CheckedExperiment::Throughput(checked) => checked.runs(),
-            CheckedExperiment::Maxima(checked) => checked.runs(),
-            CheckedExperiment::Predictions(checked) => checked.runs(),
-        }
+        of_any_kind!(CheckedExperiment, self, checked => checked.runs())
     }
 
     /// Carries out all runs on `threads` threads, or as many as there are cores. The outcome does
@@ -241,12 +245,7 @@ impl CheckedExperiment {
         threads: Option<usize>,
         progress: &Progress,
     ) -> Result<ExperimentOutcome, RunError> {
-        match self {
-            CheckedExperiment::Latency(checked) => checked.run(threads, progress),
-            CheckedExperiment::Throughput(checked) => checked.run(threads, progress),
-            CheckedExperiment::Maxima(checked) => checked.run(threads, progress),
-            CheckedExperiment::Predictions(checked) => checked.run(threads, progress),
-        }
+        of_any_kind!(CheckedExperiment, self, checked => checked.run(threads, progress))
     }
 }
 

@@ -17,13 +17,17 @@ pub enum Unit {
     Fraction,
     /// Orchestrations a second.
     PerSecond,
+    /// A span of time.
+    Seconds,
+    /// A number of things.
+    Count,
 }
 
 impl Unit {
     /// Digits after the point that are worth showing to a person.
     pub const fn digits(self) -> usize {
         match self {
-            Unit::Milliseconds | Unit::PerSecond => 1,
+            Unit::Milliseconds | Unit::PerSecond | Unit::Seconds | Unit::Count => 1,
             Unit::Fraction => 4,
         }
     }

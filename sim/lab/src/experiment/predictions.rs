@@ -175,6 +175,7 @@ impl PredictionsExperiment {
             partitions: self.partitions,
             profile: self.profile.clone(),
             seed,
+            host_events: Vec::new(),
             settings: series.settings.clone(),
         }
     }
@@ -340,6 +341,7 @@ impl CheckedPredictions {
         (!panels.is_empty()).then(|| ThroughputFigure {
             title: format!("{}: predicted throughput", panel.title),
             unit,
+            of: "hosts".to_owned(),
             hosts: self.experiment.hosts_of(panel).to_vec(),
             panels,
             caption: format!(

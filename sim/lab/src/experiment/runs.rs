@@ -112,13 +112,29 @@ pub(super) fn carry_out<T: Send>(
     progress: &Progress,
     measure: impl Fn(&RunOutcome) -> T + Sync,
 ) -> Result<(Vec<T>, Vec<RunRow>), RunError> {
+    carry_out_with(jobs, threads, progress, |_, outcome| measure(outcome))
+}
+
+/// [`carry_out`], where what is measured depends on the job.
+///
+/// # Errors
+/// As for [`carry_out`].
+///
+/// # Panics
+/// If the system has no room for the threads.
+pub(super) fn carry_out_with<T: Send>(
+    jobs: &[Job],
+    threads: Option<usize>,
+    progress: &Progress,
+    measure: impl Fn(&Job, &RunOutcome) -> T + Sync,
+) -> Result<(Vec<T>, Vec<RunRow>), RunError> {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads.unwrap_or(0))
         .build()
         .expect("the system has no room for more threads");
     let one = |job: &Job| {
         let outcome = run::run(&job.spec, progress)?;
-        Ok((measure(&outcome), RunRow::of(job, &outcome)))
+        Ok((measure(job, &outcome), RunRow::of(job, &outcome)))
     };
     let results: Vec<Result<(T, RunRow), RunError>> =
         pool.install(|| jobs.par_iter().map(one).collect());

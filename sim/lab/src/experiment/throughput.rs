@@ -135,6 +135,7 @@ impl ThroughputExperiment {
             partitions: self.partitions,
             profile: self.profile.clone(),
             seed,
+            host_events: Vec::new(),
             settings: series.settings.clone(),
         }
     }
@@ -297,6 +298,7 @@ impl CheckedThroughput {
         ThroughputFigure {
             title: self.experiment.title.clone(),
             unit: "orchestrations".to_owned(),
+            of: "hosts".to_owned(),
             hosts: hosts.clone(),
             panels: panels.iter().enumerate().map(panel).collect(),
             caption: self.caption(conclusion),

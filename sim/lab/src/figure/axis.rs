@@ -103,6 +103,39 @@ impl LogAxis {
     }
 }
 
+/// A linear axis that starts at zero.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct LinearAxis {
+    high: f64,
+}
+
+impl LinearAxis {
+    /// Room above the greatest value, as a part of it.
+    const MARGIN: f64 = 0.06;
+
+    /// The axis that shows these values, none of which is negative, with room above.
+    pub(crate) fn covering(values: impl Iterator<Item = f64>) -> LinearAxis {
+        let high = values.fold(0.0_f64, f64::max);
+        LinearAxis { high: if high > 0.0 { high * (1.0 + Self::MARGIN) } else { 1.0 } }
+    }
+
+    /// The axis that ends at `high`, which is above zero.
+    pub(crate) fn up_to(high: f64) -> LinearAxis {
+        assert!(high > 0.0, "an axis has a length");
+        LinearAxis { high }
+    }
+
+    /// Where `value` lies, from 0 (zero) to 1 (the end); values beyond an end lie on it.
+    pub(crate) fn share(&self, value: f64) -> f64 {
+        (value / self.high).clamp(0.0, 1.0)
+    }
+
+    /// About `count` labelled ticks in even round steps.
+    pub(crate) fn ticks(&self, count: u32) -> Vec<Tick> {
+        labelled(round_values(0.0, self.high, count))
+    }
+}
+
 fn power_of_ten(exponent: i32) -> f64 {
     // Parsing rounds correctly; `powi` need not.
     format!("1e{exponent}").parse().expect("invariant: a decimal number")
@@ -191,6 +224,16 @@ mod tests {
         assert!((axis.share(10.0) - 0.5).abs() < 1e-12);
         assert_eq!(axis.share(100.0), 1.0);
         assert_eq!((axis.share(0.0), axis.share(1e9)), (0.0, 1.0));
+    }
+
+    #[test]
+    fn a_linear_axis_starts_at_zero() {
+        let axis = LinearAxis::covering([3.0, 94.0].into_iter());
+        let ticks: Vec<String> = axis.ticks(5).into_iter().map(|tick| tick.label).collect();
+        assert_eq!(ticks, ["0", "20", "40", "60", "80"]);
+        assert_eq!((axis.share(0.0), axis.share(1e9)), (0.0, 1.0));
+        assert_eq!(LinearAxis::up_to(10.0).share(5.0), 0.5);
+        assert_eq!(LinearAxis::covering([].into_iter()).share(1.0), 1.0);
     }
 
     #[test]

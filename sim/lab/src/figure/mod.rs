@@ -27,6 +27,7 @@ mod legend;
 mod png;
 mod svg;
 mod throughput;
+mod timeline;
 
 pub use canvas::Color;
 pub use cdf::{CURVE_POINTS_MAX, CdfCurve, CdfFigure, CdfMarks, CdfPanel};
@@ -35,6 +36,8 @@ pub use throughput::{
     MeasuredThroughput, ThroughputCurve, ThroughputFigure, ThroughputMarks, ThroughputPanel,
 };
 
+pub use timeline::{TimelineBand, TimelineCurve, TimelineFigure, TimelinePanel};
+
 /// A figure of any kind.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Figure {
@@ -42,6 +45,8 @@ pub enum Figure {
     Cdf(CdfFigure),
     /// Throughput over hosts.
     Throughput(ThroughputFigure),
+    /// Rates over time.
+    Timeline(TimelineFigure),
 }
 
 impl Figure {
@@ -53,6 +58,7 @@ impl Figure {
         match self {
             Figure::Cdf(figure) => figure.to_svg(),
             Figure::Throughput(figure) => figure.to_svg(),
+            Figure::Timeline(figure) => figure.to_svg(),
         }
     }
 
@@ -64,6 +70,7 @@ impl Figure {
         match self {
             Figure::Cdf(figure) => figure.to_png(),
             Figure::Throughput(figure) => figure.to_png(),
+            Figure::Timeline(figure) => figure.to_png(),
         }
     }
 }

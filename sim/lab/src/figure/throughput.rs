@@ -66,7 +66,9 @@ pub struct ThroughputFigure {
     pub title: String,
     /// What is counted: the plural, `orchestrations`.
     pub unit: String,
-    /// The numbers of hosts, from left to right.
+    /// What stands under the plots: the plural, `hosts`.
+    pub of: String,
+    /// Their numbers, from left to right.
     pub hosts: Vec<u32>,
     /// Plots from left to right.
     pub panels: Vec<ThroughputPanel>,

@@ -19,11 +19,12 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What a robot asks of a host.
+/// What a robot asks of a host. Asked again (`again`), it is about instances that may exist.
+#[derive(Clone, Copy)]
 pub(super) enum Request {
     /// Start the orchestration or job with this index, wait for its end, and answer.
-    Run(u64),
-    /// Start a batch, and do not wait.
+    Run { index: u64, again: bool },
+    /// Start a batch, and do not wait: it is never answered.
     Batch {
         /// Orchestrations or jobs.
         size: u64,
@@ -31,13 +32,34 @@ pub(super) enum Request {
         launcher: u64,
         /// Starts, or jobs, under way at a time.
         parallel: usize,
+        again: bool,
     },
 }
 
-/// The answer to [`Request::Run`].
+impl Request {
+    /// What the request is known by: its index, or that it is the batch.
+    pub(super) fn key(&self) -> Option<u64> {
+        match self {
+            Request::Run { index, .. } => Some(*index),
+            Request::Batch { .. } => None,
+        }
+    }
+
+    /// The same, asked once more.
+    pub(super) fn again(self) -> Request {
+        match self {
+            Request::Run { index, .. } => Request::Run { index, again: true },
+            Request::Batch { size, launcher, parallel, .. } => {
+                Request::Batch { size, launcher, parallel, again: true }
+            }
+        }
+    }
+}
+
+/// The answer to a [`Request::Run`].
 pub(super) struct Answer {
-    /// The orchestration.
-    pub(super) index: u64,
+    /// What was asked for.
+    pub(super) request: Request,
     /// Whether it was run to its end.
     pub(super) result: Result<(), ClientError>,
 }
@@ -112,14 +134,14 @@ impl FrontEnd {
     async fn serve(&self, request: Request) {
         self.0.host.run(self.0.http_request).await;
         match request {
-            Request::Run(index) => self.run(index).await,
-            Request::Batch { size, launcher, parallel } => {
-                self.batch(size, launcher, parallel);
+            Request::Run { index, again } => self.run(request, index, again).await,
+            Request::Batch { size, launcher, parallel, again } => {
+                self.batch(size, launcher, parallel, again);
             }
         }
     }
 
-    async fn run(&self, index: u64) {
+    async fn run(&self, request: Request, index: u64, again: bool) {
         let Inner { client, orchestrations, recorder, .. } = &*self.0;
         let result = match orchestrations.workload().start() {
             Start::Job(job) => {
@@ -127,17 +149,35 @@ impl FrontEnd {
                 Ok(())
             }
             Start::Orchestration(name) => {
-                let request = orchestrations.request(name, index);
-                let instance = request.instance.clone();
-                let started = client.start(request).await;
-                recorder.start_answered(&started);
+                let start = orchestrations.request(name, index);
+                let instance = start.instance.clone();
+                let started = match again {
+                    true => self.start_unless_there(start).await,
+                    false => {
+                        let started = client.start(start).await;
+                        recorder.start_answered(&started);
+                        started
+                    }
+                };
                 match started {
                     Ok(()) => client.wait(instance).await.map(|_| ()),
                     Err(error) => Err(error),
                 }
             }
         };
-        self.0.answers.send(self.node(), self.0.response_bytes, Answer { index, result });
+        self.0.answers.send(self.node(), self.0.response_bytes, Answer { request, result });
+    }
+
+    /// Starts an orchestration that may have been started before.
+    async fn start_unless_there(&self, start: StartRequest) -> Result<(), ClientError> {
+        let client = &self.0.client;
+        if client.status(start.instance.clone()).await?.is_some() {
+            return Ok(());
+        }
+        match client.start(start).await {
+            Err(ClientError::Refused(_)) => Ok(()),
+            other => other,
+        }
     }
 
     /// Runs the job with this index and records how it ended.
@@ -151,10 +191,12 @@ impl FrontEnd {
         recorder.job_ended(index, began, result);
     }
 
-    fn batch(&self, size: u64, launcher: u64, parallel: usize) {
+    fn batch(&self, size: u64, launcher: u64, parallel: usize, again: bool) {
         match self.0.orchestrations.workload().start() {
             Start::Job(job) => self.batch_of_jobs(&job, size, parallel),
-            Start::Orchestration(name) => self.batch_of_starts(name, size, launcher, parallel),
+            Start::Orchestration(name) => {
+                self.batch_of_starts(name, size, launcher, parallel, again)
+            }
         }
     }
 
@@ -173,7 +215,14 @@ impl FrontEnd {
     }
 
     /// Starts everything a batch consists of with `parallel` tasks, which end with the batch.
-    fn batch_of_starts(&self, name: &'static str, size: u64, launcher: u64, parallel: usize) {
+    fn batch_of_starts(
+        &self,
+        name: &'static str,
+        size: u64,
+        launcher: u64,
+        parallel: usize,
+        again: bool,
+    ) {
         let orchestrations = self.0.orchestrations.clone();
         let starts: Box<dyn Iterator<Item = Starting>> = match launcher {
             0 => Box::new(
@@ -192,15 +241,20 @@ impl FrontEnd {
                 loop {
                     let next = starts.borrow_mut().next();
                     let Some(starting) = next else { break };
-                    front.begin(starting).await;
+                    front.begin(starting, again).await;
                 }
             });
         }
     }
 
-    async fn begin(&self, starting: Starting) {
+    async fn begin(&self, starting: Starting, again: bool) {
         let Inner { client, recorder, .. } = &*self.0;
         match starting {
+            Starting::Orchestration(request) if again => {
+                if let Err(error) = self.start_unless_there(request).await {
+                    recorder.start_answered(&Err(error));
+                }
+            }
             Starting::Orchestration(request) => {
                 recorder.start_answered(&client.start(request).await);
             }

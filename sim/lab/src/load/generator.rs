@@ -3,11 +3,12 @@
 //! Robots cost no core time: the machine is large enough never to be the bottleneck, and a robot
 //! that is late would be a fault of the measurement.
 
+use super::door::{ASK_AGAIN, FrontDoor};
 use super::front::{self, Answer, Request};
 use super::{LoadSpec, ORCHESTRATIONS_MAX, PARALLEL_STARTS};
 use crate::recorder::Recorder;
 use crate::workload::Orchestrations;
-use sim_model::engine::TaskHub;
+use sim_model::engine::{ClientError, TaskHub};
 use sim_world::distribution::Latency;
 use sim_world::kernel::{Notify, Receiver};
 use sim_world::network::MailboxSender;
@@ -25,9 +26,7 @@ struct Inner {
     world: World,
     orchestrations: Orchestrations,
     recorder: Recorder,
-    /// The front end of each host.
-    hosts: Vec<MailboxSender<Request>>,
-    next_host: Cell<usize>,
+    door: FrontDoor,
     request_envelope: u64,
     /// For a closed load: who waits for which orchestration, by index.
     waiting: RefCell<Vec<u32>>,
@@ -35,34 +34,53 @@ struct Inner {
     clients: Vec<Notify>,
 }
 
+/// What a load plays on.
+pub(crate) struct Field<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) hub: &'a Rc<dyn TaskHub>,
+    pub(crate) orchestrations: &'a Orchestrations,
+    pub(crate) recorder: &'a Recorder,
+    /// Which hosts are there.
+    pub(crate) running: Vec<bool>,
+    /// Whether that changes.
+    pub(crate) hosts_change: bool,
+}
+
+impl Field<'_> {
+    /// Where requests go, and answers to `answers`.
+    fn door(&self, answers: MailboxSender<Answer>) -> FrontDoor {
+        let (world, hub) = (self.world.clone(), self.hub.clone());
+        let (orchestrations, recorder) = (self.orchestrations.clone(), self.recorder.clone());
+        let open = move |index: usize| {
+            let (host, client) = (&world.hosts()[index], hub.client(index));
+            front::open(&world, host, client, &orchestrations, &recorder, &answers)
+        };
+        FrontDoor::new(Box::new(open), &self.running, self.hosts_change)
+    }
+}
+
 /// Opens the front ends of all hosts, and starts the load. It goes on by itself; the recorder
 /// tells when it is over.
-pub(crate) fn generate(
-    world: &World,
-    hub: &Rc<dyn TaskHub>,
-    load: &LoadSpec,
-    orchestrations: &Orchestrations,
-    recorder: &Recorder,
-) {
+pub(crate) fn generate(field: &Field<'_>, load: &LoadSpec) -> FrontDoor {
+    let world = field.world;
     let (answers, inbox) = world.network().mailbox(world.client_node());
-    let open = |(index, host)| {
-        front::open(world, host, hub.client(index), orchestrations, recorder, &answers)
-    };
+    let door = field.door(answers);
     let clients = match load {
         LoadSpec::Closed { clients, .. } => *clients,
         _ => 0,
     };
     let generator = Generator(Rc::new(Inner {
         world: world.clone(),
-        orchestrations: orchestrations.clone(),
-        recorder: recorder.clone(),
-        hosts: world.hosts().iter().enumerate().map(open).collect(),
-        next_host: Cell::new(0),
+        orchestrations: field.orchestrations.clone(),
+        recorder: field.recorder.clone(),
+        door: door.clone(),
         request_envelope: world.profile().services.request_envelope_bytes,
         waiting: RefCell::default(),
         clients: (0..clients).map(|_| world.kernel().notify()).collect(),
     }));
     generator.spawn(generator.clone().receive(inbox));
+    let asking = generator.clone();
+    door.ask_again_by(move |request| asking.ask_again(request));
     match *load {
         LoadSpec::Batch { size, launcher, .. } => generator.batch(size, launcher.unwrap_or(0)),
         LoadSpec::Open { rate, duration, .. } => {
@@ -70,6 +88,7 @@ pub(crate) fn generate(
         }
         LoadSpec::Closed { duration, think, .. } => generator.closed(duration, think),
     }
+    door
 }
 
 impl Generator {
@@ -80,7 +99,15 @@ impl Generator {
     /// Takes the answers of hosts, at the instant they arrive.
     async fn receive(self, inbox: Receiver<Answer>) {
         loop {
-            let Answer { index, result } = inbox.recv().await;
+            let Answer { request, result } = inbox.recv().await;
+            if !self.0.door.answered(request.key()) {
+                continue;
+            }
+            if self.0.door.asks_again() && matches!(result, Err(ClientError::Unknown(_))) {
+                self.0.door.ask_again(request);
+                continue;
+            }
+            let index = request.key().expect("invariant: a batch is not answered");
             self.0.recorder.answered(index, &result);
             let client = self.0.waiting.borrow().get(index as usize).copied();
             if let Some(client) = client {
@@ -89,25 +116,39 @@ impl Generator {
         }
     }
 
-    /// Sends a request to a host.
-    fn send(&self, host: usize, body_bytes: u64, request: Request) {
-        let from = self.0.world.client_node();
-        self.0.hosts[host].send(from, self.0.request_envelope + body_bytes, request);
+    /// Sends a request to a host, if there is one.
+    fn send(&self, request: Request) {
+        let Inner { door, orchestrations, world, request_envelope, .. } = &*self.0;
+        let (front, body_bytes) = match request {
+            Request::Run { index, .. } => {
+                (door.admit(&request), orchestrations.workload().input(index).len() as u64)
+            }
+            Request::Batch { .. } => (door.admit_batch(&request), 0),
+        };
+        if let Some(front) = front {
+            front.send(world.client_node(), request_envelope + body_bytes, request);
+        }
+    }
+
+    /// Sends a request once more, after a while.
+    fn ask_again(&self, request: Request) {
+        let generator = self.clone();
+        self.spawn(async move {
+            generator.0.world.kernel().sleep(ASK_AGAIN).await;
+            generator.send(request);
+        });
     }
 
     /// Asks for one more orchestration, from the hosts in turn.
     fn ask(&self) -> u64 {
         let index = self.0.recorder.issue();
-        let host = self.0.next_host.get();
-        self.0.next_host.set((host + 1) % self.0.hosts.len());
-        let input = self.0.orchestrations.workload().input(index);
-        self.send(host, input.len() as u64, Request::Run(index));
+        self.send(Request::Run { index, again: false });
         index
     }
 
     fn batch(&self, size: u64, launcher: u64) {
         self.0.recorder.issue_many(size);
-        self.send(0, 0, Request::Batch { size, launcher, parallel: PARALLEL_STARTS });
+        self.send(Request::Batch { size, launcher, parallel: PARALLEL_STARTS, again: false });
         self.0.recorder.load_ended();
     }
 

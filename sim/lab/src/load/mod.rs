@@ -12,15 +12,20 @@
 //! - **closed**: N clients, each with one request at a time, and an exponential think time with
 //!   the given mean before each request (none at `think=0s`).
 //!
+//! If hosts change during the run, robots whose connection broke, or whose request ended with an
+//! unknown outcome, ask again (see `door`).
+//!
 //! Before any of it hosts start up and queues go idle, for the `settle` time.
 //!
 //! Random draws come from the streams `workload arrivals` and `workload think <client>` alone.
 //! Units: rates are orchestrations a second.
 
+mod door;
 mod front;
 mod generator;
 
-pub(crate) use generator::generate;
+pub(crate) use door::FrontDoor;
+pub(crate) use generator::{Field, generate};
 
 use crate::span;
 use crate::spec::{Items, SpecError};
@@ -153,7 +158,12 @@ impl LoadSpec {
                 // A comparison with NaN is false.
                 if !(*rate > 0.0 && *rate <= RATE_MAX) {
                     let expected = "a rate above 0, at most 1000000 a second";
-                    return Err(SpecError::bad(format!("{place}: rate"), rate, expected));
+                    // A number of hundreds of digits says less than its exponent.
+                    let given = match *rate > 1e15 {
+                        true => format!("{rate:e}"),
+                        false => rate.to_string(),
+                    };
+                    return Err(SpecError::bad(format!("{place}: rate"), given, expected));
                 }
                 span_within(place, "duration", *duration, DURATION_MIN, DURATION_MAX)?;
                 span_within(place, "settle", *settle, Duration::ZERO, PAUSE_MAX)?;

@@ -7,7 +7,7 @@
 //! storage puts messages back after seconds, and idle queues are polled up to 30 s apart. What is
 //! in flight after that is lost. Timers that are not due are not in flight.
 //!
-//! Then the final states of the workload's entities are read, through a client on host 0.
+//! Then the final states of the workload's entities are read, through a client on the first host that runs.
 
 use crate::workload::{EntityStates, in_parallel};
 use sim_model::engine::Client;

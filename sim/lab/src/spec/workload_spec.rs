@@ -2,6 +2,7 @@
 
 use super::{Items, SpecError};
 use crate::load::LoadSpec;
+use crate::text_file;
 use crate::workload::{self, Parameters, SourceFile, Workload, WorkloadKind};
 use serde::{Deserialize, Serialize};
 use sim_model::settings::Settings;
@@ -10,9 +11,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::str::FromStr;
-
-/// Largest file that a workload reads, in bytes.
-const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// A workload and its parameters, as on the command line: `hello:length=5`,
 /// `sequence:length=10,data_exponent=0`. Parameters that are left out have their defaults. The
@@ -36,6 +34,10 @@ impl WorkloadSpec {
         let mut files = BTreeMap::new();
         for file in kind.files {
             match self.parameters.get(file.key) {
+                Some(path) if path.is_empty() => {
+                    let place = format!("parameter of {} {:?}", kind.name, file.key);
+                    return Err(SpecError::bad(place, path, "the name of a file"));
+                }
                 Some(path) => {
                     files.insert(file.key, read(path)?);
                 }
@@ -126,13 +128,10 @@ impl WorkloadKind {
 /// Reads a text file of bounded size.
 fn read(path: &str) -> Result<SourceFile, SpecError> {
     let path = PathBuf::from(path);
-    let failed = |problem: String| SpecError::File { path: path.clone(), problem };
-    let size = std::fs::metadata(&path).map_err(|error| failed(error.to_string()))?.len();
-    if size > FILE_BYTES_MAX {
-        return Err(failed(format!("{size} bytes, expected at most {FILE_BYTES_MAX}")));
+    match text_file::read(&path) {
+        Ok(text) => Ok(SourceFile { path, text: text.into() }),
+        Err(problem) => Err(SpecError::File { path, problem }),
     }
-    let text = std::fs::read_to_string(&path).map_err(|error| failed(error.to_string()))?;
-    Ok(SourceFile { path, text: text.into() })
 }
 
 impl fmt::Display for WorkloadSpec {

@@ -32,6 +32,7 @@ mod semaphore;
 mod sequence;
 mod states;
 mod store;
+mod tally;
 mod waves;
 mod wordcount;
 
@@ -156,6 +157,7 @@ pub fn kinds() -> &'static [WorkloadKind] {
         semaphore::KIND,
         sequence::KIND,
         store::KIND,
+        tally::KIND,
         waves::KIND,
         wordcount::KIND,
     ];

@@ -1,7 +1,7 @@
 //! The server side of blobs.
 
-use super::LeaseId;
 use super::extents::Extents;
+use super::{LeaseId, ListedBlob};
 use crate::distribution::Latency;
 use crate::profile::BlobProfile;
 use crate::service::{Admitted, Backend, Busy, Fcfs, StorageError, occupancy};
@@ -30,8 +30,10 @@ pub(super) enum Action {
     Append(Bytes),
     Acquire { duration: Option<Duration> },
     Renew,
+    Change,
     Release,
     Break,
+    SetMetadata(Bytes),
 }
 
 /// An answer of the blob service.
@@ -40,7 +42,7 @@ pub(crate) enum BlobResponse {
     Content(Bytes),
     Offset(u64),
     Lease(LeaseId),
-    Names(Vec<Rc<str>>),
+    Listed(Vec<ListedBlob>),
 }
 
 /// Stands for the container itself in a request that addresses no blob.
@@ -81,6 +83,7 @@ struct Container {
 #[derive(Default)]
 struct Blob {
     content: Content,
+    metadata: Bytes,
     lease: Option<Lease>,
     limiter: Fcfs,
 }
@@ -152,14 +155,20 @@ impl BlobBackend {
         index
     }
 
-    fn list(&self, container: usize, prefix: &str) -> Vec<Rc<str>> {
+    fn list(&self, container: usize, prefix: &str, now: Timestamp) -> Vec<ListedBlob> {
         let container = &self.containers[container];
+        let listed = |name: &Rc<str>, blob: &Blob| ListedBlob {
+            name: name.clone(),
+            metadata: blob.metadata.clone(),
+            leased: blob.lease.as_ref().is_some_and(|held| held.expires > now),
+        };
         container
             .names
             .range::<str, _>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded))
             .take_while(|(name, _)| name.starts_with(prefix))
-            .filter(|(_, index)| container.blobs[**index].exists())
-            .map(|(name, _)| name.clone())
+            .map(|(name, index)| (name, &container.blobs[*index]))
+            .filter(|(_, blob)| blob.exists())
+            .map(|(name, blob)| listed(name, blob))
             .collect()
     }
 }
@@ -176,8 +185,12 @@ impl Blob {
     /// Whether a change under `lease` is allowed: nobody else may hold the blob, and whoever names
     /// a lease must still have it.
     fn check_lease(&self, now: Timestamp, lease: Option<LeaseId>) -> Result<(), StorageError> {
-        let held = self.lease.as_ref().filter(|held| held.expires > now).map(|held| held.id);
-        if held == lease { Ok(()) } else { Err(StorageError::LeaseLost) }
+        if self.holder(now) == lease { Ok(()) } else { Err(StorageError::LeaseLost) }
+    }
+
+    /// The lease that is in force.
+    fn holder(&self, now: Timestamp) -> Option<LeaseId> {
+        self.lease.as_ref().filter(|held| held.expires > now).map(|held| held.id)
     }
 
     fn length(&self) -> u64 {
@@ -276,11 +289,13 @@ impl Action {
             | Action::Delete
             | Action::PageCreate { .. }
             | Action::PageWrite { .. }
+            | Action::SetMetadata(_)
             | Action::Append(_) => true,
             Action::Get { .. }
             | Action::List { .. }
             | Action::Acquire { .. }
             | Action::Renew
+            | Action::Change
             | Action::Release
             | Action::Break => false,
         }
@@ -288,7 +303,10 @@ impl Action {
 
     fn body(&self) -> Option<&Bytes> {
         match self {
-            Action::Put(body) | Action::PageWrite { body, .. } | Action::Append(body) => Some(body),
+            Action::Put(body)
+            | Action::PageWrite { body, .. }
+            | Action::Append(body)
+            | Action::SetMetadata(body) => Some(body),
             _ => None,
         }
     }
@@ -300,13 +318,17 @@ impl Backend for BlobBackend {
 
     fn operation(request: &BlobRequest) -> usize {
         match request.action {
-            Action::Put(_) => 0,
+            Action::Put(_) | Action::SetMetadata(_) => 0,
             Action::Get { .. } => 1,
             Action::Delete => 2,
             Action::PageCreate { .. } => 3,
             Action::PageWrite { .. } => 4,
             Action::Append(_) => 5,
-            Action::Acquire { .. } | Action::Renew | Action::Release | Action::Break => 6,
+            Action::Acquire { .. }
+            | Action::Renew
+            | Action::Change
+            | Action::Release
+            | Action::Break => 6,
             Action::List { .. } => 7,
         }
     }
@@ -318,7 +340,9 @@ impl Backend for BlobBackend {
     fn response_bytes(response: &BlobResponse) -> u64 {
         match response {
             BlobResponse::Content(body) => body.len() as u64,
-            BlobResponse::Names(names) => names.iter().map(|name| name.len() as u64).sum(),
+            BlobResponse::Listed(blobs) => {
+                blobs.iter().map(|blob| (blob.name.len() + blob.metadata.len()) as u64).sum()
+            }
             BlobResponse::Done | BlobResponse::Offset(_) | BlobResponse::Lease(_) => 0,
         }
     }
@@ -358,7 +382,7 @@ impl Backend for BlobBackend {
         request: &BlobRequest,
     ) -> Result<BlobResponse, StorageError> {
         if let Action::List { prefix } = &request.action {
-            return Ok(BlobResponse::Names(self.list(request.container, prefix)));
+            return Ok(BlobResponse::Listed(self.list(request.container, prefix, now)));
         }
         let blob = &mut self.containers[request.container].blobs[request.blob];
         if request.action.is_change() {
@@ -372,7 +396,12 @@ impl Backend for BlobBackend {
             Action::Delete => {
                 blob.check_exists()?;
                 blob.content = Content::Absent;
+                blob.metadata = Bytes::new();
                 blob.lease = None;
+            }
+            Action::SetMetadata(metadata) => {
+                blob.check_exists()?;
+                blob.metadata = metadata.clone();
             }
             Action::PageCreate { size } => {
                 blob.content = Content::Page { size: *size, extents: Extents::default() };
@@ -389,6 +418,15 @@ impl Backend for BlobBackend {
             Action::Renew => {
                 let lease = blob.own_lease(request.lease)?;
                 lease.expires = expiry(now, lease.duration);
+            }
+            Action::Change => {
+                if blob.holder(now) != request.lease {
+                    return Err(StorageError::Conflict { what: "the lease is not held" });
+                }
+                self.next_lease += 1;
+                let lease = blob.own_lease(request.lease)?;
+                (lease.id, lease.expires) = (LeaseId(self.next_lease), expiry(now, lease.duration));
+                return Ok(BlobResponse::Lease(lease.id));
             }
             Action::Release => {
                 blob.own_lease(request.lease)?;

@@ -17,13 +17,23 @@ use std::rc::Rc;
 /// A file, whatever its name.
 pub(super) type InodeId = u64;
 /// A change of names that takes place as a whole.
-type Change = Vec<(String, Option<InodeId>)>;
+type Renaming = Vec<(String, Option<InodeId>)>;
+
+/// A change of a page's bytes.
+#[derive(Clone, Copy)]
+struct Change {
+    at: Timestamp,
+    /// The first byte that makes the file longer, if one does.
+    growth: Option<u64>,
+}
 
 /// What a commit of the journal makes durable.
 pub(super) struct Commit {
     /// Number of changes of names, from the oldest.
     changes: usize,
     sizes: Vec<(InodeId, u64)>,
+    /// Acknowledged writes that the device flushes before it writes the record of the commit.
+    mark: u64,
 }
 
 /// All files of a disk.
@@ -32,7 +42,7 @@ pub(super) struct Files {
     names: BTreeMap<String, InodeId>,
     durable_names: BTreeMap<String, InodeId>,
     /// Changes of names that no commit has made durable, oldest first.
-    changes: VecDeque<Change>,
+    changes: VecDeque<Renaming>,
     inodes: BTreeMap<InodeId, Inode>,
     next_inode: InodeId,
     pub(super) write_cache: WriteCache,
@@ -103,7 +113,7 @@ impl Files {
         self.inodes.get_mut(&inode)
     }
 
-    fn change(&mut self, change: Change) {
+    fn change(&mut self, change: Renaming) {
         for (name, inode) in &change {
             let before = match inode {
                 Some(inode) => self.names.insert(name.clone(), *inode),
@@ -165,27 +175,30 @@ impl Files {
             name: inode.name.clone(),
             size,
             media: inode.media.clone(),
-            // The new size is metadata like the name: the commit makes it durable, whatever pages
-            // have reached the device by then.
+            // The new size is metadata as the name is; pages that hold back the one hold back the
+            // other.
             landed_size: size,
-            committed_size: size,
+            committed_size: inode.committed_size.min(size),
             write_failed: inode.write_failed,
             ..Inode::default()
         };
         new.cut_media(size, page_bytes);
-        let kept: Vec<(u64, Page, bool)> = (inode.cache.iter())
+        let kept: Vec<(u64, Page, Option<Change>)> = (inode.cache.iter())
             .filter(|(page, _)| **page * page_bytes < size)
             .map(|(page, cached)| {
-                let on_its_way = inode.writing.contains_key(page);
-                (*page, cached.data.clone(), cached.dirty_since.is_some() || on_its_way)
+                let writing = inode.writing.get(page);
+                let is_dirty = cached.dirty_since.is_some() || writing.is_some();
+                let growth = cached.growth.or(writing.and_then(|writing| writing.growth));
+                let growth = growth.filter(|growth| *growth < size);
+                (*page, cached.data.clone(), is_dirty.then_some(Change { at: now, growth }))
             })
             .collect();
         let id = self.add(new);
-        for (page, mut data, is_dirty) in kept {
+        for (page, mut data, change) in kept {
             if (page + 1) * page_bytes > size {
                 cut_tail(Some(&mut data), size % page_bytes);
             }
-            self.put(id, page, data, is_dirty.then_some(now));
+            self.put(id, page, data, change);
         }
         self.change(vec![(name.to_owned(), Some(id))]);
         Ok(())
@@ -256,7 +269,9 @@ impl Files {
                 content.resize(to, 0);
             }
             content[from..to].copy_from_slice(piece);
-            self.put(inode, page, data, Some(now));
+            let grows_from = before.max(start);
+            let growth = (start + to as u64 > before).then_some(grows_from);
+            self.put(inode, page, data, Some(Change { at: now, growth }));
         }
         let file = self.inodes.get_mut(&inode).expect("invariant: found above");
         file.size = file.size.max(end);
@@ -275,23 +290,24 @@ impl Files {
         }
     }
 
-    /// Puts a page into the cache, dirty since then if given.
-    fn put(&mut self, id: InodeId, page: u64, data: Page, dirty: Option<Timestamp>) {
+    /// Puts a page into the cache, changed or as it is on the medium.
+    fn put(&mut self, id: InodeId, page: u64, data: Page, change: Option<Change>) {
         let used = self.next_use;
         self.next_use += 1;
         self.uses.insert(used, (id, page));
         let inode = self.inodes.get_mut(&id).expect("invariant: the caller has found it");
         let before = inode.cache.get(&page);
-        let dirty_since = before.and_then(|cached| cached.dirty_since).or(dirty);
+        let dirty_since = before.and_then(|cached| cached.dirty_since).or(change.map(|it| it.at));
+        let growth = before.and_then(|cached| cached.growth).or(change.and_then(|it| it.growth));
         let mut version = before.map_or(0, |cached| cached.version);
-        if dirty.is_some() {
+        if change.is_some() {
             version = self.next_version;
             self.next_version += 1;
             if inode.dirty.insert(page) {
                 self.dirty_pages += 1;
             }
         }
-        let cached = Cached { data, version, dirty_since, used };
+        let cached = Cached { data, version, dirty_since, used, growth };
         if let Some(before) = inode.cache.insert(page, cached) {
             self.uses.remove(&before.used);
         }
@@ -335,8 +351,12 @@ impl Files {
     pub fn begin_write(&mut self, inode: InodeId, page: u64) {
         let inode = self.inodes.get_mut(&inode).expect("invariant: it has a dirty page");
         let cached = inode.cache.get_mut(&page).expect("invariant: dirty pages are cached");
-        let writing =
-            Writing { data: cached.data.clone(), version: cached.version, size: inode.size };
+        let writing = Writing {
+            data: cached.data.clone(),
+            version: cached.version,
+            size: inode.size,
+            growth: cached.growth.take(),
+        };
         cached.dirty_since = None;
         inode.dirty.remove(&page);
         self.dirty_pages -= 1;
@@ -371,18 +391,20 @@ impl Files {
 
     /// Whether there is metadata that no commit has made durable.
     pub fn needs_commit(&self) -> bool {
-        let grown = |inode: &Inode| inode.landed_size != inode.committed_size;
+        let grown = |inode: &Inode| inode.size_to_commit() != inode.committed_size;
         !self.changes.is_empty() || self.inodes.values().any(grown)
     }
 
     /// What a commit that begins now makes durable.
     pub fn begin_commit(&self) -> Commit {
-        let sizes = self.inodes.iter().map(|(id, inode)| (*id, inode.landed_size));
-        Commit { changes: self.changes.len(), sizes: sizes.collect() }
+        let sizes = self.inodes.iter().map(|(id, inode)| (*id, inode.size_to_commit()));
+        let (changes, mark) = (self.changes.len(), self.write_cache.mark());
+        Commit { changes, sizes: sizes.collect(), mark }
     }
 
     /// A commit is on the medium.
     pub fn finish_commit(&mut self, commit: Commit) {
+        self.write_cache.flushed(commit.mark);
         for (name, inode) in self.changes.drain(..commit.changes).flatten() {
             match inode {
                 Some(inode) => self.durable_names.insert(name, inode),

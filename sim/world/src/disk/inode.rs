@@ -20,6 +20,8 @@ pub(super) struct Cached {
     pub dirty_since: Option<Timestamp>,
     /// Place in the order of use.
     pub used: u64,
+    /// The first byte in it that made the file longer and was not given to the device since.
+    pub growth: Option<u64>,
 }
 
 /// A version of a page on its way to the medium.
@@ -28,6 +30,8 @@ pub(super) struct Writing {
     pub version: u64,
     /// Size of the file at that time.
     pub size: u64,
+    /// The first byte in it that made the file longer.
+    pub growth: Option<u64>,
 }
 
 /// A file.
@@ -54,6 +58,16 @@ pub(super) struct Inode {
 }
 
 impl Inode {
+    /// The size that a commit which begins now makes durable: up to where pages have reached the
+    /// device, and not beyond a page with new bytes that has not. (The ordered mode writes data before
+    /// the metadata that refers to it.)
+    pub fn size_to_commit(&self) -> u64 {
+        let dirty = self.dirty.iter().filter_map(|page| self.cache[page].growth);
+        let growth = dirty.chain(self.writing.values().filter_map(|writing| writing.growth)).min();
+        let size = growth.map_or(self.landed_size, |growth| growth.min(self.landed_size));
+        size.max(self.committed_size)
+    }
+
     /// What processes see of a page; none for zeros.
     pub fn page(&self, page: u64) -> Option<&Page> {
         self.cache.get(&page).map(|cached| &cached.data).or_else(|| self.media.get(&page))

@@ -16,11 +16,12 @@
 //!
 //! **A power loss** ([`Disk::lose_power`]) leaves:
 //! - names as of some commit since the last sync: an older commit is never kept without those before;
-//! - of each file the size of that commit; bytes beyond it are gone;
+//! - of each file the size of that commit, which covers no new bytes that the device did not have
+//!   then; bytes beyond it are gone, so a file that is only appended to keeps a prefix;
 //! - of each sector within the size, one of: its content at the last sync, or any content that
-//!   write-back gave to the device since (and the page cache had at that instant). Sectors that the
-//!   device never got are zeros. Sectors are independent of each other: a write of several
-//!   can be torn, and writes can survive in another order than they were made. No sector is torn.
+//!   write-back gave to the device since (and the page cache had at that instant). Sectors are
+//!   independent of each other: an overwrite of several can be torn, and overwrites can survive in
+//!   another order than they were made. No sector is torn.
 //!
 //! **Faults** beyond that are injected by [`Disk::inject`]; each, as each power loss, is an event of
 //! the trail, and draws from the stream `disk <name> faults`.

@@ -1,10 +1,12 @@
 //! Builds a [`Profile`] from its text: the schema's keys, units and cross-checks.
 
 use super::broker;
+use super::database;
 use super::disk::{self, DiskProfile};
 use super::error::ProfileError;
 use super::inherit;
 use super::reader::{BANDWIDTH, CORES, Context, PRICE, RATE, RATIO, RENT, Section};
+use super::replication;
 use super::schema::*;
 use super::selfhosted;
 use super::store;
@@ -25,8 +27,10 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         "machines",
         "disks",
         "selfhosted",
-        "store",
+        "stream_store",
         "broker",
+        "database",
+        "replication",
         "host",
         "cpu",
         "links",
@@ -45,6 +49,8 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         selfhosted: selfhosted::selfhosted(&root)?,
         store: store::store(&root)?,
         broker: broker::broker(&root)?,
+        database: database::database(&root)?,
+        replication: replication::load(&root)?,
         cpu: cpu(&root)?,
         links: links(&root)?,
         services: services(&root)?,

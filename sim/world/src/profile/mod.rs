@@ -9,18 +9,22 @@
 //! describes the world.
 
 mod broker;
+mod database;
 mod disk;
 mod error;
 mod inherit;
 mod load;
 mod reader;
+mod replication;
 mod schema;
 mod selfhosted;
 mod store;
 
 pub use broker::BrokerProfile;
+pub use database::{DatabaseCosts, DatabaseProfile};
 pub use disk::DiskProfile;
 pub use error::ProfileError;
+pub use replication::ReplicationProfile;
 pub use schema::*;
 pub use selfhosted::SelfHostedProfile;
 pub use store::StoreProfile;

@@ -57,7 +57,13 @@ pub(super) const RATE: Dimension = Dimension { expected: "a rate", units: &[("1/
 /// A rate of bytes, per second.
 pub(super) const BANDWIDTH: Dimension = Dimension {
     expected: "a bandwidth",
-    units: &[("bytes/s", 1.0), ("MB/s", 1e6), ("MiB/s", 1_048_576.0), ("Gbit/s", 1.25e8)],
+    units: &[
+        ("bytes/s", 1.0),
+        ("MB/s", 1e6),
+        ("MiB/s", 1_048_576.0),
+        ("Mbit/s", 1.25e5),
+        ("Gbit/s", 1.25e8),
+    ],
 };
 /// A number of things.
 const COUNT: Dimension = Dimension { expected: "a number of things", units: &[("count", 1.0)] };

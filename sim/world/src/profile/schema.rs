@@ -1,10 +1,11 @@
 //! What a profile holds, after units have been converted.
 
-use super::Entry;
 use super::broker::BrokerProfile;
+use super::database::DatabaseProfile;
 use super::disk::DiskProfile;
 use super::selfhosted::SelfHostedProfile;
 use super::store::StoreProfile;
+use super::{Entry, ReplicationProfile};
 use crate::distribution::Latency;
 use crate::network::LinkProfile;
 use std::collections::BTreeMap;
@@ -28,6 +29,10 @@ pub struct Profile {
     pub store: Option<Rc<StoreProfile>>,
     /// Costs of a log broker, if there is one.
     pub broker: Option<Rc<BrokerProfile>>,
+    /// Relational databases on rented machines.
+    pub database: Option<DatabaseProfile>,
+    /// What replicas cost, if the profile says so.
+    pub replication: Option<ReplicationProfile>,
     /// What all worker hosts have in common.
     pub host: HostProfile,
     /// CPU costs of what engines and clients do.

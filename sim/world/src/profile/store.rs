@@ -1,4 +1,4 @@
-//! Costs of the stream store: `[store]`.
+//! Costs of the stream store: `[stream_store]`.
 
 use super::error::ProfileError;
 use super::reader::Section;
@@ -22,11 +22,11 @@ pub struct StoreProfile {
 
 /// Reads the section, if the profile has it.
 pub(super) fn store(root: &Section) -> Result<Option<Rc<StoreProfile>>, ProfileError> {
-    if !root.has("store") {
+    if !root.has("stream_store") {
         return Ok(None);
     }
     let keys = ["command_cpu", "element_cpu", "kibibyte_cpu", "replay_cpu", "client_cpu"];
-    let s = root.child("store", &keys)?;
+    let s = root.child("stream_store", &keys)?;
     Ok(Some(Rc::new(StoreProfile {
         command_cpu: s.time("command_cpu")?,
         element_cpu: s.time("element_cpu")?,

@@ -283,10 +283,7 @@ impl<C: Command> Inner<C> {
     fn arrive(&self, key: usize) {
         let mut calls = self.calls.borrow_mut();
         let call = &mut calls[key];
-        if call.place == Place::ToClient {
-            // The server died meanwhile, and the client will be told.
-            return;
-        }
+        debug_assert!(call.place == Place::ToServer, "a call arrives once");
         call.place = Place::AtServer;
         let epoch = self.living_epoch();
         match (epoch, call.epoch, call.command.take()) {

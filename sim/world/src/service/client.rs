@@ -12,7 +12,7 @@ impl<B: Backend> Server<B> {
     ///
     /// # Errors
     /// What the service answers; [`StorageError::ServerBusy`] or [`StorageError::TimedOut`] if the
-    /// last attempt was refused or got no answer.
+    /// last attempt was refused or got no answer; the latter also if any earlier attempt got none.
     pub async fn call(
         &self,
         host: &Host,
@@ -22,7 +22,7 @@ impl<B: Backend> Server<B> {
         let kernel = &self.site.kernel;
         let request = Rc::new(request);
         let mut timing = Timing::default();
-        let mut attempts = 0;
+        let (mut attempts, mut unanswered) = (0, false);
         loop {
             let begun = kernel.now();
             let mut ran = Duration::ZERO;
@@ -43,8 +43,15 @@ impl<B: Backend> Server<B> {
                     timing.add(Category::Network, way);
                     return Ok(Reply { value, timing });
                 }
+                // An earlier attempt without an answer may have been applied.
+                Outcome::Busy if unanswered => {
+                    (Category::Throttling, StorageError::TimedOut { attempts })
+                }
                 Outcome::Busy => (Category::Throttling, StorageError::ServerBusy { attempts }),
-                Outcome::TimedOut => (Category::Retries, StorageError::TimedOut { attempts }),
+                Outcome::TimedOut => {
+                    unanswered = true;
+                    (Category::Retries, StorageError::TimedOut { attempts })
+                }
             };
             if attempts > options.retry.retries_max {
                 return Err(error);

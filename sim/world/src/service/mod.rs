@@ -41,7 +41,16 @@ use sim_model::ledger::Timing;
 
 /// Kinds in the meter that count something about operations that are counted already (or their
 /// events), and are no operations themselves.
-pub const COUNTERS: [&str; 4] = ["get_empty", "throttled", "event_in", "event_out"];
+pub const COUNTERS: [&str; 8] = [
+    "get_empty",
+    "throttled",
+    "event_in",
+    "event_out",
+    "log_flush",
+    "checkpoint",
+    "lock_wait",
+    "deadlock",
+];
 
 /// Whether a kind of the meter is an operation on a storage or event service: not a message of
 /// the network, a request to the disk of a machine, or one of the application's own storage, and

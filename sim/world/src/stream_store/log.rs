@@ -127,12 +127,19 @@ async fn sync_every_second(kernel: Kernel, disk: Disk, shared: Rc<Shared>) {
 /// Rebuilds the state from the file, and cuts off what is not whole at its end. The disk's time passes
 /// here, the core time for each command is the caller's.
 pub(super) async fn load(disk: &Disk) -> Result<Loaded, DiskError> {
-    let mut loaded = Loaded { state: State::default(), commands: 0, cut_bytes: 0 };
-    if disk.size(FILE).is_none() {
-        return Ok(loaded);
+    let Some(size) = disk.size(FILE) else {
+        return Ok(replay(Bytes::new()));
+    };
+    let loaded = replay(disk.read_all(FILE).await?.value);
+    if loaded.cut_bytes > 0 {
+        disk.truncate(FILE, size - loaded.cut_bytes)?;
     }
-    let mut text = disk.read_all(FILE).await?.value;
-    let size = text.len();
+    Ok(loaded)
+}
+
+/// Carries out the commands of a file, up to the first that is not whole.
+fn replay(mut text: Bytes) -> Loaded {
+    let mut loaded = Loaded { state: State::default(), commands: 0, cut_bytes: 0 };
     while let Some((words, used)) = resp::decode(&text) {
         let Some((operation, id)) = Operation::parse(&words) else { break };
         loaded.state.apply(&operation, id);
@@ -140,8 +147,71 @@ pub(super) async fn load(disk: &Disk) -> Result<Loaded, DiskError> {
         text = text.slice(used..);
     }
     loaded.cut_bytes = text.len() as u64;
-    if !text.is_empty() {
-        disk.truncate(FILE, (size - text.len()) as u64)?;
+    loaded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::command::Fields;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fields() -> impl Strategy<Value = Fields> {
+        let value = proptest::collection::vec(any::<u8>(), 0..5).prop_map(Bytes::from);
+        proptest::collection::vec(("[a-c]", value), 1..3)
     }
-    Ok(loaded)
+
+    fn operation() -> impl Strategy<Value = Operation> {
+        let key = || "[k-n]";
+        let values = proptest::collection::vec(any::<u8>().prop_map(|it| vec![it].into()), 1..3);
+        let id = (0u64..9, 0u64..3).prop_map(|(millis, sequence)| EntryId { millis, sequence });
+        prop_oneof![
+            (key(), fields()).prop_map(|(stream, fields)| Operation::StreamAdd { stream, fields }),
+            (key(), proptest::collection::vec(id, 1..4))
+                .prop_map(|(stream, ids)| Operation::StreamDelete { stream, ids }),
+            (key(), values).prop_map(|(list, values)| Operation::ListPush { list, values }),
+            (key(), fields(), any::<bool>()).prop_map(|(hash, fields, many)| Operation::HashSet {
+                hash,
+                fields,
+                many
+            }),
+            (key(), proptest::collection::vec("[a-c]", 1..3))
+                .prop_map(|(hash, fields)| Operation::HashDelete { hash, fields }),
+            proptest::collection::vec(key(), 1..3).prop_map(|keys| Operation::Delete { keys }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_file_replays_to_the_state_it_was_written_from(
+            operations in proptest::collection::vec(operation(), 0..60),
+            cut in 0usize..40,
+        ) {
+            let (mut state, mut text, mut whole) = (State::default(), Vec::new(), 0);
+            let mut changes = 0;
+            for (millis, operation) in operations.iter().enumerate() {
+                let id = match operation {
+                    Operation::StreamAdd { stream, .. } => state.next_id(stream, millis as u64 / 4),
+                    _ => EntryId::ZERO,
+                };
+                if state.apply(operation, id).changed {
+                    whole = text.len();
+                    changes += 1;
+                    let words = operation.words(&id.to_string());
+                    let words: Vec<&[u8]> = words.iter().map(|word| &word[..]).collect();
+                    text.extend_from_slice(&resp::encode(&words));
+                }
+            }
+            let loaded = replay(Bytes::from(text.clone()));
+            prop_assert_eq!((loaded.commands, loaded.cut_bytes), (changes, 0));
+            prop_assert_eq!(loaded.state, state);
+            // A file that was cut within its last command loses that one alone.
+            let length = text.len().saturating_sub(1 + cut).max(whole);
+            if length < text.len() {
+                let loaded = replay(Bytes::from(text).slice(..length));
+                prop_assert_eq!(loaded.commands, changes - 1);
+                prop_assert_eq!(loaded.cut_bytes, (length - whole) as u64);
+            }
+        }
+    }
 }

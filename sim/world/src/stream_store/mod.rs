@@ -1,6 +1,6 @@
 //! A store of streams, lists and hashes on a machine of its own, as Redis is.
 //!
-//! **What it models.** One server process on a machine of class `store` that executes commands in one
+//! **What it models.** One server process on a machine of class `stream-store` that executes commands in one
 //! thread, in rounds of an event loop: it takes what has arrived, executes it command by command
 //! on one core, writes the changes of the round to the append-only file, syncs it if that is
 //! the policy, and then answers. So commands that arrive together share a sync, and reads of a
@@ -30,7 +30,7 @@
 //! answers that it loads. Background syncs never hold up the server's thread.
 //!
 //! **Core time** of a command is `command_cpu`, and for each thing it names or answers with
-//! `element_cpu`, and for each KiB that it moves `kibibyte_cpu` (profile `[store]`). Waiting of a
+//! `element_cpu`, and for each KiB that it moves `kibibyte_cpu` (profile `[stream_store]`). Waiting of a
 //! blocked read counts as polling, waiting for the rest of a round as batching.
 
 mod client;
@@ -56,7 +56,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 /// The class of machines it runs on, and the name by which the meter knows it.
-const CLASS: &str = "store";
+const CLASS: &str = "stream-store";
 
 /// When an append-only file is synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,10 +101,10 @@ struct Inner {
 pub struct StreamStore(Rc<Inner>);
 
 impl StreamStore {
-    /// Rents a machine `name` of class `store` and starts an empty store on it.
+    /// Rents a machine `name` of class `stream-store` and starts an empty store on it.
     ///
     /// # Errors
-    /// A profile without the sections `[store]` or `[selfhosted]`, or without machines of the class;
+    /// A profile without the sections `[stream_store]` or `[selfhosted]`, or without machines of the class;
     /// an append-only file on machines without a disk.
     ///
     /// # Panics
@@ -115,7 +115,7 @@ impl StreamStore {
         durability: Durability,
     ) -> Result<StreamStore, WorldError> {
         let costs = world.profile().store.clone();
-        let costs = costs.ok_or_else(|| world.lacks("store", "a stream store"))?;
+        let costs = costs.ok_or_else(|| world.lacks("stream_store", "a stream store"))?;
         let machine = world.rent(name, CLASS, None)?;
         if durability != Durability::None && machine.disk().is_none() {
             return Err(world.lacks_disk(CLASS, "an append-only file"));

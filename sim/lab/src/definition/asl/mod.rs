@@ -18,7 +18,7 @@ mod state;
 
 use super::condition::Condition;
 use super::fields::Fields;
-use super::links::{self, Link, Names};
+use super::links::{self, Link, Named, Names};
 use super::machine::*;
 use super::path::Path;
 use super::problem::{Findings, Place, quoted};
@@ -31,19 +31,7 @@ use std::sync::Arc;
 const NAME_LETTERS_MAX: usize = 80;
 
 /// A machine of the language.
-#[derive(Debug)]
-struct Document {
-    start: Option<Link>,
-    states: Vec<Named>,
-}
-
-#[derive(Debug)]
-struct Named {
-    name: String,
-    place: Place,
-    /// Absent if it could not be read.
-    body: Option<Body>,
-}
+type Document = links::Document<Body>;
 
 /// What is common to all states, as far as it applies to their type.
 #[derive(Debug)]
@@ -177,18 +165,7 @@ fn check_names<'a>(
 }
 
 fn lower(document: &Document, findings: &Findings) -> Machine {
-    let names = Names::new(document.states.iter().map(|state| state.name.as_str()), findings);
-    let start = names.resolve_any(document.start.as_ref()).unwrap_or(0);
-    let states = document.states.iter().map(|named| match &named.body {
-        Some(body) => lower_state(&named.name, body, &names, findings),
-        None => links::unreadable(&named.name),
-    });
-    let machine = Machine { start, states: states.collect() };
-    if findings.is_sound() {
-        let places: Vec<Place> = document.states.iter().map(|state| state.place.clone()).collect();
-        links::check_ways(&machine, &places, findings);
-    }
-    machine
+    links::lower(document, findings, |name, body, names| lower_state(name, body, names, findings))
 }
 
 fn lower_state(name: &str, body: &Body, names: &Names<'_>, findings: &Findings) -> State {

@@ -12,6 +12,7 @@ const PLOT_WIDTH: f64 = 256.0;
 /// Where everything goes.
 pub(super) struct Page {
     layout: Layout,
+    of: String,
     hosts: Vec<u32>,
     rate: LogAxis,
     ticks: Vec<Tick>,
@@ -32,6 +33,7 @@ impl Page {
         };
         Ok(Page {
             layout: Layout::new(&words, figure.legend_entries(), PLOT_WIDTH),
+            of: figure.of.clone(),
             hosts: figure.hosts.clone(),
             ticks: rate.upright_ticks(PLOT_HEIGHT, TICK.em),
             rate,
@@ -92,7 +94,7 @@ impl PanelPage<'_> {
         for hosts in &self.page.hosts {
             self.plot.tick_below(canvas, self.x(*hosts), &hosts.to_string())?;
         }
-        self.plot.frame(canvas, "hosts")
+        self.plot.frame(canvas, &self.page.of)
     }
 
     fn draw_series(

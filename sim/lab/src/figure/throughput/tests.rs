@@ -8,6 +8,7 @@ fn figure() -> ThroughputFigure {
     ThroughputFigure {
         title: "A figure".into(),
         unit: "orchestrations".to_owned(),
+        of: "hosts".to_owned(),
         hosts: vec![1, 4, 8],
         panels: vec![ThroughputPanel {
             title: "A panel".into(),

@@ -1,0 +1,171 @@
+//! The lease on a partition: who holds it may write the partition's log.
+//!
+//! **What it models.** A blob lease (45 s), renewed every 30 s. Whoever could not renew it stops a
+//! safety buffer (10 s) before it would end, counted from the sending of the last renewal that was
+//! answered: by then the partition makes no more promises, and another host can take over. A lease that
+//! another holds is asked for every second. Source: microsoft/durabletask-netherite,
+//! `StorageLayer/Faster/AzureBlobs/BlobManager.cs`.
+
+use crate::settings::Config;
+use bytes::Bytes;
+use sim_model::time::Timestamp;
+use sim_world::blob::{BlobContainer, LeaseId};
+use sim_world::host::Host;
+use sim_world::kernel::Notify;
+use sim_world::service::StorageError;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Until when the holder of a lease may act on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LeaseClock {
+    duration: Duration,
+    buffer: Duration,
+    renewed: Timestamp,
+}
+
+impl LeaseClock {
+    /// A lease that was asked for at `asked`, and granted.
+    pub(crate) fn new(duration: Duration, buffer: Duration, asked: Timestamp) -> LeaseClock {
+        LeaseClock { duration, buffer, renewed: asked }
+    }
+
+    /// A renewal that was asked for at `asked` was granted.
+    pub(crate) fn renewed(&mut self, asked: Timestamp) {
+        self.renewed = self.renewed.max(asked);
+    }
+
+    /// When its holder has to stop, if no renewal is granted before.
+    pub(crate) fn stop_at(&self) -> Timestamp {
+        self.renewed + (self.duration - self.buffer)
+    }
+}
+
+/// A lease that this host holds, or has lost.
+pub(crate) struct PartitionLease {
+    pub id: LeaseId,
+    host: Host,
+    blobs: BlobContainer,
+    blob: String,
+    config: Config,
+    clock: Cell<LeaseClock>,
+    lost: Cell<bool>,
+    changed: Notify,
+}
+
+impl PartitionLease {
+    /// Asks for the lease on `blob` until it is granted. The blob is created if there is none.
+    pub(crate) async fn acquire(
+        host: Host,
+        blobs: BlobContainer,
+        blob: String,
+        config: Config,
+    ) -> Rc<PartitionLease> {
+        let kernel = host.kernel().clone();
+        let (asked, id) = loop {
+            let asked = kernel.now();
+            let acquired = blobs.acquire_lease(&host, &blob, Some(config.lease_duration));
+            match acquired.await {
+                Ok(reply) => break (asked, reply.value),
+                Err(StorageError::NotFound { .. }) => {
+                    // Whoever leases it first keeps it: this is refused then.
+                    if blobs.put(&host, &blob, Bytes::new(), None).await.is_err() {
+                        kernel.sleep(config.lease_retry).await;
+                    }
+                }
+                Err(_) => kernel.sleep(config.lease_retry).await,
+            }
+        };
+        let clock = LeaseClock::new(config.lease_duration, config.lease_buffer, asked);
+        let lease = Rc::new(PartitionLease {
+            id,
+            blobs,
+            blob,
+            config,
+            clock: Cell::new(clock),
+            lost: Cell::new(false),
+            changed: kernel.notify(),
+            host: host.clone(),
+        });
+        host.spawn(lease.clone().renew());
+        host.spawn(lease.clone().watch());
+        lease
+    }
+
+    /// Whether the holder must not act on it any more. A host that was frozen asks before it does
+    /// anything.
+    pub(crate) fn is_lost(&self) -> bool {
+        let late = || self.host.kernel().now() >= self.clock.get().stop_at();
+        if !self.lost.get() && self.config.lease_watch && late() {
+            self.lose();
+        }
+        self.lost.get()
+    }
+
+    /// Waits until the lease is lost.
+    pub(crate) async fn lost(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.is_lost() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Gives it up.
+    pub(crate) async fn release(&self) {
+        self.lose();
+        // A lease that cannot be released ends by itself.
+        drop(self.blobs.release_lease(&self.host, &self.blob, self.id).await);
+    }
+
+    fn lose(&self) {
+        self.lost.set(true);
+        self.changed.notify_all();
+    }
+
+    async fn renew(self: Rc<Self>) {
+        let kernel = self.host.kernel().clone();
+        while !self.lost.get() {
+            kernel.sleep(self.config.lease_renewal).await;
+            if self.lost.get() {
+                return;
+            }
+            let asked = kernel.now();
+            match self.blobs.renew_lease(&self.host, &self.blob, self.id).await {
+                Ok(_) => {
+                    let mut clock = self.clock.get();
+                    clock.renewed(asked);
+                    self.clock.set(clock);
+                }
+                Err(StorageError::Conflict { .. } | StorageError::NotFound { .. }) => self.lose(),
+                // The service does not answer: the watch stops the partition if that goes on.
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn watch(self: Rc<Self>) {
+        while !self.is_lost() && self.config.lease_watch {
+            self.host.kernel().sleep_until(self.clock.get().stop_at()).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_holder_stops_a_buffer_before_the_lease_ends() {
+        let seconds = Duration::from_secs;
+        let mut clock = LeaseClock::new(seconds(45), seconds(10), Timestamp::from_secs(100));
+        assert_eq!(clock.stop_at(), Timestamp::from_secs(135));
+        clock.renewed(Timestamp::from_secs(130));
+        assert_eq!(clock.stop_at(), Timestamp::from_secs(165));
+        clock.renewed(Timestamp::from_secs(120));
+        assert_eq!(clock.stop_at(), Timestamp::from_secs(165), "answers may come out of order");
+    }
+}

@@ -1,0 +1,181 @@
+//! What is reported of a partition, once for all of its incarnations.
+//!
+//! A work item may become durable just before its host dies: its successor finds it in the log and
+//! reports it. And a host that was thought dead may report what its successor has reported already.
+//! Reports are measurements: here each commit is reported once, by its log position, and whatever an
+//! incarnation leaves unfinished is reported as aborted when the next one has rebuilt the state.
+//! Nothing in the engine depends on it.
+
+use sim_model::engine::{Completion, Observer};
+use sim_model::id::{InstanceId, MessageId, WorkItemId};
+use sim_model::step::StepOutcome;
+use sim_model::time::Timestamp;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Counts of the mechanisms of one partition.
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub logged: Cell<u64>,
+    pub commits: Cell<u64>,
+    pub replays: Cell<u64>,
+    pub checkpoints: Cell<u64>,
+    pub compactions: Cell<u64>,
+    pub recoveries: Cell<u64>,
+    pub replayed: Cell<u64>,
+    pub rollbacks: Cell<u64>,
+    pub aborted: Cell<u64>,
+    pub voided: Cell<u64>,
+    pub lost: Cell<u64>,
+    pub evicted: Cell<u64>,
+    pub loaded: Cell<u64>,
+    pub early: Cell<u64>,
+    /// Time from the acquisition of the lease to the first event, over all recoveries.
+    pub recovery_time: Cell<Duration>,
+}
+
+/// Adds to a counter.
+pub(crate) fn bump(cell: &Cell<u64>, by: u64) {
+    cell.set(cell.get() + by);
+}
+
+/// The reports of one partition.
+pub(crate) struct PartitionReports {
+    observer: Observer,
+    pub counts: Counts,
+    incarnation: Cell<u64>,
+    /// Commits before this log position were reported.
+    reported: Cell<u64>,
+    /// Work items that were fetched and are neither committed nor aborted.
+    open: RefCell<BTreeSet<WorkItemId>>,
+}
+
+/// The reports of one incarnation. Cloning shares them.
+#[derive(Clone)]
+pub(crate) struct Reports {
+    partition: Rc<PartitionReports>,
+    incarnation: u64,
+}
+
+impl PartitionReports {
+    pub(crate) fn new(observer: Observer) -> Rc<PartitionReports> {
+        Rc::new(PartitionReports {
+            observer,
+            counts: Counts::default(),
+            incarnation: Cell::new(0),
+            reported: Cell::new(0),
+            open: RefCell::default(),
+        })
+    }
+}
+
+impl Reports {
+    /// Those of a new incarnation: what earlier ones say from now on is not reported any more.
+    pub(crate) fn begin(partition: &Rc<PartitionReports>) -> Reports {
+        let incarnation = partition.incarnation.get() + 1;
+        partition.incarnation.set(incarnation);
+        Reports { partition: partition.clone(), incarnation }
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.partition.counts
+    }
+
+    fn is_current(&self) -> bool {
+        self.partition.incarnation.get() == self.incarnation
+    }
+
+    /// A step was taken up, with the messages it consumes.
+    pub(crate) fn fetch_step(
+        &self,
+        instance: &InstanceId,
+        predecessor: Option<WorkItemId>,
+        messages: impl Iterator<Item = MessageId>,
+        now: Timestamp,
+    ) -> WorkItemId {
+        let graph = self.partition.observer.graph();
+        self.fetched(graph.fetch_step(instance, predecessor, messages, now))
+    }
+
+    /// An activity was taken up.
+    pub(crate) fn fetch_task(&self, message: MessageId, now: Timestamp) -> WorkItemId {
+        self.fetched(self.partition.observer.graph().fetch_task(message, now))
+    }
+
+    fn fetched(&self, item: WorkItemId) -> WorkItemId {
+        if self.is_current() {
+            self.partition.open.borrow_mut().insert(item);
+        } else {
+            self.partition.observer.graph().aborted(item);
+        }
+        item
+    }
+
+    fn is_open(&self, item: WorkItemId) -> bool {
+        self.is_current() && self.partition.open.borrow().contains(&item)
+    }
+
+    pub(crate) fn executed_step(&self, item: WorkItemId, outcome: &StepOutcome) {
+        if self.is_open(item) {
+            self.partition.observer.graph().executed_step(item, outcome);
+        }
+    }
+
+    pub(crate) fn executed_task(&self, item: WorkItemId) {
+        if self.is_open(item) {
+            self.partition.observer.graph().executed(item, 1);
+        }
+    }
+
+    fn is_new(&self, position: u64) -> bool {
+        self.is_current() && position >= self.partition.reported.get()
+    }
+
+    /// The event at `position`, which says what the work item did, is durable.
+    pub(crate) fn committed(&self, position: u64, item: WorkItemId) {
+        if self.is_new(position) {
+            self.partition.open.borrow_mut().remove(&item);
+            self.partition.observer.graph().committed(item);
+        }
+    }
+
+    /// The event at `position`, which ended an orchestration, is durable.
+    pub(crate) fn completed(&self, position: u64, completion: Completion) {
+        if self.is_new(position) {
+            self.partition.observer.completed(completion);
+        }
+    }
+
+    /// Everything before `durable` has been reported.
+    pub(crate) fn durable(&self, durable: u64) {
+        if self.is_current() {
+            self.partition.reported.set(self.partition.reported.get().max(durable));
+        }
+    }
+
+    pub(crate) fn aborted(&self, item: WorkItemId) {
+        if self.is_current() && self.partition.open.borrow_mut().remove(&item) {
+            self.partition.observer.graph().aborted(item);
+        }
+    }
+
+    pub(crate) fn discarded(&self, message: MessageId) {
+        self.partition.observer.graph().discarded(message);
+    }
+
+    pub(crate) fn removed(&self, instance: &InstanceId) {
+        self.partition.observer.graph().removed(instance);
+    }
+
+    /// The state was rebuilt: whatever is not in it was lost with earlier incarnations.
+    pub(crate) fn recovered(&self) {
+        if !self.is_current() {
+            return;
+        }
+        let open = std::mem::take(&mut *self.partition.open.borrow_mut());
+        bump(&self.partition.counts.aborted, open.len() as u64);
+        open.into_iter().for_each(|item| self.partition.observer.graph().aborted(item));
+    }
+}
