@@ -32,6 +32,8 @@ mod event;
 mod faas;
 mod hub;
 mod joins;
+#[cfg(test)]
+mod late_attempt_test;
 mod logs;
 mod machine;
 mod measure;
@@ -100,27 +102,32 @@ impl Engine<World> for Triggerflow {
         world: &World,
         deployment: Deployment,
     ) -> Result<Rc<dyn TaskHub>, DeployError> {
-        let Deployment { application, settings, observer } = deployment;
-        let parameters = Parameters::new(&settings);
-        let unsupported = |problem: String| DeployError::Unsupported { engine: NAME, problem };
-        let durability = settings::durability(&settings);
-        let store = StreamStore::start(world, "triggerflow-store", durability)
-            .map_err(|error| unsupported(error.to_string()))?;
-        let control = control_plane(world).map_err(unsupported)?;
-        let logs = match parameters.acknowledgement {
-            Acknowledgement::List => None,
-            Acknowledgement::Positional => {
-                let flush_messages = (durability == ALWAYS).then_some(1);
-                let settings = BrokerSettings { flush_messages, ..BrokerSettings::default() };
-                let broker = Broker::start(world, "triggerflow-broker", settings)
-                    .map_err(|error| unsupported(error.to_string()))?;
-                Some(Logs::new(broker))
-            }
-        };
-        let store = Store::new(store, logs);
-        let hub = Hub::new(world, application, observer, parameters, control, store);
-        Ok(Rc::new(Deployed { hub, is_started: Cell::new(false) }))
+        Ok(Rc::new(deployed(world, deployment)?))
     }
+}
+
+/// Creates the stores and the control plane of a task hub.
+fn deployed(world: &World, deployment: Deployment) -> Result<Deployed, DeployError> {
+    let Deployment { application, settings, observer } = deployment;
+    let parameters = Parameters::new(&settings);
+    let unsupported = |problem: String| DeployError::Unsupported { engine: NAME, problem };
+    let durability = settings::durability(&settings);
+    let store = StreamStore::start(world, "triggerflow-store", durability)
+        .map_err(|error| unsupported(error.to_string()))?;
+    let control = control_plane(world).map_err(unsupported)?;
+    let logs = match parameters.acknowledgement {
+        Acknowledgement::List => None,
+        Acknowledgement::Positional => {
+            let flush_messages = (durability == ALWAYS).then_some(1);
+            let settings = BrokerSettings { flush_messages, ..BrokerSettings::default() };
+            let broker = Broker::start(world, "triggerflow-broker", settings)
+                .map_err(|error| unsupported(error.to_string()))?;
+            Some(Logs::new(broker))
+        }
+    };
+    let store = Store::new(store, logs);
+    let hub = Hub::new(world, application, observer, parameters, control, store);
+    Ok(Deployed { hub, is_started: Cell::new(false) })
 }
 
 /// The machine of the control plane, which never fails.
