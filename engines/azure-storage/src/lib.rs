@@ -132,6 +132,8 @@ impl Engine<World> for AzureStorage {
     ) -> Result<Rc<dyn TaskHub>, DeployError> {
         let unsupported = |problem| DeployError::Unsupported { engine: NAME, problem };
         let parameters = Parameters::new(&deployment.settings).map_err(unsupported)?;
+        let blobs = &world.profile().services.blob;
+        parameters.check_blob_leases(blobs.lease_min..=blobs.lease_max).map_err(unsupported)?;
         let partitions = world.deployment().partitions;
         if partitions > PARTITIONS_MAX {
             return Err(unsupported(format!(

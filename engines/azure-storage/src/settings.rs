@@ -7,6 +7,7 @@
 
 use sim_model::settings::{Purpose, Setting, SettingKind, Settings};
 use sim_model::step::EntityBackend;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Most control queues of a task hub.
@@ -351,6 +352,22 @@ impl Parameters {
         Ok(parameters)
     }
 
+    /// Checks what is set against how long the service leases blobs.
+    ///
+    /// # Errors
+    /// A lease that it refuses, in words: nobody would ever own a control queue.
+    pub fn check_blob_leases(&self, allowed: RangeInclusive<Duration>) -> Result<(), String> {
+        let on_blobs = matches!(
+            self.partition_management,
+            PartitionManagement::BlobSafe | PartitionManagement::BlobLegacy
+        );
+        if !on_blobs || allowed.contains(&self.lease_interval) {
+            return Ok(());
+        }
+        let [from, to] = [allowed.start(), allowed.end()].map(Duration::as_secs);
+        Err(format!("lease_interval: the service leases blobs for {from} s to {to} s"))
+    }
+
     /// How long a journal keeps what may come again: beyond the reorder window of entities, and beyond
     /// the time after which a message that was not deleted is handed out again.
     pub fn journal_keep(&self) -> Duration {
@@ -425,5 +442,22 @@ mod tests {
         assert!(problem.contains("max_polling_interval"), "{problem}");
         settings.set("min_polling_interval", "0ms").expect("a span");
         assert!(Parameters::new(&settings).expect_err("spins").contains("spin"));
+        let mut settings = Settings::defaults(SETTINGS);
+        settings.set("lease_interval", "10s").expect("a span");
+        let problem = Parameters::new(&settings).expect_err("no longer than the renewal");
+        assert!(problem.contains("run out between"), "{problem}");
+    }
+
+    #[test]
+    fn leases_that_the_service_refuses_are_refused_at_once() {
+        let mut settings = Settings::defaults(SETTINGS);
+        settings.set("lease_interval", "90s").expect("a span");
+        let allowed = || Duration::from_secs(15)..=Duration::from_secs(60);
+        let check = |settings: &Settings| {
+            Parameters::new(settings).expect("they agree").check_blob_leases(allowed())
+        };
+        assert_eq!(check(&settings), Ok(()), "no blob is leased");
+        settings.set("partition_management", "blob-safe").expect("a choice");
+        assert!(check(&settings).expect_err("too long").contains("15 s to 60 s"));
     }
 }

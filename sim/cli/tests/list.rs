@@ -14,7 +14,17 @@ fn each_list_has_one_line_for_each_item() {
     let engines = list(&["engines"]);
     let names: Vec<&str> =
         engines.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(names, ["azure-storage", "in-memory", "internet-computer", "netherite", "sql-server", "triggerflow"]);
+    assert_eq!(
+        names,
+        [
+            "azure-storage",
+            "in-memory",
+            "internet-computer",
+            "netherite",
+            "sql-server",
+            "triggerflow"
+        ]
+    );
     assert!(list(&["settings"]).lines().any(|line| line.starts_with("netherite.speculation ")));
     assert!(list(&["workloads"]).lines().any(|line| line.starts_with("hello:length ")));
     assert_eq!(list(&["plans"]).lines().count(), 3);
