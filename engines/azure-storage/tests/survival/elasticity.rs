@@ -1,6 +1,6 @@
 //! Hosts that join and are taken out of service: ownership of control queues, and work under way.
 
-use crate::application::application;
+use super::application::application;
 use crate::stage::{Outcome, Play, Stage, request};
 use sim_model::id::EntityId;
 use sim_model::payload::Payload;

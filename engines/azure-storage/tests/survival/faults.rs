@@ -1,7 +1,7 @@
 //! Hosts that crash, hang, lose their network and come back, at seeded moments: everything completes,
 //! nothing is lost, and nothing takes effect twice.
 
-use crate::scenario::{Fault, Mix, Scenario, Seen};
+use super::scenario::{Fault, Mix, Scenario, Seen};
 use std::ops::RangeInclusive;
 
 /// The moments that CI plays. The larger set: `cargo test -p engine-azure-storage --test survival --

@@ -1,6 +1,6 @@
 //! A mixed load on four hosts, a fault at a seeded moment, and what must hold afterwards.
 
-use crate::application::{Account, ROUNDS, account, application};
+use super::application::{Account, ROUNDS, account, application};
 use crate::stage::{Outcome, Play, Stage};
 use sim_model::engine::Completion;
 use sim_model::id::InstanceId;
