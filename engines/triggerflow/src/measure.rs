@@ -4,7 +4,7 @@
 //! read any more. So messages on their way to orchestrations are remembered here, and those that are left
 //! when it ends, or come later, are reported as dropped.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use sim_model::engine::{Completion, Observer};
 use sim_model::graph::{Progress, WorkItemKind};
 use sim_model::id::{InstanceId, MessageId, Producer, WorkItemId};
@@ -70,7 +70,7 @@ impl Measure {
         let item = graph.item(item);
         let WorkItemKind::Step { instance, .. } = item.kind else { return };
         if let Some(mail) = self.mail.borrow_mut().get_mut(graph.instance(instance)) {
-            let consumed = graph.consumed(item);
+            let consumed: FxHashSet<MessageId> = graph.consumed(item).iter().copied().collect();
             mail.on_the_way.retain(|message| !consumed.contains(message));
         }
     }

@@ -7,7 +7,7 @@
 
 use crate::event::{Event, EventId, Kind};
 use crate::trigger::{Activation, Context, Trigger, TriggerId};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use sim_model::ledger::Ledger;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -129,6 +129,7 @@ impl Triggers {
             for id in acknowledged {
                 context.applied.remove(id);
             }
+            let acknowledged: FxHashSet<&EventId> = acknowledged.iter().collect();
             let done = |id: &EventId| acknowledged.contains(id);
             // A later firing may have left another one.
             if context.outbox.as_ref().is_some_and(|outbox| outbox.consumed.iter().all(done)) {

@@ -132,7 +132,11 @@ fn application() -> Application {
         Ok(n)
     });
     app.activity("Odd", |_: ActivityContext, n: u64| async move {
-        if n % 2 == 0 { Err(ApplicationError::user(format!("{n} is even"))) } else { Ok(n) }
+        if n.is_multiple_of(2) {
+            Err(ApplicationError::user(format!("{n} is even")))
+        } else {
+            Ok(n)
+        }
     });
     app.workflow("Sequence", Workflow::Dag(Rc::new(sequence(40))));
     app.workflow("Mixed", Workflow::Dag(Rc::new(mixed())));
