@@ -173,8 +173,9 @@ fn values_that_do_not_fit() {
              orchestrations",
         ),
         (
-            &["run", "--set", "netherite.speculation=global"],
-            "setting of netherite \"speculation\": found \"global\", expected one of none, local",
+            &["run", "--set", "netherite.speculation=far"],
+            "setting of netherite \"speculation\": found \"far\", expected one of none, local, \
+             global",
         ),
         (
             &["run", "--set", "speculation"],
@@ -279,7 +280,7 @@ fn folders_that_are_no_results() {
         folder.path(),
         &["run", "--spec", "spec.toml"],
         "spec.toml: unknown key of a specification \"engin\": did you mean \"engine\"? valid: \
-         engine, workload, load, plan, hosts, partitions, profile, seed, settings",
+         engine, workload, load, plan, hosts, partitions, profile, seed, host_events, settings",
     );
 }
 
