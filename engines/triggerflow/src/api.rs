@@ -19,7 +19,7 @@ use crate::workspace::Logic;
 use serde::{Deserialize, Serialize};
 use sim_model::codec::encode;
 use sim_model::engine::InstanceState;
-use sim_model::history::{EventKind, ParentInstance, RaisedEvent};
+use sim_model::history::{EventId, EventKind, ParentInstance, RaisedEvent};
 use sim_model::id::{InstanceId, MessageId};
 use sim_model::message::{InstanceMessage, TimerMessage};
 use sim_model::time::Timestamp;
@@ -34,6 +34,14 @@ pub(crate) struct WorkspaceRow {
     pub(crate) start: MessageId,
     /// The state of the workflow when it was created.
     pub(crate) state: InstanceState,
+}
+
+/// How a workflow ended, for whoever waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct End {
+    pub(crate) state: InstanceState,
+    /// The number of the first decision of the next workflow under the same key.
+    pub(crate) next_event_id: EventId,
 }
 
 /// The global context of a workspace.
@@ -68,17 +76,18 @@ impl From<StoreError> for NotCreated {
 enum Found {
     Nothing,
     Running,
-    /// It has ended; whether this very message had started it.
-    Ended(bool),
+    /// It has ended: whether this very message had started it, and from where on the next one numbers
+    /// its decisions.
+    Ended(bool, EventId),
 }
 
 async fn find(connection: &Connection, name: &str, start: MessageId) -> Result<Found, StoreError> {
     let Some(row) = connection.get::<WorkspaceRow>(keys::WORKSPACES, name).await? else {
         return Ok(Found::Nothing);
     };
-    match connection.first::<InstanceState>(&keys::termination(name)).await? {
+    match connection.first::<End>(&keys::termination(name)).await? {
         None => Ok(Found::Running),
-        Some(_) => Ok(Found::Ended(row.start == start)),
+        Some(end) => Ok(Found::Ended(row.start == start, end.next_event_id)),
     }
 }
 
@@ -87,7 +96,7 @@ pub(crate) async fn start(
     hub: &Hub,
     host: &Host,
     connection: &Connection,
-    message: InstanceMessage,
+    mut message: InstanceMessage,
     may_exist: bool,
 ) -> Result<(), NotCreated> {
     let name: Arc<str> = message.target.as_str().into();
@@ -100,8 +109,11 @@ pub(crate) async fn start(
             return Ok(());
         }
         Found::Running => return Err(NotCreated::Exists),
-        Found::Ended(true) => return Ok(()),
-        Found::Ended(false) => remove(connection, &name).await?,
+        Found::Ended(true, _) => return Ok(()),
+        Found::Ended(false, next_event_id) => {
+            message.number_decisions_from(next_event_id);
+            remove(connection, &name).await?;
+        }
     }
     let EventKind::ExecutionStarted { name: workflow, parent, .. } = &message.event.kind else {
         unreachable!("invariant: only a start creates a workspace");

@@ -5,7 +5,7 @@
 //! of an entity from the context of its trigger. Who waits for a workflow waits for the first entry of
 //! that stream.
 
-use crate::api::{self, NotCreated, WorkspaceRow};
+use crate::api::{self, End, NotCreated, WorkspaceRow};
 use crate::event::Position;
 use crate::hub::{Hub, entity_workspace};
 use crate::record::Record;
@@ -118,9 +118,9 @@ impl TriggerClient {
         name: &str,
         row: WorkspaceRow,
     ) -> Result<InstanceState, StoreError> {
-        let ended = self.connection.first::<InstanceState>(&keys::termination(name)).await?;
-        if let Some(state) = ended {
-            return Ok(state);
+        let ended = self.connection.first::<End>(&keys::termination(name)).await?;
+        if let Some(end) = ended {
+            return Ok(end.state);
         }
         let triggers = self.connection.all::<Trigger>(&keys::triggers(name)).await?;
         let wakes = triggers.iter().filter(|(_, trigger)| trigger.role == Role::Wake);
@@ -146,8 +146,8 @@ impl TriggerClient {
         loop {
             let entries = connection.wait_for_entries(&termination, Position::default()).await;
             if let Some((_, body)) = entries.first() {
-                let state = decode(body).unwrap_or_else(|error| panic!("an end: {error}"));
-                return Ok(state);
+                let end: End = decode(body).unwrap_or_else(|error| panic!("an end: {error}"));
+                return Ok(end.state);
             }
         }
     }

@@ -8,7 +8,7 @@
 //! then register, under any name. Source: lithops-patch of triggerflow/triggerflow@e1f9f6d, `executors.py`
 //! lines 145-286.
 
-use crate::api;
+use crate::api::{self, End};
 use crate::event::{Event, EventId, Position, TaskCall};
 use crate::faas::invoke_all;
 use crate::hub::{BACKEND, Hub, Notice};
@@ -207,7 +207,8 @@ impl Attempt {
             custom_status: record.custom_status.clone(),
             entity_state: None,
         };
-        self.hub.publish_end(&self.connection, &self.call.workspace, &state).await;
+        let end = End { state, next_event_id: cursor.next_event_id() };
+        self.hub.publish_end(&self.connection, &self.call.workspace, &end).await;
         self.hub.measure.ended(Completion {
             instance: self.instance.clone(),
             created,

@@ -4,6 +4,7 @@
 //! is compared: they run on a machine of their own that never fails. Workers and functions run on the
 //! hosts, and the stores on theirs.
 
+use crate::api::End;
 use crate::controller::{Controller, Order, WorkspaceNumber};
 use crate::counters::Counters;
 use crate::faas::Platform;
@@ -17,7 +18,7 @@ use indexmap::IndexSet;
 use rustc_hash::FxBuildHasher;
 use sim_model::application::Application;
 use sim_model::codec::encode;
-use sim_model::engine::{InstanceState, Observer};
+use sim_model::engine::Observer;
 use sim_model::id::InstanceId;
 use sim_model::step::EntityBackend;
 use sim_model::time::Timestamp;
@@ -168,14 +169,9 @@ impl Hub {
     }
 
     /// Tells whoever waits how a workflow ended.
-    pub(crate) async fn publish_end(
-        &self,
-        connection: &Connection,
-        workspace: &str,
-        state: &InstanceState,
-    ) {
+    pub(crate) async fn publish_end(&self, connection: &Connection, workspace: &str, end: &End) {
         let stream = keys::termination(workspace);
-        let added = connection.add(&stream, encode(state)).await;
+        let added = connection.add(&stream, encode(end)).await;
         added.expect("invariant: repeated until answered");
     }
 

@@ -166,6 +166,9 @@ impl CodeEnvironment<'_> {
                 self.discard(message.id);
                 return;
             }
+            if let Some(former) = found {
+                message.number_decisions_from(former.next_event_id);
+            }
             self.cursors.remove(&id);
             canister.instances.insert(id.clone(), Rc::new(new_instance(&message)));
         } else if let Some(instance) = found.filter(|instance| instance.busy) {
@@ -270,6 +273,7 @@ impl CodeEnvironment<'_> {
         instance.state.update(outcome, at);
         if outcome.status.is_final() {
             // What is left of an ended orchestration is its state.
+            instance.next_event_id = cursor.next_event_id();
             instance.history = Vec::new();
         } else {
             instance.history.extend(outcome.new_events.iter().cloned());
@@ -395,6 +399,7 @@ fn new_instance(message: &InstanceMessage) -> Instance {
         history: Vec::new(),
         state: InstanceState::of_message(message),
         last_step: None,
+        next_event_id: 0,
         waiting: Vec::new(),
         busy: false,
         held: VecDeque::new(),

@@ -24,7 +24,7 @@ pub(crate) use resources::{Costs, Cursors, Outcalls, Trace};
 use crate::block::{CanisterId, Ingress, IngressId, OutcallId};
 use serde::{Deserialize, Serialize};
 use sim_model::engine::InstanceState;
-use sim_model::history::HistoryEvent;
+use sim_model::history::{EventId, HistoryEvent};
 use sim_model::id::{InstanceId, WorkItemId};
 use sim_model::message::{InstanceMessage, TaskMessage, TimerMessage};
 use sim_model::time::Timestamp;
@@ -76,6 +76,8 @@ pub(crate) struct Instance {
     pub(crate) history: Vec<HistoryEvent>,
     pub(crate) state: InstanceState,
     pub(crate) last_step: Option<WorkItemId>,
+    /// The number of the first decision of the next life under this key, once this one has ended.
+    pub(crate) next_event_id: EventId,
     /// Client calls that are answered when the instance has ended.
     pub(crate) waiting: Vec<IngressId>,
     /// Whether a step waits for an outcall; its messages then wait in `held`.

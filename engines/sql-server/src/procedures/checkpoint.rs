@@ -203,13 +203,13 @@ async fn schedule(
 
 /// Inserts messages, and brings into being whom they are the first for. Returns the messages to
 /// former lives that nobody will consume.
-async fn send(tx: &Transaction, messages: Vec<NewMessage>) -> Result<Vec<MessageId>, SqlError> {
+async fn send(tx: &Transaction, mut messages: Vec<NewMessage>) -> Result<Vec<MessageId>, SqlError> {
     if messages.is_empty() {
         return Ok(Vec::new());
     }
     // In the order of keys: two commits that create the same instances do not wait for each other.
-    let mut creating: BTreeMap<Key, &InstanceMessage> = BTreeMap::new();
-    for NewMessage { message, .. } in &messages {
+    let mut creating: BTreeMap<Key, &mut InstanceMessage> = BTreeMap::new();
+    for NewMessage { message, .. } in &mut messages {
         let key = instance_key(&message.target);
         let is_needed = message.starts_orchestration()
             || (message.target.is_entity() && tx.read(INSTANCES, &key).is_none());

@@ -20,7 +20,7 @@ pub(crate) struct SendMessage(pub InstanceMessage);
 /// An instance that has ended is replaced; one that has not is an error.
 pub(super) async fn create(
     tx: Transaction,
-    SendMessage(message): SendMessage,
+    SendMessage(mut message): SendMessage,
     record: Rc<Record>,
 ) -> Result<(), SqlError> {
     tx.statement().await;
@@ -31,7 +31,7 @@ pub(super) async fn create(
         return Err(thrown(INSTANCE_EXISTS, "an instance of this key exists and has not ended"));
     }
     tx.lock(INSTANCES, &key, LockMode::Exclusive).await?;
-    let dropped = create_instance(&tx, &message).await?;
+    let dropped = create_instance(&tx, &mut message).await?;
     record.follow_discards(&tx, dropped);
     tx.statement().await;
     let now = tx.now();
@@ -41,7 +41,7 @@ pub(super) async fn create(
 /// Inserts a message for an orchestration that exists and has not ended, or for an entity.
 pub(super) async fn send(
     tx: Transaction,
-    SendMessage(message): SendMessage,
+    SendMessage(mut message): SendMessage,
 ) -> Result<(), SqlError> {
     tx.statement().await;
     let key = instance_key(&message.target);
@@ -52,7 +52,7 @@ pub(super) async fn send(
             return Err(thrown(NO_INSTANCE, "the instance does not exist, or has ended"));
         }
         tx.lock(INSTANCES, &key, LockMode::Exclusive).await?;
-        create_instance(&tx, &message).await?;
+        create_instance(&tx, &mut message).await?;
     }
     tx.statement().await;
     let now = tx.now();

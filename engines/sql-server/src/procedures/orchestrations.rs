@@ -118,8 +118,8 @@ async fn create_entity(
 ) -> Result<InstanceRow, SqlError> {
     let messages = visible_messages(tx, &prefix(instance), now, 1);
     let first = decode(&messages[0].1).expect("invariant: the database keeps what was written");
-    let Content::Message(message) = first else { unreachable!("NewEvents holds messages") };
-    create_instance(tx, &message).await?;
+    let Content::Message(mut message) = first else { unreachable!("NewEvents holds messages") };
+    create_instance(tx, &mut message).await?;
     let row = tx.read(INSTANCES, &instance_key(instance));
     Ok(read(&row.expect("invariant: it was inserted just now")))
 }

@@ -1,12 +1,14 @@
 //! What several procedures do with the tables.
 
 use crate::rows::{
-    Content, HISTORY, INSTANCES, InstanceRow, NEW_EVENTS, PAYLOADS, Place, event_row, instance_key,
-    instance_row, number_of, numbered, place_of_event, prefix, read,
+    Content, HISTORY, INSTANCES, InstanceRow, NEW_EVENTS, PAYLOADS, Place, event_row,
+    execution_prefix, instance_key, instance_row, number_of, numbered, place_of_event, prefix,
+    read,
 };
 use bytes::Bytes;
 use sim_model::codec::{decode, encode};
 use sim_model::engine::InstanceState;
+use sim_model::history::{EventId, HistoryEvent, next_event_id};
 use sim_model::id::{InstanceId, MessageId};
 use sim_model::message::InstanceMessage;
 use sim_model::time::Timestamp;
@@ -114,6 +116,18 @@ pub(super) async fn wipe(
     Ok(dropped)
 }
 
+/// The number of the decision that would follow the history of an execution.
+fn next_decision(tx: &Transaction, instance: &InstanceId, execution: u64) -> EventId {
+    let prefix = prefix(instance);
+    let rows = tx.scan_prefix(HISTORY, &execution_prefix(&prefix, execution));
+    let event = |row: &Row| {
+        let content = decode::<Content>(&fetch(tx, &prefix, read(row)));
+        content.expect("invariant: the database keeps what was written").into_event()
+    };
+    let history: Vec<HistoryEvent> = rows.iter().map(|(_, row)| event(row)).collect();
+    next_event_id(&history)
+}
+
 /// Sets the row of an instance.
 pub(super) async fn put_instance(
     tx: &Transaction,
@@ -129,13 +143,16 @@ pub(super) async fn put_instance(
 /// Returns the messages to a former life that nobody will consume.
 pub(super) async fn create_instance(
     tx: &Transaction,
-    message: &InstanceMessage,
+    message: &mut InstanceMessage,
 ) -> Result<Vec<MessageId>, SqlError> {
     let key = instance_key(&message.target);
     let existing = tx.read(INSTANCES, &key).map(|row| read::<InstanceRow>(&row));
     let dropped = match existing {
         Some(instance) if !instance.state.status.is_final() => return Ok(Vec::new()),
-        Some(_) => wipe(tx, &message.target).await?,
+        Some(former) => {
+            message.number_decisions_from(next_decision(tx, &message.target, former.execution));
+            wipe(tx, &message.target).await?
+        }
         None if message.target.is_entity() => Vec::new(),
         // What came before the instance did is for nobody.
         None => drop_messages(tx, &prefix(&message.target)).await?,

@@ -1,7 +1,7 @@
 //! What a worker does when triggers fire: steps, their plans, and their effects.
 
 use super::{Input, Job, Worker};
-use crate::api;
+use crate::api::{self, End};
 use crate::event::Event;
 use crate::faas;
 use crate::hub::Notice;
@@ -155,7 +155,8 @@ impl Worker {
             custom_status: None,
             entity_state: None,
         };
-        self.hub.publish_end(&self.connection, &self.name, &state).await;
+        let end = End { state, next_event_id: 0 };
+        self.hub.publish_end(&self.connection, &self.name, &end).await;
         let instance = self.instance.clone();
         self.hub.measure.ended(Completion { instance, created, last_updated, status, ledger });
         self.hub.notify(self.host(), Notice::Removed(self.number));
