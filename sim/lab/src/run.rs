@@ -9,7 +9,7 @@
 
 mod rest;
 
-pub use rest::{DRAIN, REST_BOUND};
+pub use rest::{DRAIN, REST_BOUND, REST_BOUND_AFTER_FAULTS};
 
 use crate::checks::{self, Entities, Evidence};
 use crate::host_event::Fleet;
@@ -265,7 +265,7 @@ impl Stage {
         self.fleet.play(events, &load::generate(&field, load));
         let over = kernel.timeout(load.duration() + bound, self.recorder.over()).await;
         if over.is_some() {
-            rest::come_to_rest(kernel, &self.graph).await;
+            rest::come_to_rest(kernel, &self.graph, !events.is_empty()).await;
         }
     }
 

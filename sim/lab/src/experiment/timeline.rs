@@ -239,7 +239,8 @@ struct Cost {
     lowest: f64,
     /// The most windows after it without a completion, one after the other.
     gap: usize,
-    /// Windows from the event until the rate had come back for good; `None` if it has not.
+    /// Windows from the event until the rate, after its lowest, had come back; `None` if it has not.
+    /// Later dips are not looked at: arrivals alone make some.
     recovered: Option<usize>,
 }
 
@@ -253,16 +254,18 @@ impl Cost {
             .map(|several| several.iter().sum::<f64>() / SMOOTHED as f64)
             .collect();
         let fallen = |rate: &f64| *rate < RECOVERED * before;
-        let last_low = smooth.iter().rposition(fallen);
         let gap = later.split(|completed| *completed > 0.0).map(<[f64]>::len).max().unwrap_or(0);
+        let numbered = smooth.iter().copied().enumerate();
+        let least = numbered.min_by(|one, other| one.1.total_cmp(&other.1));
+        let (at, lowest) = least.unwrap_or((0, before));
+        let back = |rate: &f64| !fallen(rate);
         Cost {
             before,
-            lowest: smooth.iter().copied().fold(f64::INFINITY, f64::min),
+            lowest,
             gap,
-            recovered: match last_low {
-                None => Some(0),
-                Some(last) if last + 1 < smooth.len() => Some(last + 1),
-                Some(_) => None,
+            recovered: match fallen(&lowest) {
+                false => Some(0),
+                true => smooth[at..].iter().position(back).map(|after| at + after),
             },
         }
     }

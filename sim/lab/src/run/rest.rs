@@ -3,7 +3,7 @@
 //! Engines delete messages and confirm deliveries after the last orchestration has ended, and some
 //! of the application may still be under way: orchestrations that nobody waits for, signals to
 //! entities. A run first goes on for [`DRAIN`]. If messages are still in flight then, according to
-//! the record of work items, it goes on with pauses that double, at most for [`REST_BOUND`] in all:
+//! the record of work items, it goes on with pauses that double, at most for [`REST_BOUND`] in all ([`REST_BOUND_AFTER_FAULTS`] if hosts have changed):
 //! storage puts messages back after seconds, and idle queues are polled up to 30 s apart. What is
 //! in flight after that is lost. Timers that are not due are not in flight.
 //!
@@ -22,14 +22,19 @@ pub const DRAIN: Duration = Duration::from_secs(1);
 /// Most virtual time that a run has to come to rest.
 pub const REST_BOUND: Duration = Duration::from_secs(120);
 
+/// The same where hosts have crashed or stood still: what such a host had taken from a queue comes back
+/// after a visibility timeout of minutes, and may be hidden by a second reader after that.
+pub const REST_BOUND_AFTER_FAULTS: Duration = Duration::from_secs(1_200);
+
 /// Most virtual time that reading the entities may take.
 const READ_BOUND: Duration = Duration::from_secs(300);
 /// Entities that are read at a time.
 const READ_WIDTH: usize = 32;
 
 /// Lets time pass until no message is in flight.
-pub(super) async fn come_to_rest(kernel: &Kernel, graph: &GraphRecorder) {
-    let bound = kernel.now() + REST_BOUND;
+pub(super) async fn come_to_rest(kernel: &Kernel, graph: &GraphRecorder, after_faults: bool) {
+    let longest = if after_faults { REST_BOUND_AFTER_FAULTS } else { REST_BOUND };
+    let bound = kernel.now() + longest;
     let mut pause = DRAIN;
     loop {
         let next = bound.min(kernel.now() + pause);
