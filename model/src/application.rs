@@ -202,6 +202,12 @@ impl Application {
         self.workflows.get(name)
     }
 
+    /// The first orchestration, by name, that is code and not a workflow given as data.
+    pub fn first_orchestration_as_code(&self) -> Option<&str> {
+        let mut names = self.orchestrations.keys();
+        names.find(|name| !self.workflows.contains_key(*name)).map(|name| &**name)
+    }
+
     /// Whether an orchestration has this name.
     pub fn has_orchestration(&self, name: &str) -> bool {
         self.orchestrations.contains_key(name)

@@ -1,11 +1,11 @@
 //! Every safety mechanism that faults can put to the test, switched off: the checks catch it.
 
-mod common;
 mod mixture;
+mod stage;
 
-use common::{Outcome, Play, Stage, request};
 use mixture::{COMPLETIONS, application, requests};
 use sim_model::engine::StartRequest;
+use stage::{Outcome, Play, Stage, request, stage};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ fn expected(fault: Fault) -> usize {
 
 /// Plays the mixture, and waits for its end for a while; whether it came.
 fn play(seed: u64, fault: Fault, sets: Sets) -> Outcome<bool> {
-    let stage = Stage { seed, sets, ..Stage::new(application).on_hosts(3) };
+    let stage = Stage { seed, sets, ..stage(application).on(3) };
     stage.play(async move |play: Rc<Play>| {
         ask_for(&play, requests());
         play.kernel.sleep(Duration::from_millis(60 + 70 * seed)).await;

@@ -1,14 +1,14 @@
 //! Hosts crash at seeded moments and come back: nothing is lost, nothing happens twice.
 
-mod common;
 mod mixture;
+mod stage;
 
-use common::{Outcome, Play, SPECULATION, Stage};
 use mixture::{COMPLETIONS, application, play_all};
 use sim_model::engine::ClientError;
 use sim_model::id::InstanceId;
 use sim_world::kernel::NodeId;
 use sim_world::seed::SeedTree;
+use stage::{Outcome, Play, SPECULATION, Stage, stage};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ type Sets = &'static [(&'static str, &'static str)];
 
 /// Plays the mixture while hosts crash once, at a moment that the seed says, and come back.
 fn crashed(seed: u64, crash: Crash, sets: Sets) -> Outcome<()> {
-    let stage = Stage { seed, sets, ..Stage::new(application).on_hosts(HOSTS) };
+    let stage = Stage { seed, sets, ..stage(application).on(HOSTS) };
     stage.play(async move |play: Rc<Play>| {
         let mut draws = SeedTree::new(seed).stream("crashes");
         // Most of the work is done within a second; the last timers take 7 s.
@@ -56,7 +56,7 @@ fn crashed(seed: u64, crash: Crash, sets: Sets) -> Outcome<()> {
 
 fn survives(seed: u64, crash: Crash, sets: Sets) {
     let outcome = crashed(seed, crash, sets);
-    assert_eq!(outcome.findings, [const { None }; 5], "seed {seed}, {crash:?}, {sets:?}");
+    assert_eq!(outcome.findings, [const { None }; 6], "seed {seed}, {crash:?}, {sets:?}");
     assert_eq!(outcome.completions.len(), COMPLETIONS, "seed {seed}, {crash:?}, {sets:?}");
 }
 
@@ -105,7 +105,7 @@ fn crashes_under_extreme_settings() {
 #[test]
 fn hosts_may_crash_over_and_over() {
     for sets in SPECULATION {
-        let stage = Stage { seed: 5, sets, ..Stage::new(application).on_hosts(HOSTS) };
+        let stage = Stage { seed: 5, sets, ..stage(application).on(HOSTS) };
         let outcome = stage.play(async move |play: Rc<Play>| {
             let crashing = async {
                 let mut draws = SeedTree::new(5).stream("crashes");
@@ -119,7 +119,7 @@ fn hosts_may_crash_over_and_over() {
             };
             futures_util::join!(play_all(&play), crashing);
         });
-        assert_eq!(outcome.findings, [const { None }; 5], "{sets:?}");
+        assert_eq!(outcome.findings, [const { None }; 6], "{sets:?}");
         assert_eq!(outcome.completions.len(), COMPLETIONS, "{sets:?}");
     }
 }
@@ -129,7 +129,7 @@ fn hosts_may_crash_over_and_over() {
 #[test]
 fn what_a_client_was_told_survives_everything() {
     for sets in SPECULATION {
-        let stage = Stage { seed: 3, sets, ..Stage::new(application).on_hosts(HOSTS) };
+        let stage = Stage { seed: 3, sets, ..stage(application).on(HOSTS) };
         let outcome = stage.play(async move |play: Rc<Play>| {
             let id = |name: &str| InstanceId::new(name);
             play.start("told", "Hello", 5).await;

@@ -1,8 +1,7 @@
 //! Entities, critical sections, timers, events and clients' requests on the whole engine.
 
-mod common;
+mod stage;
 
-use common::{Play, SPECULATION, Stage, request};
 use futures_util::future::{join_all, try_join_all};
 use serde::{Deserialize, Serialize};
 use sim_model::application::{ActivityContext, Application, ApplicationError};
@@ -11,6 +10,7 @@ use sim_model::entity::EntityContext;
 use sim_model::id::{EntityId, InstanceId};
 use sim_model::orchestration::{OrchestrationContext, RuntimeStatus};
 use sim_model::payload::Payload;
+use stage::{Play, SPECULATION, Stage, request, stage};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -126,7 +126,7 @@ fn signal(play: &Play, entity: &EntityId, operation: &str, input: u32) -> impl F
 fn concurrent_transfers_conserve_the_sum() {
     for sets in SPECULATION {
         for seed in 1..=5 {
-            let stage = Stage { seed, sets, ..Stage::new(application).on_hosts(3) };
+            let stage = Stage { seed, sets, ..stage(application).on(3) };
             let outcome = stage.play(async |play: Rc<Play>| {
                 let pairs = [(0, 1), (1, 0), (2, 3), (4, 3), (1, 4), (3, 0), (0, 2), (2, 0)];
                 for (index, (from, to)) in pairs.iter().chain(&pairs).enumerate() {
@@ -161,7 +161,7 @@ fn concurrent_transfers_conserve_the_sum() {
 /// commit. The two releases are not waited for.
 #[test]
 fn a_transfer_takes_nine_hops_and_their_commits() {
-    let outcome = Stage::new(application).play(async |play: Rc<Play>| {
+    let outcome = stage(application).play(async |play: Rc<Play>| {
         play.start("transfer!3", "Transfer", (1, 2, 5_i64)).await;
         play.result::<bool>("transfer!3").await
     });
@@ -182,7 +182,7 @@ fn a_transfer_takes_nine_hops_and_their_commits() {
 #[test]
 fn timers_fire_at_their_time() {
     for sets in SPECULATION {
-        let stage = Stage { sets, ..Stage::new(application) };
+        let stage = Stage { sets, ..stage(application) };
         let outcome = stage.play(async |play: Rc<Play>| {
             for seconds in [40, 3, 3, 20, 0, 1] {
                 let instance = format!("sleep-{}-{seconds}", play.kernel.now().as_nanos());
@@ -206,7 +206,7 @@ fn timers_fire_at_their_time() {
 
 #[test]
 fn continue_as_new_and_replay_agree() {
-    let stage = Stage { sets: &[("cursor_cache", "false")], ..Stage::new(application) };
+    let stage = Stage { sets: &[("cursor_cache", "false")], ..stage(application) };
     let outcome = stage.play(async |play: Rc<Play>| {
         play.start("count", "Count", (0, 50)).await;
         play.result::<u32>("count").await
@@ -220,7 +220,7 @@ fn continue_as_new_and_replay_agree() {
 #[test]
 fn an_entity_takes_many_signals_in_one_step() {
     let run = |sets| {
-        let stage = Stage { sets, ..Stage::new(application) };
+        let stage = Stage { sets, ..stage(application) };
         let outcome = stage.play(async |play: Rc<Play>| {
             let entity = EntityId::new("Log", "one");
             join_all((0..1_000).map(|number| signal(&play, &entity, "Append", number))).await;
@@ -241,7 +241,7 @@ fn an_entity_takes_many_signals_in_one_step() {
 fn messages_of_one_instance_to_another_arrive_in_order() {
     for sets in SPECULATION {
         for seed in 1..=5 {
-            let stage = Stage { seed, sets, ..Stage::new(application).on_hosts(4) };
+            let stage = Stage { seed, sets, ..stage(application).on(4) };
             let outcome = stage.play(async |play: Rc<Play>| {
                 play.start("writer!2", "Write", 300).await;
                 play.ended(1).await;
@@ -257,7 +257,7 @@ fn messages_of_one_instance_to_another_arrive_in_order() {
 #[test]
 fn sub_orchestrations_cross_partitions() {
     for sets in SPECULATION {
-        let stage = Stage { sets, ..Stage::new(application).on_hosts(4) };
+        let stage = Stage { sets, ..stage(application).on(4) };
         let outcome = stage.play(async |play: Rc<Play>| {
             play.start("tree", "Tree", 4).await;
             play.result::<u32>("tree").await
@@ -272,7 +272,7 @@ fn sub_orchestrations_cross_partitions() {
 /// is durable.
 #[test]
 fn an_instance_that_keeps_itself_busy_waits_for_its_commits() {
-    let outcome = Stage::new(application).play(async |play: Rc<Play>| {
+    let outcome = stage(application).play(async |play: Rc<Play>| {
         let entity = EntityId::new("Ticker", "t");
         signal(&play, &entity, "Tick", 19).await;
         let begun = play.kernel.now();
@@ -287,7 +287,7 @@ fn an_instance_that_keeps_itself_busy_waits_for_its_commits() {
 
 #[test]
 fn external_events_suspension_and_termination() {
-    let outcome = Stage::new(application).play(async |play: Rc<Play>| {
+    let outcome = stage(application).play(async |play: Rc<Play>| {
         let (client, sum) = (play.client(), InstanceId::new("sum"));
         let raise = |number: u32| {
             let input = Payload::encode(&number).expect("a number");
@@ -317,7 +317,7 @@ fn external_events_suspension_and_termination() {
 
 #[test]
 fn clients_look_replace_and_remove() {
-    let outcome = Stage::new(application).play(async |play: Rc<Play>| {
+    let outcome = stage(application).play(async |play: Rc<Play>| {
         let client = play.client();
         let id = InstanceId::new("sleep-1");
         play.start("sleep-1", "Sleep", 2).await;
@@ -388,7 +388,7 @@ fn extreme_settings_change_no_result() {
         &[("activity_scheduler", "local"), ("max_activities", "1"), ("max_orchestrations", "1")],
     ];
     for sets in extremes {
-        let stage = Stage { sets, ..Stage::new(application).on_hosts(3) };
+        let stage = Stage { sets, ..stage(application).on(3) };
         let outcome = stage.play(async |play: Rc<Play>| {
             play.start("writer!2", "Write", 40).await;
             play.start("tree", "Tree", 3).await;

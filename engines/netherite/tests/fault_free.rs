@@ -1,8 +1,7 @@
 //! Runs of the whole engine in a small world without faults.
 
-mod common;
+mod stage;
 
-use common::{Outcome, Play, SPECULATION, Stage, request};
 use engine_netherite::Netherite;
 use futures_util::future::join_all;
 use sim_model::application::{ActivityContext, Application};
@@ -14,6 +13,7 @@ use sim_model::settings::Settings;
 use sim_world::kernel::{KernelOptions, on_fresh_thread, simulate};
 use sim_world::profile::Profile;
 use sim_world::world::{Deployment as Machines, World};
+use stage::{Outcome, Play, SPECULATION, Stage, request, stage};
 use std::rc::Rc;
 
 /// A chain of activities, and an orchestration that starts others.
@@ -47,7 +47,7 @@ fn run(
     requests: Vec<(String, &'static str, u32)>,
     expected: usize,
 ) -> Outcome<()> {
-    run_in(Stage { seed, sets, ..Stage::new(application).on_hosts(hosts) }, requests, expected)
+    run_in(Stage { seed, sets, ..stage(application).on(hosts) }, requests, expected)
 }
 
 /// Starts `requests`, all at once on host 0, and waits for `expected` completions.
@@ -158,7 +158,7 @@ fn replay_and_cursor_cache_agree() {
     let (cached, _) = results(&[("cursor_cache", "true")]);
     let (replayed, counters) = results(&[("cursor_cache", "false")]);
     assert_eq!(cached, replayed);
-    assert!(counters.contains(&("replays", 80)), "each step but the first: {counters:?}");
+    assert_eq!(counters["replays"], 80, "each step but the first: {counters:?}");
 }
 
 /// A message that leaves early is committed too early when its receiver commits before its origin
@@ -168,7 +168,7 @@ fn what_leaves_before_durability_breaks_causal_commit() {
     let launchers = || (0..24).map(|n| (format!("launcher-{n}"), "Launch", 20)).collect();
     let broken = |seed, sets| {
         let profile = uneven_profile;
-        let stage = Stage { seed, sets, profile, ..Stage::new(application).on_hosts(4) };
+        let stage = Stage { seed, sets, profile, ..stage(application).on(4) };
         run_in(stage, launchers(), 24 * 21).findings[4].is_some()
     };
     assert!((1..=5).all(|seed| !broken(seed, &[])));

@@ -1,13 +1,13 @@
 //! More instances than memory holds: idle ones lie in storage, and come back when they are needed.
 
-mod common;
+mod stage;
 
-use common::{Play, Stage, request};
 use futures_util::stream::{self, StreamExt};
 use sim_model::application::Application;
 use sim_model::id::InstanceId;
 use sim_model::orchestration::OrchestrationContext;
 use sim_model::payload::Payload;
+use stage::{Play, Stage, request, stage};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ async fn watch(play: &Play, most: &std::cell::Cell<u64>) {
 
 /// Plays with `count` instances on one core with `mib` for them; the most memory they took.
 fn idle(count: u64, step: usize, sets: &'static [(&'static str, &'static str)]) -> (u64, u64, u64) {
-    let stage = Stage { plan: "EP1", sets, ..Stage::new(application).on_hosts(1) };
+    let stage = Stage { plan: "EP1", sets, ..stage(application).on(1) };
     let outcome = stage.play(async move |play: Rc<Play>| {
         let most = std::cell::Cell::new(0);
         let scene = async {

@@ -1,12 +1,12 @@
 //! Partitions move: hosts join and leave, and a host that was thought dead comes back.
 
-mod common;
 mod mixture;
+mod stage;
 
-use common::{Play, SPECULATION, Stage};
 use futures_util::future::join_all;
 use mixture::{COMPLETIONS, application, play_all};
 use sim_model::id::InstanceId;
+use stage::{Level, Play, SPECULATION, Stage, stage};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -45,7 +45,7 @@ async fn steady(play: &Play, seconds: u32) -> usize {
 #[test]
 fn partitions_follow_the_hosts_that_join_and_leave() {
     for sets in SPECULATION {
-        let stage = Stage { started: 1, sets, ..Stage::new(application).on_hosts(4) };
+        let stage = Stage { started: Some(1), sets, ..stage(application).on(4) };
         let outcome = stage.play(async |play: Rc<Play>| {
             let load = steady(&play, 150);
             let scaling = async {
@@ -77,7 +77,7 @@ fn partitions_follow_the_hosts_that_join_and_leave() {
 #[test]
 fn an_orderly_move_is_short() {
     let longest = |orderly: bool| {
-        let outcome = Stage::new(application).on_hosts(2).play(async move |play: Rc<Play>| {
+        let outcome = stage(application).on(2).play(async move |play: Rc<Play>| {
             play.start("before!1", "Hello", 3).await;
             let moved = play.kernel.now();
             match orderly {
@@ -100,15 +100,13 @@ fn an_orderly_move_is_short() {
 fn a_host_that_was_frozen_is_fenced() {
     for sets in SPECULATION {
         for seed in 1..=4 {
-            let stage = Stage { seed, sets, ..Stage::new(application).on_hosts(3) };
+            let stage = Stage { seed, sets, ..stage(application).on(3) };
             let outcome = stage.play(async move |play: Rc<Play>| {
                 let freezing = async {
                     play.kernel.sleep(Duration::from_millis(50 * seed)).await;
-                    play.world.hosts()[1].pause();
-                    play.up.borrow_mut().remove(&1);
+                    play.pause(1);
                     sleep(&play, 20 * seed).await;
-                    play.world.hosts()[1].resume();
-                    play.up.borrow_mut().insert(1);
+                    play.resume(1);
                 };
                 futures_util::join!(play_all(&play), freezing);
             });
@@ -124,7 +122,7 @@ fn a_host_that_was_frozen_is_fenced() {
 #[test]
 fn the_scale_controller_follows_the_load() {
     let sets: Sets = &[("load_publishing", "true"), ("max_activities", "2")];
-    let stage = Stage { sets, ..Stage::new(application).on_hosts(2) };
+    let stage = Stage { sets, ..stage(application).on(2) };
     let outcome = stage.play(async |play: Rc<Play>| {
         let votes = |play: &Play| std::mem::take(&mut *play.levels.borrow_mut());
         play.start("timer", "Sleep", 400).await;
@@ -139,9 +137,9 @@ fn the_scale_controller_follows_the_load() {
         (quiet, busy, votes(&play))
     });
     let (quiet, busy, late) = outcome.sound().value;
-    assert!(quiet.iter().all(|(what, _)| *what == "recommended_workers"));
-    let last = |votes: &[(&str, u64)]| votes.last().expect("a vote").1;
+    assert!(quiet.iter().all(|(_, what, _)| *what == "recommended_workers"));
+    let last = |votes: &[Level]| votes.last().expect("a vote").2;
     assert_eq!(last(&quiet), 0, "{quiet:?}");
-    assert!(busy.iter().any(|(_, workers)| *workers == 3), "{busy:?}");
-    assert!(late.iter().any(|(_, workers)| *workers == 0), "{late:?}");
+    assert!(busy.iter().any(|(_, _, workers)| *workers == 3), "{busy:?}");
+    assert!(late.iter().any(|(_, _, workers)| *workers == 0), "{late:?}");
 }

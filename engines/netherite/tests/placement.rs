@@ -1,11 +1,11 @@
 //! Where activities run: one orchestration calls many that each need a core for a while.
 
-mod common;
+mod stage;
 
-use common::{Outcome, Play, Stage};
 use futures_util::future::try_join_all;
 use sim_model::application::{ActivityContext, Application};
 use sim_model::orchestration::OrchestrationContext;
+use stage::{Outcome, Play, Stage, stage};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn application() -> Application {
 
 /// One orchestration with 1,000 activities on 4 hosts with one core each.
 fn run(sets: &'static [(&'static str, &'static str)]) -> Outcome<u32> {
-    let stage = Stage { plan: "EP1", sets, ..Stage::new(application).on_hosts(4) };
+    let stage = Stage { plan: "EP1", sets, ..stage(application).on(4) };
     stage.play(async |play: Rc<Play>| {
         play.start("flat!0", "Flat", 1_000).await;
         play.ended(1).await;
@@ -66,7 +66,7 @@ fn moved_activities_and_messages_keep_their_order() {
     let dealt: &'static [_] =
         &[("speculation", "none"), ("activity_queue_limit", "1"), ("activity_scheduler", "static")];
     for sets in [none, local, dealt] {
-        let stage = Stage { plan: "EP1", sets, ..Stage::new(application).on_hosts(4) };
+        let stage = Stage { plan: "EP1", sets, ..stage(application).on(4) };
         let outcome = stage.play(async |play: Rc<Play>| {
             for index in 0..4 {
                 play.start(&format!("divide-{index}"), "Divide", 12).await;

@@ -10,7 +10,7 @@ use sim_model::entity::EntityContext;
 use sim_model::id::{EntityId, InstanceId};
 use sim_model::orchestration::{OrchestrationContext, RuntimeStatus};
 use sim_model::payload::Payload;
-use stage::{Play, Stage, request};
+use stage::{Play, Stage, request, stage};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -136,7 +136,7 @@ fn completed(outcome: &stage::Outcome<impl Sized>) -> usize {
 /// hops each. Each step is a fetch and a commit.
 #[test]
 fn a_transfer_is_twelve_steps() {
-    let outcome = Stage::new(application).play(async |play: Rc<Play>| {
+    let outcome = stage(application).play(async |play: Rc<Play>| {
         play.start("t", "Transfer", (1, 2)).await;
         assert!(play.result::<bool>("t").await);
         play.rest().await;
@@ -152,7 +152,7 @@ fn a_transfer_is_twelve_steps() {
 fn concurrent_transfers_conserve_the_sum() {
     for sets in [&[], &[("work_item_batch_size", "1")] as &[_]] {
         for seed in 1..=4 {
-            let stage = Stage { seed, hosts: 3, sets, ..Stage::new(application) };
+            let stage = Stage { seed, hosts: 3, sets, ..stage(application) };
             let outcome = stage.play(async |play: Rc<Play>| {
                 let pairs = [(0, 1), (1, 0), (2, 3), (4, 3), (1, 4), (3, 0), (0, 2), (2, 0)];
                 for (index, pair) in pairs.iter().chain(&pairs).enumerate() {
@@ -175,7 +175,7 @@ fn concurrent_transfers_conserve_the_sum() {
 #[test]
 fn signals_of_each_sender_arrive_in_the_order_they_were_sent() {
     let run = |sets: &'static [(&'static str, &'static str)], seed: u64| {
-        let stage = Stage { seed, hosts: 3, sets, ..Stage::new(application) };
+        let stage = Stage { seed, hosts: 3, sets, ..stage(application) };
         let outcome = stage.play(async |play: Rc<Play>| {
             for writer in 0..10 {
                 play.start(&format!("w{writer}"), "Write", (writer, 20)).await;
@@ -206,7 +206,7 @@ fn signals_of_each_sender_arrive_in_the_order_they_were_sent() {
 #[test]
 fn a_step_takes_so_many_messages_and_no_more() {
     let run = |sets| {
-        let stage = Stage { sets, ..Stage::new(application) };
+        let stage = Stage { sets, ..stage(application) };
         let outcome = stage.play(async |play: Rc<Play>| {
             let log = log();
             join_all((0..100).map(|number| play.signal(&log, "Append", (0, number)))).await;
@@ -224,7 +224,7 @@ fn a_step_takes_so_many_messages_and_no_more() {
 
 #[test]
 fn timers_fire_at_their_time_and_not_before() {
-    let outcome = Stage::new(application).play(async |play: Rc<Play>| {
+    let outcome = stage(application).play(async |play: Rc<Play>| {
         for (index, seconds) in [40, 3, 3, 20, 0, 1].into_iter().enumerate() {
             play.start(&format!("s{index}"), "Sleep", seconds).await;
         }
@@ -244,7 +244,7 @@ fn timers_fire_at_their_time_and_not_before() {
 #[test]
 fn timers_and_signals_wait_for_weeks() {
     let sets = &[("max_polling_interval", "1h")];
-    let stage = Stage { sets, days: 60, ..Stage::new(application) };
+    let stage = Stage { sets, time_limit: Duration::from_secs(60 * DAY), ..stage(application) };
     let outcome = stage.play(async |play: Rc<Play>| {
         let alarm = EntityId::new("Alarm", "clock");
         play.start("s", "Sleep", 20 * DAY).await;
@@ -265,7 +265,7 @@ fn timers_and_signals_wait_for_weeks() {
 #[test]
 fn an_orchestration_continues_as_new_for_ever() {
     for width in [0, 30] {
-        let outcome = Stage::new(application).play(async move |play: Rc<Play>| {
+        let outcome = stage(application).play(async move |play: Rc<Play>| {
             play.start("c", "Count", (0, 12, width)).await;
             assert_eq!(play.result::<u32>("c").await, 12);
         });
@@ -276,7 +276,7 @@ fn an_orchestration_continues_as_new_for_ever() {
 
 #[test]
 fn sub_orchestrations_answer_and_a_second_caller_is_refused() {
-    let stage = Stage { hosts: 3, ..Stage::new(application) };
+    let stage = Stage { hosts: 3, ..stage(application) };
     let outcome = stage.play(async |play: Rc<Play>| {
         play.start("tree", "Tree", 3).await;
         assert_eq!(play.result::<u32>("tree").await, 27);
@@ -295,7 +295,7 @@ fn sub_orchestrations_answer_and_a_second_caller_is_refused() {
 
 #[test]
 fn events_suspension_and_termination() {
-    let outcome = Stage::new(application).play(async |play: Rc<Play>| {
+    let outcome = stage(application).play(async |play: Rc<Play>| {
         let (client, sum) = (play.client(), InstanceId::new("sum"));
         let raise = |instance: &str, number: u32| {
             let input = Payload::encode(&number).expect("a number");
@@ -326,7 +326,7 @@ fn events_suspension_and_termination() {
 
 #[test]
 fn clients_look_replace_and_remove() {
-    let outcome = Stage::new(application).play(async |play: Rc<Play>| {
+    let outcome = stage(application).play(async |play: Rc<Play>| {
         let client = play.client();
         let refused =
             |answer: Result<(), ClientError>| matches!(answer, Err(ClientError::Refused(_)));

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use sim_model::application::{ActivityContext, Application};
 use sim_model::ledger::Category;
 use sim_model::orchestration::{OrchestrationContext, RuntimeStatus};
-use stage::{Outcome, Play, Stage};
+use stage::{Outcome, Play, Stage, stage};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ fn calls<T>(outcome: &Outcome<T>) -> u64 {
 fn a_chain_of_n_activities_is_4n_plus_3_calls() {
     for (length, expected) in [(1, 7), (3, 15), (5, 23), (10, 43)] {
         let outcome =
-            Stage::new(application).play(async move |play: Rc<Play>| hello(play, 1, length).await);
+            stage(application).play(async move |play: Rc<Play>| hello(play, 1, length).await);
         let outcome = outcome.sound();
         assert_eq!(calls(&outcome), expected, "{:#?}", outcome.operations);
         let n = u64::from(length);
@@ -61,7 +61,7 @@ fn a_chain_of_n_activities_is_4n_plus_3_calls() {
 
 #[test]
 fn a_hundred_chains_on_two_hosts_complete_without_conflicts() {
-    let stage = Stage { hosts: 2, ..Stage::new(application) };
+    let stage = Stage { hosts: 2, ..stage(application) };
     let outcome = stage.play(async |play: Rc<Play>| hello(play, 100, 5).await).sound();
     assert_eq!(calls(&outcome), 2300);
     assert_eq!(outcome.completions.len(), 100);
@@ -75,7 +75,7 @@ fn a_hundred_chains_on_two_hosts_complete_without_conflicts() {
 #[test]
 fn a_run_is_a_function_of_its_seed() {
     let run = |seed| {
-        let stage = Stage { seed, hosts: 2, ..Stage::new(application) };
+        let stage = Stage { seed, hosts: 2, ..stage(application) };
         stage.play(async |play: Rc<Play>| hello(play, 20, 3).await).digest
     };
     assert_eq!(run(1), run(1));
@@ -85,7 +85,7 @@ fn a_run_is_a_function_of_its_seed() {
 /// With nothing else to do, a step waits for the network, the database's cores and its log.
 #[test]
 fn the_latency_of_a_chain_is_explained() {
-    let outcome = Stage::new(application).play(async |play: Rc<Play>| hello(play, 1, 5).await);
+    let outcome = stage(application).play(async |play: Rc<Play>| hello(play, 1, 5).await);
     let end = outcome.completions[0].clone();
     let timing = end.ledger.settle(end.created, end.last_updated);
     let millis = |category| timing.get(category).as_secs_f64() * 1e3;
@@ -101,7 +101,7 @@ fn the_latency_of_a_chain_is_explained() {
 #[test]
 fn without_local_wake_ups_every_hop_waits_for_a_poll() {
     let latency = |sets| {
-        let stage = Stage { sets, ..Stage::new(application) };
+        let stage = Stage { sets, ..stage(application) };
         let outcome = stage.play(async |play: Rc<Play>| {
             play.kernel.sleep(Duration::from_secs(20)).await;
             hello(play, 1, 5).await;
@@ -118,7 +118,7 @@ fn without_local_wake_ups_every_hop_waits_for_a_poll() {
 #[test]
 fn without_readpast_fetches_wait_for_each_other() {
     let run = |sets| {
-        let stage = Stage { hosts: 4, sets, ..Stage::new(application) };
+        let stage = Stage { hosts: 4, sets, ..stage(application) };
         stage.play(async |play: Rc<Play>| hello(play, 60, 3).await).sound()
     };
     let (with, without) = (run(&[]), run(&[("readpast", "false")]));

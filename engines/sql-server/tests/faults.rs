@@ -8,7 +8,7 @@ use sim_model::application::{ActivityContext, Application};
 use sim_model::entity::EntityContext;
 use sim_model::id::EntityId;
 use sim_model::orchestration::{OrchestrationContext, RuntimeStatus};
-use stage::{Outcome, Play, Stage, request};
+use stage::{Outcome, Play, Stage, database, request, stage};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -110,12 +110,12 @@ async fn balances(play: &Play) -> i64 {
 fn a_host_crashes_and_returns() {
     let mut late = 0;
     for seed in 1..=8 {
-        let stage = Stage { seed, hosts: 3, ..Stage::new(application) };
+        let stage = Stage { seed, hosts: 3, ..stage(application) };
         let outcome = stage.play(async move |play: Rc<Play>| {
             start_all(&play).await;
             play.kernel.sleep(Duration::from_millis(37 * seed)).await;
-            play.crash_host(0, Duration::from_secs(5)).await;
-            play.crash_host(1, Duration::from_secs(1)).await;
+            play.crash_for(0, Duration::from_secs(5)).await;
+            play.crash_for(1, Duration::from_secs(1)).await;
             play.ended((CHAINS + TRANSFERS) as usize).await;
             play.rest().await;
             (balances(&play).await, play.kernel.now().as_secs_f64())
@@ -134,7 +134,7 @@ fn a_host_crashes_and_returns() {
 fn the_database_crashes_and_recovers() {
     let mut unanswered = 0;
     for seed in 1..=10 {
-        let stage = Stage { seed, hosts: 2, ..Stage::new(application) };
+        let stage = Stage { seed, hosts: 2, ..stage(application) };
         let outcome = stage.play(async move |play: Rc<Play>| {
             let starting = {
                 let play = play.clone();
@@ -145,7 +145,7 @@ fn the_database_crashes_and_recovers() {
                 async move {
                     for crash in 0..3 {
                         play.kernel.sleep(Duration::from_millis(150 + 61 * seed)).await;
-                        let database = play.database();
+                        let database = database(&play);
                         if (crash + seed) % 2 == 0 {
                             database.kill();
                         } else {
@@ -172,19 +172,19 @@ fn the_database_crashes_and_recovers() {
 /// What survives is on the disk: a checkpoint, and the log behind it.
 #[test]
 fn the_database_recovers_from_checkpoints() {
-    let outcome = Stage { hosts: 2, ..Stage::new(application) }.play(async |play: Rc<Play>| {
+    let outcome = Stage { hosts: 2, ..stage(application) }.play(async |play: Rc<Play>| {
         for round in 0..4 {
             play.start(&format!("r{round}"), "Chain", 3).await;
             play.ended(round + 1).await;
             play.kernel.sleep(Duration::from_secs(50)).await;
-            play.database().lose_power();
-            play.database().restart();
+            database(&play).lose_power();
+            database(&play).restart();
             play.kernel.sleep(Duration::from_secs(20)).await;
         }
         for round in 0..4 {
             assert_eq!(play.result::<u32>(&format!("r{round}")).await, 3);
         }
-        let files = play.database().disk().expect("it has one").list();
+        let files = database(&play).disk().expect("it has one").list();
         assert!(files.iter().any(|name| name.starts_with("data-")), "{files:?}");
     });
     let outcome = outcome.sound();
@@ -197,7 +197,7 @@ fn frozen(
     name: &'static str,
     sets: &'static [(&'static str, &'static str)],
 ) -> Outcome<()> {
-    let stage = Stage { seed, hosts: 2, sets, ..Stage::new(application) };
+    let stage = Stage { seed, hosts: 2, sets, ..stage(application) };
     stage.play(async move |play: Rc<Play>| {
         let starts = (0..8).map(|n| {
             let play = play.clone();
@@ -259,7 +259,7 @@ fn without_the_check_of_executions_a_second_commit_is_accepted() {
 #[test]
 fn without_row_locks_work_items_are_fetched_twice() {
     let run = |sets| {
-        let stage = Stage { hosts: 4, sets, ..Stage::new(application) };
+        let stage = Stage { hosts: 4, sets, ..stage(application) };
         stage.play(async |play: Rc<Play>| {
             let starts = (0..20).map(|n| {
                 let play = play.clone();
@@ -280,7 +280,7 @@ fn without_row_locks_work_items_are_fetched_twice() {
 #[test]
 fn without_renewal_a_long_activity_runs_twice() {
     let run = |sets| {
-        let stage = Stage { hosts: 2, sets, ..Stage::new(application) };
+        let stage = Stage { hosts: 2, sets, ..stage(application) };
         stage.play(async |play: Rc<Play>| {
             play.start("long", "Long", 400).await;
             assert_eq!(play.result::<u64>("long").await, 400);
@@ -300,11 +300,11 @@ fn without_renewal_a_long_activity_runs_twice() {
 #[test]
 fn without_atomic_commits_a_crash_sends_twice() {
     let run = |seed: u64, sets: &'static [(&'static str, &'static str)]| {
-        let stage = Stage { seed, hosts: 2, sets, ..Stage::new(application) };
+        let stage = Stage { seed, hosts: 2, sets, ..stage(application) };
         let outcome = stage.play(async move |play: Rc<Play>| {
             start_all(&play).await;
             play.kernel.sleep(Duration::from_millis(29 * seed)).await;
-            play.crash_host(0, Duration::from_secs(1)).await;
+            play.crash_for(0, Duration::from_secs(1)).await;
             play.ended((CHAINS + TRANSFERS) as usize).await;
         });
         outcome.findings.iter().any(Option::is_some)
@@ -320,7 +320,7 @@ fn delayed_durability_loses_the_last_commits() {
     let mut lost = 0;
     for seed in 1..=6 {
         let sets = &[("delayed_durability", "true")];
-        let stage = Stage { seed, hosts: 2, sets, ..Stage::new(application) };
+        let stage = Stage { seed, hosts: 2, sets, ..stage(application) };
         let outcome = stage.play(async move |play: Rc<Play>| {
             let starts = (0..8).map(|n| {
                 let play = play.clone();
@@ -328,9 +328,9 @@ fn delayed_durability_loses_the_last_commits() {
             });
             join_all(starts).await;
             play.kernel.sleep(Duration::from_millis(400 + 100 * seed)).await;
-            play.database().lose_power();
+            database(&play).lose_power();
             play.kernel.sleep(Duration::from_secs(1)).await;
-            play.database().restart();
+            database(&play).restart();
             play.kernel.sleep(Duration::from_secs(400)).await;
         });
         lost += usize::from(outcome.findings[..4].iter().any(Option::is_some));

@@ -51,7 +51,7 @@ mod workspace;
 use crate::api::{Globals, WorkspaceRow};
 use crate::hub::{Hub, Notice, entity_workspace};
 use crate::logs::Logs;
-use crate::settings::{Acknowledgement, Parameters, SETTINGS};
+use crate::settings::{Acknowledgement, Discipline, Parameters, SETTINGS};
 use crate::store::Store;
 use crate::workspace::Logic;
 use futures_util::future::LocalBoxFuture;
@@ -111,6 +111,14 @@ fn deployed(world: &World, deployment: Deployment) -> Result<Deployed, DeployErr
     let Deployment { application, settings, observer } = deployment;
     let parameters = Parameters::new(&settings);
     let unsupported = |problem: String| DeployError::Unsupported { engine: NAME, problem };
+    if let (Discipline::V3, Some(name)) =
+        (parameters.discipline, application.first_orchestration_as_code())
+    {
+        return Err(unsupported(format!(
+            "discipline v3 deletes the stream that workflow as code, such as {name}, is run from; use \
+             v1, v2 or v4, or a workload whose workflows are data (dag, ingestion, waves)"
+        )));
+    }
     let durability = settings::durability(&settings);
     let store = StreamStore::start(world, "triggerflow-store", durability)
         .map_err(|error| unsupported(error.to_string()))?;

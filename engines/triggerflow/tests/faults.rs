@@ -1,9 +1,8 @@
 //! Crashes of hosts under the whole engine, both ways of acknowledging, scaling, and what published
 //! races do.
 
-mod common;
+mod stage;
 
-use common::{Outcome, Play, Stage};
 use sim_model::application::{ActivityContext, Application};
 use sim_model::engine::Client;
 use sim_model::entity::EntityContext;
@@ -12,6 +11,7 @@ use sim_model::orchestration::{OrchestrationContext, RuntimeStatus};
 use sim_model::payload::Payload;
 use sim_model::time::Timestamp;
 use sim_model::workflow::{Joins, Workflow};
+use stage::{Outcome, Play, Stage, stage};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -59,6 +59,12 @@ fn application() -> Application {
         ctx.wait_for_event::<()>("go").await?;
         Ok(2)
     });
+    app
+}
+
+/// A workflow as data, which runs under every discipline.
+fn three_joins() -> Application {
+    let mut app = Application::new();
     app.workflow("Joins", Workflow::Joins(Joins { joins: 3, events: 10 }));
     app
 }
@@ -73,7 +79,7 @@ fn client(play: &Play) -> Rc<dyn Client> {
 }
 
 async fn start(play: &Play, instance: &str, name: &str, input: impl serde::Serialize) {
-    client(play).start(common::request(instance, name, input)).await.expect("accepted");
+    client(play).start(stage::request(instance, name, input)).await.expect("accepted");
 }
 
 async fn raise(play: &Play, subjects: impl IntoIterator<Item = u32>) {
@@ -85,14 +91,14 @@ async fn raise(play: &Play, subjects: impl IntoIterator<Item = u32>) {
 
 /// Chains of activities and entities go on while each host crashes in turn.
 fn chains(sets: Sets, seed: u64) -> Outcome<(usize, u32)> {
-    Stage { hosts: 4, seed, sets, ..Stage::new(application) }.play(async move |play: Rc<Play>| {
+    Stage { hosts: 4, seed, sets, ..stage(application) }.play(async move |play: Rc<Play>| {
         for index in 0..6 {
             start(&play, &format!("chain-{index}"), "Chain", (20_u32, 300_u64)).await;
         }
         play.kernel.sleep(8 * SECOND).await;
         for host in [0, 2, 3, 0] {
             play.kernel.sleep(SECOND).await;
-            play.crash(host, SECOND).await;
+            play.crash_for(host, SECOND).await;
         }
         let begun = play.kernel.now();
         while play.completions.borrow().len() < 6 && play.kernel.now().since(begun) < 600 * SECOND {
@@ -129,18 +135,17 @@ fn without_retries_of_functions_a_chain_stands_still() {
 
 /// Two joins have half of their events, then one has all of its own; the host crashes, and the rest comes.
 fn joins(sets: Sets) -> (bool, Outcome<bool>) {
-    let outcome =
-        Stage { hosts: 2, sets, ..Stage::new(application) }.play(async |play: Rc<Play>| {
-            start(&play, "joins", "Joins", ()).await;
-            raise(&play, [1, 2, 1, 2, 1, 2, 1, 2, 1, 2].into_iter().chain([0; 10])).await;
-            play.kernel.sleep(9 * SECOND).await;
-            play.crash(0, SECOND).await;
-            play.kernel.sleep(5 * SECOND).await;
-            let before = play.completions.borrow().len() == 1;
-            raise(&play, [1, 2, 1, 2, 1, 2, 1, 2, 1, 2]).await;
-            play.kernel.sleep(20 * SECOND).await;
-            before
-        });
+    let outcome = Stage { hosts: 2, sets, ..stage(three_joins) }.play(async |play: Rc<Play>| {
+        start(&play, "joins", "Joins", ()).await;
+        raise(&play, [1, 2, 1, 2, 1, 2, 1, 2, 1, 2].into_iter().chain([0; 10])).await;
+        play.kernel.sleep(9 * SECOND).await;
+        play.crash_for(0, SECOND).await;
+        play.kernel.sleep(5 * SECOND).await;
+        let before = play.completions.borrow().len() == 1;
+        raise(&play, [1, 2, 1, 2, 1, 2, 1, 2, 1, 2]).await;
+        play.kernel.sleep(20 * SECOND).await;
+        before
+    });
     (outcome.completions.len() == 1, outcome)
 }
 
@@ -168,7 +173,7 @@ fn a_crash_in_the_middle_of_joins_under_each_discipline() {
 fn code_under_v1_and_v2() {
     let run = |sets| {
         let outcome =
-            Stage { hosts: 2, sets, ..Stage::new(application) }.play(async |play: Rc<Play>| {
+            Stage { hosts: 2, sets, ..stage(application) }.play(async |play: Rc<Play>| {
                 start(&play, "tasks", "Tasks", (5_u32, 200_u64)).await;
                 play.ended(1).await;
             });
@@ -194,7 +199,7 @@ fn code_under_v1_and_v2() {
 #[test]
 fn an_event_between_two_runs_of_a_coordinator_is_lost_unless_it_is_set_aside() {
     let run = |sets| {
-        Stage { hosts: 2, sets, ..Stage::new(application) }.play(async |play: Rc<Play>| {
+        Stage { hosts: 2, sets, ..stage(application) }.play(async |play: Rc<Play>| {
             for index in 0..24_u32 {
                 let instance = format!("two-{index}");
                 start(&play, &instance, "Two", ()).await;
@@ -221,7 +226,7 @@ fn an_event_between_two_runs_of_a_coordinator_is_lost_unless_it_is_set_aside() {
 
 #[test]
 fn workers_follow_the_workflows() {
-    let outcome = Stage { hosts: 2, ..Stage::new(application) }.play(async |play: Rc<Play>| {
+    let outcome = Stage { hosts: 2, ..stage(application) }.play(async |play: Rc<Play>| {
         for index in 0..8 {
             start(&play, &format!("chain-{index}"), "Tasks", (3_u32, 2_000_u64)).await;
         }
@@ -229,9 +234,9 @@ fn workers_follow_the_workflows() {
         play.kernel.sleep(30 * SECOND).await;
     });
     let outcome = outcome.sound();
-    let most = outcome.levels.iter().map(|(_, workers)| *workers).max();
+    let most = outcome.levels.iter().map(|(_, _, workers)| *workers).max();
     assert_eq!(most, Some(8), "one for each");
-    let (since, last) = *outcome.levels.last().expect("a level");
+    let (since, _, last) = *outcome.levels.last().expect("a level");
     assert_eq!(last, 0, "scaled to zero");
     let first = outcome.levels[0].0;
     assert!((Timestamp::from_secs(8)..Timestamp::from_secs(9)).contains(&first), "{first}");
@@ -241,7 +246,7 @@ fn workers_follow_the_workflows() {
 #[test]
 fn a_worker_without_events_is_stopped_and_comes_back() {
     for sets in [&[] as Sets, &[("idle_stop", "10s"), ("cooldown", "1h")]] {
-        let stage = Stage { hosts: 2, sets, ..Stage::new(application) };
+        let stage = Stage { hosts: 2, sets, ..stage(three_joins) };
         let outcome = stage.play(async |play: Rc<Play>| {
             start(&play, "joins", "Joins", ()).await;
             raise(&play, [0]).await;
@@ -250,7 +255,7 @@ fn a_worker_without_events_is_stopped_and_comes_back() {
             play.ended(1).await;
         });
         let outcome = outcome.sound();
-        let levels: Vec<u64> = outcome.levels.iter().map(|(_, workers)| *workers).collect();
+        let levels: Vec<u64> = outcome.levels.iter().map(|(_, _, workers)| *workers).collect();
         assert_eq!(levels, [1, 0, 1, 0], "{sets:?}");
         let RuntimeStatus::Completed(joins) = &outcome.completions[0].status else {
             panic!("{:?}", outcome.completions)
@@ -262,22 +267,21 @@ fn a_worker_without_events_is_stopped_and_comes_back() {
 #[test]
 fn pods_wait_for_a_place() {
     let sets = &[("pods_per_core", "1")];
-    let outcome =
-        Stage { hosts: 2, sets, ..Stage::new(application) }.play(async |play: Rc<Play>| {
-            for index in 0..12 {
-                start(&play, &format!("chain-{index}"), "Tasks", (2_u32, 10_u64)).await;
-            }
-            play.ended(12).await;
-        });
+    let outcome = Stage { hosts: 2, sets, ..stage(application) }.play(async |play: Rc<Play>| {
+        for index in 0..12 {
+            start(&play, &format!("chain-{index}"), "Tasks", (2_u32, 10_u64)).await;
+        }
+        play.ended(12).await;
+    });
     let outcome = outcome.sound();
-    let most = outcome.levels.iter().map(|(_, workers)| *workers).max();
+    let most = outcome.levels.iter().map(|(_, _, workers)| *workers).max();
     assert_eq!(most, Some(4), "two hosts of two cores");
     assert_eq!(outcome.completions.len(), 12);
 }
 
 #[test]
 fn a_host_can_be_taken_out_of_service() {
-    let outcome = Stage { hosts: 2, ..Stage::new(application) }.play(async |play: Rc<Play>| {
+    let outcome = Stage { hosts: 2, ..stage(application) }.play(async |play: Rc<Play>| {
         for index in 0..4 {
             start(&play, &format!("chain-{index}"), "Chain", (10_u32, 300_u64)).await;
         }

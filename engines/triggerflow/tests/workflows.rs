@@ -1,14 +1,14 @@
 //! Workflows that are data, as triggers: results, and the operations of the published workers.
 
-mod common;
+mod stage;
 
-use common::{Outcome, Play, Stage};
 use sim_model::application::{ActivityContext, Application, ApplicationError};
 use sim_model::engine::StartRequest;
 use sim_model::id::InstanceId;
 use sim_model::orchestration::{OrchestrationContext, RuntimeStatus};
 use sim_model::payload::Payload;
 use sim_model::workflow::{Calls, Dag, DagTask, Joins, State, StateMachine, Workflow};
+use stage::{Outcome, Play, Stage, stage, store_operations};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,7 +123,8 @@ fn machine() -> StateMachine {
     }
 }
 
-fn application() -> Application {
+/// Workflows as data, which run under every discipline.
+fn workflows() -> Application {
     let mut app = Application::new();
     app.activity("Work", |_: ActivityContext, n: u64| async move { Ok(n * 10) });
     app.activity("Double", |_: ActivityContext, n: i64| async move { Ok(n * 2) });
@@ -143,6 +144,12 @@ fn application() -> Application {
     app.workflow("Failing", Workflow::Dag(Rc::new(failing())));
     app.workflow("Machine", Workflow::Machine(Rc::new(machine())));
     app.workflow("Joins", Workflow::Joins(Joins { joins: 20, events: 100 }));
+    app
+}
+
+/// The same, and a workflow as code.
+fn application() -> Application {
+    let mut app = workflows();
     app.orchestration("Parent", |ctx: OrchestrationContext, (): ()| async move {
         let mixed: serde::de::IgnoredAny = ctx.call_sub_orchestration("Mixed", &()).await?;
         let _ = mixed;
@@ -152,7 +159,8 @@ fn application() -> Application {
 }
 
 fn run(sets: Sets, name: &'static str, input: Payload) -> Outcome<RuntimeStatus> {
-    Stage { sets, ..Stage::new(application) }.play(async move |play: Rc<Play>| {
+    let application = if name == "Parent" { application } else { workflows };
+    Stage { sets, ..stage(application) }.play(async move |play: Rc<Play>| {
         let request = StartRequest { instance: InstanceId::new("run"), name: name.into(), input };
         play.client().start(request).await.expect("accepted");
         play.client().wait(InstanceId::new("run")).await.expect("an answer").status
@@ -205,7 +213,7 @@ struct Operations {
 }
 
 fn operations(play: &Play) -> Operations {
-    let count = |kind| play.operations(kind);
+    let count = |kind| store_operations(play, kind);
     Operations {
         hset: count("hset"),
         hmset: count("hmset"),
@@ -228,7 +236,7 @@ async fn worker_operations(
     before().await;
     let first = operations(play);
     assert_eq!(first.hgetall, 0, "no worker is there yet");
-    while play.operations("hgetall") < 3 {
+    while store_operations(&play, "hgetall") < 3 {
         play.kernel.sleep(Duration::from_millis(500)).await;
     }
     after().await;
@@ -250,7 +258,7 @@ async fn worker_operations(
 /// The published test: 20 joins of 100 events, round robin. All but the last event are in the stream
 /// when the worker comes, so that its second read has an answer too.
 fn joins(sets: Sets) -> Operations {
-    Stage { sets, ..Stage::new(application) }
+    Stage { sets, ..stage(workflows) }
         .play(async |play: Rc<Play>| {
             let raise = |subject: u32| {
                 let (client, instance) = (play.client(), InstanceId::new("run"));
@@ -271,7 +279,7 @@ fn joins(sets: Sets) -> Operations {
 
 fn sequence_operations(sets: Sets) -> Operations {
     let nothing = async || ();
-    Stage { sets, ..Stage::new(application) }
+    Stage { sets, ..stage(workflows) }
         .play(async move |play: Rc<Play>| {
             worker_operations(&play, "Sequence", nothing, nothing).await
         })

@@ -282,6 +282,23 @@ fn folders_that_are_no_results() {
         "spec.toml: unknown key of a specification \"engin\": did you mean \"engine\"? valid: \
          engine, workload, load, plan, hosts, partitions, profile, seed, host_events, settings",
     );
+    fs::write(folder.path().join("empty.toml"), "\n").expect("a file");
+    refused_in(
+        folder.path(),
+        &["run", "--spec", "empty.toml"],
+        "empty.toml: is empty, expected one or more of engine, workload, load, plan, hosts, \
+         partitions, profile, seed, host_events, settings",
+    );
+}
+
+#[test]
+fn an_engine_that_cannot_carry_the_workload() {
+    refused(
+        &["run", "--engine", "triggerflow", "--set", "triggerflow.discipline=v3"],
+        "engine triggerflow: discipline v3 deletes the stream that workflow as code, such as \
+         HelloSequence, is run from; use v1, v2 or v4, or a workload whose workflows are data (dag, \
+         ingestion, waves)",
+    );
 }
 
 #[test]

@@ -241,6 +241,10 @@ impl RunSpec {
     pub fn load(path: &Path) -> Result<RunSpec, SpecError> {
         let failed = |problem: String| SpecError::File { path: path.to_owned(), problem };
         let text = text_file::read(path).map_err(failed)?;
+        if text.trim().is_empty() {
+            let keys = Self::KEYS.join(", ");
+            return Err(failed(format!("is empty, expected one or more of {keys}")));
+        }
         let mut spec = RunSpec::from_toml(&text).map_err(|error| match error {
             SpecError::File { problem, .. } => failed(problem),
             other => failed(other.to_string()),

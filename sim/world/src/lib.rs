@@ -24,6 +24,7 @@
 //! | [`queue`], [`table`], [`blob`], [`event_log`] | the cloud services; [`storage`] is their account |
 //! | [`profile`] | every latency, limit and price, with its source |
 //! | [`functions`] | what executing user code costs on a host |
+//! | [`stage`] | a small world with one task hub, for tests of engines |
 //! | [`world`] | a deployment: all of the above, from a profile |
 //!
 //! Units: instants are [`sim_model::time::Timestamp`]s (virtual nanoseconds since the start of
@@ -77,6 +78,8 @@ pub mod selfhosted;
 pub mod service;
 #[cfg(madsim)]
 pub mod sql;
+#[cfg(madsim)]
+pub mod stage;
 #[cfg(madsim)]
 pub mod storage;
 #[cfg(madsim)]

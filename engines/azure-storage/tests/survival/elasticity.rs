@@ -1,7 +1,7 @@
 //! Hosts that join and are taken out of service: ownership of control queues, and work under way.
 
 use super::application::application;
-use crate::stage::{Outcome, Play, Stage, request};
+use crate::stage::{Outcome, Play, Stage, owners, request, stage};
 use sim_model::id::EntityId;
 use sim_model::payload::Payload;
 use sim_model::time::Timestamp;
@@ -36,7 +36,7 @@ struct Shares {
 
 /// One host, then three, then four, then two of them, with `patience` before each look at the shares.
 fn scale(sets: Sets, patience: Duration) -> Outcome<Shares> {
-    let stage = Stage { seed: 5, starts: 1, sets, ..Stage::new(application).on(4) };
+    let stage = Stage { seed: 5, started: Some(1), sets, ..stage(application).on(4) };
     stage.play(async move |play: Rc<Play>| {
         let load = play.clone();
         play.world.client().spawn(async move {
@@ -53,13 +53,13 @@ fn scale(sets: Sets, patience: Duration) -> Outcome<Shares> {
         });
         let mut shares = Shares::default();
         play.kernel.sleep(Duration::from_secs(30)).await;
-        shares.alone = loads(&play.owners().await);
+        shares.alone = loads(&owners(&play).await);
         [1, 2].into_iter().for_each(|host| play.hub.start_host(host));
         play.kernel.sleep(patience).await;
-        shares.three = loads(&play.owners().await);
+        shares.three = loads(&owners(&play).await);
         play.hub.start_host(3);
         play.kernel.sleep(patience).await;
-        shares.four = loads(&play.owners().await);
+        shares.four = loads(&owners(&play).await);
         for host in [0, 1] {
             let begun = play.kernel.now();
             play.hub.stop_host(host).await;
@@ -67,7 +67,7 @@ fn scale(sets: Sets, patience: Duration) -> Outcome<Shares> {
             play.world.hosts()[host].kill();
         }
         play.kernel.sleep(patience).await;
-        shares.two = loads(&play.owners().await);
+        shares.two = loads(&owners(&play).await);
         play.ended(STARTED).await;
         shares
     })
@@ -75,7 +75,7 @@ fn scale(sets: Sets, patience: Duration) -> Outcome<Shares> {
 
 /// Checks what holds for all managers; returns the longest time of an orchestration.
 fn expect_moved(outcome: &Outcome<Shares>) -> Duration {
-    assert_eq!(outcome.findings, [const { None }; 4], "{:?}", outcome.counters);
+    assert_eq!(outcome.findings[..4], [const { None }; 4], "{:?}", outcome.counters);
     let Shares { alone, three, four, two, stops } = &outcome.value;
     let shares = (&alone[..], &three[..], &four[..], &two[..]);
     assert_eq!(shares, (&[12][..], &[4, 4, 4][..], &[3, 3, 3, 3][..], &[6, 6][..]));
@@ -116,7 +116,7 @@ fn queues_of_the_legacy_blob_manager_follow_the_hosts() {
 /// is in its queues waits until it is back.
 #[test]
 fn queues_that_are_assigned_once_wait_for_their_host() {
-    let stage = Stage { seed: 2, ..Stage::new(application).on(2) };
+    let stage = Stage { seed: 2, ..stage(application).on(2) };
     let outcome = stage.play(async |play: Rc<Play>| {
         for number in 0..20 {
             play.start(&format!("a{number}"), "Chain", 6_u64).await;
@@ -137,7 +137,7 @@ fn queues_that_are_assigned_once_wait_for_their_host() {
 #[test]
 fn without_the_etag_of_a_lease_several_hosts_claim_one_queue() {
     let claimed = |sets: Sets| {
-        let stage = Stage { sets, ..Stage::new(application).on(4) };
+        let stage = Stage { sets, ..stage(application).on(4) };
         let outcome = stage.play(async |play: Rc<Play>| {
             play.kernel.sleep(Duration::from_secs(3)).await;
             play.hub.counters().into_iter().collect::<BTreeMap<_, _>>()["leases_claimed"]
@@ -155,7 +155,7 @@ fn without_the_etag_of_a_lease_several_hosts_claim_one_queue() {
 fn without_draining_two_workers_run_steps_of_one_instance() {
     const SIGNALS: u64 = 40;
     let join = |sets: Sets| {
-        let stage = Stage { starts: 1, sets, ..Stage::new(application).on(2) };
+        let stage = Stage { started: Some(1), sets, ..stage(application).on(2) };
         let outcome = stage.play(async |play: Rc<Play>| {
             let clerk = |number: usize| EntityId::new("Clerk", format!("c{number}"));
             play.kernel.sleep(Duration::from_secs(20)).await;

@@ -1,6 +1,6 @@
 //! Messages that stay hidden, come again, do not decode; long histories; clients without an answer.
 
-use crate::stage::{Outcome, Play, Stage, request};
+use crate::stage::{Outcome, Play, Stage, delay_requests, history_rows, request, stage};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use sim_model::application::{ActivityContext, Application};
@@ -41,7 +41,7 @@ type Sets = &'static [(&'static str, &'static str)];
 
 /// An activity and an operation of an entity that take far longer than a message stays hidden.
 fn long_work(sets: Sets) -> Outcome<u64> {
-    let stage = Stage { sets, ..Stage::new(application).on(2) };
+    let stage = Stage { sets, ..stage(application).on(2) };
     stage.play(async |play: Rc<Play>| {
         let entity = EntityId::new("Slow", "e");
         play.start("slow", "Slow", 1000_u64).await;
@@ -72,11 +72,11 @@ fn without_renewal_long_work_is_handed_out_again() {
 /// 1000 rows make a page of a query: a history of more is read in several requests.
 #[test]
 fn long_histories_are_read_page_by_page() {
-    let stage = Stage::new(application);
+    let stage = stage(application);
     let outcome = stage.play(async |play: Rc<Play>| {
         play.start("wide", "FanOut", 1200_u64).await;
         let sum = play.result::<u64>("wide").await;
-        (sum, play.history_rows("wide").await)
+        (sum, history_rows(&play, "wide").await)
     });
     let outcome = outcome.sound();
     let (sum, rows) = outcome.value;
@@ -91,7 +91,7 @@ fn long_histories_are_read_page_by_page() {
 /// given up; nothing else waits for it.
 #[test]
 fn poison_is_put_back_for_ever() {
-    let outcome = Stage::new(application).play(async |play: Rc<Play>| {
+    let outcome = stage(application).play(async |play: Rc<Play>| {
         let storage = play.world.storage();
         for queue in ["taskhub-control-03", "taskhub-workitems"] {
             let garbage = Bytes::from_static(&[9; 40]);
@@ -112,10 +112,10 @@ fn poison_is_put_back_for_ever() {
 /// waits goes on waiting, and gets its answer once the network is back.
 #[test]
 fn clients_without_an_answer_are_told_that_the_outcome_is_unknown() {
-    let outcome = Stage::new(application).on(2).play(async |play: Rc<Play>| {
+    let outcome = stage(application).on(2).play(async |play: Rc<Play>| {
         play.start("before", "Slow", 500_u64).await;
         play.kernel.sleep(Duration::from_secs(1)).await;
-        play.delay_requests(1, Some(Duration::from_secs(400)));
+        delay_requests(&play, 1, Some(Duration::from_secs(400)));
         let client = play.hub.client(1);
         let (answer, unknown) = play.kernel.completion();
         let waiting = play.hub.client(1).wait(InstanceId::new("before"));
@@ -129,7 +129,7 @@ fn clients_without_an_answer_are_told_that_the_outcome_is_unknown() {
         let (started, status) = unknown.await;
         assert!(matches!(status, Err(ClientError::Unknown(_))), "{status:?}");
         assert!(matches!(started, Err(ClientError::Unknown(_))), "{started:?}");
-        play.delay_requests(1, None);
+        delay_requests(&play, 1, None);
         let state = end.await.expect("an answer in the end");
         assert!(state.status.is_final());
         play.ended(1).await;
@@ -143,10 +143,10 @@ fn clients_without_an_answer_are_told_that_the_outcome_is_unknown() {
 #[test]
 fn signals_without_an_answer_are_put_once_with_the_history_first() {
     let signal = |sets: Sets| {
-        let stage = Stage { sets, ..Stage::new(application).on(2) };
+        let stage = Stage { sets, ..stage(application).on(2) };
         let outcome = stage.play(async |play: Rc<Play>| {
             let entity = EntityId::new("Slow", "e");
-            play.delay_requests(1, Some(Duration::from_secs(100)));
+            delay_requests(&play, 1, Some(Duration::from_secs(100)));
             let input = Payload::encode(&0_u64).expect("a number");
             let (sent, answer) = play.kernel.completion();
             let client = play.hub.client(1);
@@ -155,7 +155,7 @@ fn signals_without_an_answer_are_put_once_with_the_history_first() {
                 async move { sent.resolve(client.signal_entity(&target, "Work", input).await) };
             play.world.hosts()[1].spawn(signal);
             assert!(matches!(answer.await, Err(ClientError::Unknown(_))));
-            play.delay_requests(1, None);
+            delay_requests(&play, 1, None);
             play.kernel.sleep(Duration::from_secs(600)).await;
             play.state::<u64>(&entity).await.expect("a state")
         });
@@ -172,7 +172,7 @@ fn signals_without_an_answer_are_put_once_with_the_history_first() {
 fn without_the_dedupe_read_an_orchestration_runs_twice() {
     let ends = |sets: Sets| {
         // The second host has a client and no worker, and this key is in a queue of the first.
-        let stage = Stage { sets, starts: 1, ..Stage::new(application).on(2) };
+        let stage = Stage { sets, started: Some(1), ..stage(application).on(2) };
         let outcome = stage.play(async |play: Rc<Play>| {
             for host in [0, 1] {
                 let start = play.hub.client(host).start(request("once", "FanOut", 1_u64));
@@ -180,7 +180,7 @@ fn without_the_dedupe_read_an_orchestration_runs_twice() {
             }
             // The second client has read that there is no row; its put takes longer.
             play.kernel.sleep(Duration::from_millis(2)).await;
-            play.delay_requests(1, Some(Duration::from_secs(20)));
+            delay_requests(&play, 1, Some(Duration::from_secs(20)));
             play.kernel.sleep(Duration::from_secs(100)).await;
         });
         outcome.completions.len()

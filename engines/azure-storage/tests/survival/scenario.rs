@@ -1,7 +1,7 @@
 //! A mixed load on four hosts, a fault at a seeded moment, and what must hold afterwards.
 
 use super::application::{Account, ROUNDS, account, application};
-use crate::stage::{Outcome, Play, Stage};
+use crate::stage::{Outcome, Play, Stage, delay_requests, stage, told};
 use sim_model::engine::Completion;
 use sim_model::id::InstanceId;
 use sim_model::orchestration::RuntimeStatus;
@@ -139,7 +139,7 @@ impl Scenario {
     /// Runs it.
     pub fn play(self) -> Seen {
         let sets: &'static [_] = Box::leak(self.sets.clone().into_boxed_slice());
-        let stage = Stage { seed: self.seed, sets, ..Stage::new(application).on(HOSTS as u32) };
+        let stage = Stage { seed: self.seed, sets, ..stage(application).on(HOSTS as u32) };
         let scenario = self.clone();
         let outcome = stage.play(async move |play: Rc<Play>| scenario.scene(play).await);
         Seen { scenario: self, outcome }
@@ -160,7 +160,7 @@ impl Scenario {
         // All starts are in their queues and rows.
         play.kernel.sleep(Duration::from_millis(150)).await;
         play.kernel.sleep(self.moment()).await;
-        let told = play.told();
+        let told = told(&play);
         self.strike(&play).await;
         let children = if self.mix == Mix::Chains { 0 } else { CHILDREN as usize };
         let all = load(self.mix).len() + children;
@@ -205,9 +205,9 @@ impl Scenario {
             }
             Fault::LoseOne => hosts[victims[0]].kill(),
             Fault::IsolateOne => {
-                play.delay_requests(victims[0], Some(Duration::from_secs(100)));
+                delay_requests(&play, victims[0], Some(Duration::from_secs(100)));
                 play.kernel.sleep(Duration::from_secs(60)).await;
-                play.delay_requests(victims[0], None);
+                delay_requests(&play, victims[0], None);
             }
             Fault::PauseOne | Fault::PauseLong => {
                 let long = self.fault == Fault::PauseLong;
@@ -240,11 +240,10 @@ impl Seen {
                 problems.push(format!("{instance} ended {} times: {states:?}", ends.len()));
             }
         }
-        let [steps, _, lost, serial] = &self.outcome.findings;
-        let early = &self.outcome.early;
+        let [steps, _, lost, serial, causal, early] = &self.outcome.findings;
         problems.extend([steps, lost, serial, early].into_iter().flatten().cloned());
         if self.scenario.sets.contains(&("step_order", "history-first")) {
-            problems.extend(self.outcome.causal.clone());
+            problems.extend(causal.clone());
         }
         let Finals { balances, .. } = &self.outcome.value;
         if self.scenario.mix == Mix::WithBank && *balances != expected_balances() {

@@ -5,7 +5,7 @@
 
 #![allow(dead_code, reason = "each file of tests uses its part")]
 
-use crate::common::{Play, request};
+use crate::stage::{Play, request};
 use futures_util::future::{join_all, try_join_all};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
