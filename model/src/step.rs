@@ -1,5 +1,6 @@
 //! One step of an instance: what it consumes and what it produces.
 
+use crate::entity::{Operation, SectionId};
 use crate::error::ApplicationResult;
 use crate::history::{EventKind, HistoryEvent, RaisedEvent};
 use crate::id::{InstanceId, MessageId, Producer, WorkItemId};
@@ -8,6 +9,7 @@ use crate::message::{InstanceMessage, TaskMessage, TimerMessage};
 use crate::orchestration::RuntimeStatus;
 use crate::payload::Payload;
 use crate::time::Timestamp;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// What the model has to know of the engine below it.
@@ -94,6 +96,19 @@ pub struct StepOutcome {
     pub deleted: bool,
     /// What the code asked of its host.
     pub work: UserWork,
+    /// What an entity did. It is for whoever records the step, is stored nowhere, and costs nothing.
+    pub served: Option<Rc<Served>>,
+}
+
+/// What an entity did in a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// The instant that its operations saw as the present.
+    pub now: Timestamp,
+    /// The operations that ran, in their order.
+    pub operations: Vec<Operation>,
+    /// The critical section that holds the entity's lock after the step.
+    pub locked_by: Option<SectionId>,
 }
 
 impl StepOutcome {

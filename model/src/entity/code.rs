@@ -1,7 +1,9 @@
 //! The code of an entity: operations by name, over a typed state.
 
 use super::context::EntityContext;
+use crate::application::Application;
 use crate::error::{ApplicationError, ApplicationResult};
+use crate::id::EntityId;
 use crate::payload::Payload;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -131,11 +133,23 @@ impl<S: Default + Serialize> EntityState for Loaded<S> {
     }
 }
 
+/// The state of an entity from its stored form, in memory.
+pub(super) fn load(
+    application: &Application,
+    id: &EntityId,
+    stored: Option<&Payload>,
+) -> Box<dyn EntityState> {
+    let unknown = || ApplicationError::unknown_function("entity", id.name());
+    let code = application.entity_code(id.name()).ok_or_else(unknown);
+    code.and_then(|code| code.load(stored))
+        .unwrap_or_else(|reason| Box::new(Unusable { reason, stored: stored.cloned() }))
+}
+
 /// The state of an entity that nobody can run: its code is not registered, or its stored form does
 /// not decode. Every operation is answered with the reason, and what was stored stays.
-pub(super) struct Unusable {
-    pub(super) reason: ApplicationError,
-    pub(super) stored: Option<Payload>,
+struct Unusable {
+    reason: ApplicationError,
+    stored: Option<Payload>,
 }
 
 impl EntityState for Unusable {

@@ -1,6 +1,6 @@
 //! Drives one entity: its stored form in, one step at a time, its stored form out.
 
-use super::code::{EntityState, Unusable};
+use super::code::{EntityState, load};
 use super::context::{Effect, EntityContext};
 use super::request::{Caller, EntityRequest, LockRequest, Operation, RequestKind};
 use super::scheduler::{Next, Pending, SchedulerState};
@@ -12,7 +12,7 @@ use crate::ledger::{Category, Ledger};
 use crate::message::InstanceMessage;
 use crate::orchestration::RuntimeStatus;
 use crate::payload::Payload;
-use crate::step::{Outgoing, StepInput, StepOutcome, UserWork};
+use crate::step::{Outgoing, Served, StepInput, StepOutcome, UserWork};
 use crate::time::Timestamp;
 use std::rc::Rc;
 
@@ -85,6 +85,7 @@ impl EntityCursor {
             work: UserWork::default(),
             loaded: None,
             answered: Vec::new(),
+            ran: Vec::new(),
         };
         let arrived = step.receive(&mut self.scheduler);
         for lock in self.scheduler.enqueue(arrived) {
@@ -92,7 +93,7 @@ impl EntityCursor {
         }
         self.run_queue(&mut step);
         self.save(&mut step);
-        let Step { out, work, .. } = step;
+        let Step { out, work, ran: operations, .. } = step;
         self.last_step = Some(input.work_item);
         let empty = self.scheduler.is_empty();
         let (new_events, entity_state) = self.episode(&input, created);
@@ -107,6 +108,11 @@ impl EntityCursor {
             entity_state,
             deleted: empty && input.backend.implicit_deletion,
             work,
+            served: Some(Rc::new(Served {
+                now: input.now,
+                operations,
+                locked_by: self.scheduler.locked_by.clone(),
+            })),
         }
     }
 
@@ -151,22 +157,18 @@ impl EntityCursor {
             step.effect(effect, &mut self.scheduler);
         }
         step.add_work(&context.work);
-        if let Some(Caller { instance, event_id }) = request.caller {
+        if let Some(Caller { instance, event_id }) = request.caller.clone() {
             let ledger = step.charged(ledger);
             step.answered.push(step.out.messages.len());
             step.out.answer(instance, event_id, result, ledger);
         }
+        step.ran.push(request);
     }
 
     /// The user's state in memory. It lives for one step: the next one begins with the stored form,
     /// as a host does that has never seen the entity.
     fn load(&self) -> Box<dyn EntityState> {
-        let stored = self.scheduler.state.as_ref();
-        let name = self.id.name();
-        let unknown = || ApplicationError::unknown_function("entity", name);
-        let code = self.application.entity_code(name).ok_or_else(unknown);
-        code.and_then(|code| code.load(stored))
-            .unwrap_or_else(|reason| Box::new(Unusable { reason, stored: stored.cloned() }))
+        load(&self.application, &self.id, self.scheduler.state.as_ref())
     }
 
     /// Stores the user's state. If it has no JSON form, the step leaves the state that it found, and
@@ -210,6 +212,8 @@ struct Step<'a> {
     loaded: Option<Box<dyn EntityState>>,
     /// Which of the messages sent are answers of operations.
     answered: Vec<usize>,
+    /// The operations that ran.
+    ran: Vec<Operation>,
 }
 
 impl Step<'_> {

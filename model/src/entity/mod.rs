@@ -33,11 +33,13 @@ mod context;
 mod cursor;
 mod request;
 mod scheduler;
+mod sequential;
 mod sorter;
 
 pub use code::EntityBuilder;
 pub use context::EntityContext;
 pub use request::{Caller, EntityRequest, LockRequest, Operation, RequestKind, SectionId};
+pub use sequential::SequentialEntity;
 pub use sorter::{MessageSorter, Stamp};
 
 pub(crate) use code::EntityCode;

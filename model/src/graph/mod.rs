@@ -10,18 +10,38 @@
 //! own stored data: the predecessor of a step is read from the state the engine loaded, not from
 //! what the recorder thinks it should have loaded. Recording costs O(1) for each work item; the
 //! identity of a message names its producer, so message edges need no table.
+//!
+//! **What is kept besides.** When and on which host it happened, if the recorder can ask for
+//! ([`GraphRecorder::with_moments`]); whom each message was for ([`Graph::target`]); what entities were asked, did
+//! and answered ([`entities`]). Nothing of it takes part in the rules on work items: it is for whoever
+//! tells a person what happened ([`words`], [`waiting`]), and for the checks of what clients see.
 
 pub mod checks;
+pub mod entities;
+mod numbers;
+mod recorder;
+pub mod waiting;
+pub mod words;
+
+pub use recorder::GraphRecorder;
 
 use crate::id::{InstanceId, MessageId, Producer, WorkItemId};
 use crate::step::StepOutcome;
 use crate::time::Timestamp;
+use entities::EntityLog;
 use indexmap::IndexSet;
 use rustc_hash::{FxBuildHasher, FxHashMap};
-use std::cell::{Ref, RefCell};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::rc::Rc;
+
+/// Where and when something is reported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// The instant.
+    pub at: Timestamp,
+    /// The machine, by a number that [`GraphRecorder::name_places`] gives a name.
+    pub place: Option<u32>,
+}
 
 /// How far an attempt at a work item came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +83,29 @@ pub struct WorkItem {
     pub produced: u32,
     /// Whether it was a step that ended the life of its instance, known once executed.
     pub ends_life: bool,
+    /// When it was executed, and where: if the recorder knows.
+    pub executed: Option<Moment>,
+    /// When it was committed or given up, if it was and the recorder knows.
+    pub settled_at: Option<Timestamp>,
+    /// Where it was fetched, if the recorder knows.
+    pub fetched_on: Option<u32>,
     consumed: Range<u32>,
+    /// Where the targets of its messages begin; [`NOT_RECORDED`] if they were not told.
+    targets: u32,
+}
+
+/// No target, or none that is recorded.
+const NOT_RECORDED: u32 = u32::MAX;
+/// The target of a message of the task queue.
+const TASK_QUEUE: u32 = u32::MAX - 1;
+
+/// Whom a message is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The task queue.
+    TaskQueue,
+    /// The instance with this index.
+    Instance(u32),
 }
 
 /// The graph of one run.
@@ -73,8 +115,13 @@ pub struct Graph {
     consumed: Vec<MessageId>,
     discarded: Vec<MessageId>,
     instances: IndexSet<InstanceId, FxBuildHasher>,
-    client_messages: u32,
+    /// When clients sent their messages, if the recorder knows.
+    client_messages: Vec<Option<Timestamp>>,
     commits: u32,
+    /// Whom the messages of steps are for.
+    targets: Vec<u32>,
+    entities: EntityLog,
+    places: Vec<Box<str>>,
     /// Messages that arrive later than they are sent, and when.
     timers: FxHashMap<MessageId, Timestamp>,
     /// How often an instance was removed, by its index.
@@ -107,7 +154,12 @@ impl Graph {
 
     /// How many messages clients sent.
     pub fn client_messages(&self) -> u32 {
-        self.client_messages
+        self.client_messages.len() as u32
+    }
+
+    /// When a client sent the message with this number, if the recorder knows.
+    pub fn client_sent_at(&self, index: u32) -> Option<Timestamp> {
+        self.client_messages.get(index as usize).copied().flatten()
     }
 
     /// How many messages were sent for later.
@@ -135,7 +187,61 @@ impl Graph {
         self.instances.get_index(index as usize).expect("invariant: instances are interned")
     }
 
-    fn fetch(&mut self, kind: WorkItemKind, now: Timestamp, consumed: Range<u32>) -> WorkItemId {
+    /// The index of an instance, if it has run a step or was sent a message.
+    pub fn index_of(&self, instance: &InstanceId) -> Option<u32> {
+        self.instances.get_index_of(instance).map(|index| index as u32)
+    }
+
+    /// How many instances have run a step or were sent a message.
+    pub fn instances(&self) -> usize {
+        self.instances.len()
+    }
+
+    /// What entities were asked, did and answered.
+    pub fn entities(&self) -> &EntityLog {
+        &self.entities
+    }
+
+    /// The name of a machine.
+    pub fn place(&self, number: u32) -> Option<&str> {
+        self.places.get(number as usize).map(|name| &**name)
+    }
+
+    /// Whom a message is for: of a step, as its outcome says; of a task, whoever called it. Unknown of
+    /// messages from clients, and of messages nobody has produced.
+    pub fn target(&self, message: &MessageId) -> Option<Target> {
+        let Producer::WorkItem(producer) = message.producer else { return None };
+        let item = self.items.get(producer.0 as usize)?;
+        if message.index >= item.produced {
+            return None;
+        }
+        match item.kind {
+            WorkItemKind::Task => {
+                let call = self.consumed(item).first()?;
+                let Producer::WorkItem(caller) = call.producer else { return None };
+                match self.items.get(caller.0 as usize)?.kind {
+                    WorkItemKind::Step { instance, .. } => Some(Target::Instance(instance)),
+                    WorkItemKind::Task => None,
+                }
+            }
+            WorkItemKind::Step { .. } if item.targets == NOT_RECORDED => None,
+            WorkItemKind::Step { .. } => {
+                match self.targets[(item.targets + message.index) as usize] {
+                    NOT_RECORDED => None,
+                    TASK_QUEUE => Some(Target::TaskQueue),
+                    instance => Some(Target::Instance(instance)),
+                }
+            }
+        }
+    }
+
+    fn fetch(
+        &mut self,
+        kind: WorkItemKind,
+        now: Timestamp,
+        fetched_on: Option<u32>,
+        consumed: Range<u32>,
+    ) -> WorkItemId {
         let id = WorkItemId(u32::try_from(self.items.len()).expect("fewer than 2^32 work items"));
         let progress = Progress::Fetched;
         self.items.push(WorkItem {
@@ -144,129 +250,50 @@ impl Graph {
             progress,
             produced: 0,
             ends_life: false,
+            executed: None,
+            settled_at: None,
+            fetched_on,
             consumed,
+            targets: NOT_RECORDED,
         });
         id
+    }
+
+    fn intern(&mut self, instance: &InstanceId) -> u32 {
+        let known = self.instances.get_index_of(instance);
+        let index = known.unwrap_or_else(|| self.instances.insert_full(instance.clone()).0);
+        u32::try_from(index).expect("fewer than 2^32 instances")
+    }
+
+    /// Notes whom the messages of a step are for, and what an entity was asked, did or answered.
+    fn note_outcome(&mut self, id: WorkItemId, outcome: &StepOutcome) {
+        let produced = outcome.produced();
+        let first = u32::try_from(self.targets.len()).expect("fewer than 2^32 messages");
+        self.targets.resize((first + produced) as usize, NOT_RECORDED);
+        let own = |message: &MessageId| {
+            message.producer == Producer::WorkItem(id) && message.index < produced
+        };
+        for task in outcome.tasks.iter().filter(|task| own(&task.id)) {
+            self.targets[(first + task.id.index) as usize] = TASK_QUEUE;
+        }
+        for message in outcome.messages.iter().filter(|message| own(&message.id)) {
+            let target = self.intern(&message.target);
+            self.targets[(first + message.id.index) as usize] = target;
+            self.entities.note_message(id, target, message);
+        }
+        for timer in outcome.timers.iter().filter(|timer| own(&timer.message.id)) {
+            let target = self.intern(&timer.message.target);
+            self.targets[(first + timer.message.id.index) as usize] = target;
+        }
+        if let Some(served) = &outcome.served {
+            self.entities.note_served(id, served, outcome.entity_state.as_ref());
+        }
+        self.items[id.0 as usize].targets = first;
     }
 
     fn consume(&mut self, messages: impl Iterator<Item = MessageId>) -> Range<u32> {
         let start = self.consumed.len() as u32;
         self.consumed.extend(messages);
         start..u32::try_from(self.consumed.len()).expect("fewer than 2^32 messages")
-    }
-}
-
-/// The handle through which an engine records what it does. Cloning shares the graph.
-///
-/// ```
-/// use sim_model::graph::{GraphRecorder, Progress};
-/// use sim_model::time::Timestamp;
-/// let recorder = GraphRecorder::default();
-/// let message = recorder.client_message();
-/// let item = recorder.fetch_task(message, Timestamp::ZERO);
-/// recorder.executed(item, 1);
-/// recorder.committed(item);
-/// assert_eq!(recorder.graph().item(item).progress, Progress::Committed(0));
-/// ```
-#[derive(Clone, Default)]
-pub struct GraphRecorder(Rc<RefCell<Graph>>);
-
-impl GraphRecorder {
-    /// The identity of the next message from a client.
-    pub fn client_message(&self) -> MessageId {
-        let mut graph = self.0.borrow_mut();
-        let index = graph.client_messages;
-        graph.client_messages += 1;
-        MessageId { producer: Producer::Client, index }
-    }
-
-    /// A task was taken from the task queue.
-    pub fn fetch_task(&self, message: MessageId, now: Timestamp) -> WorkItemId {
-        let mut graph = self.0.borrow_mut();
-        let consumed = graph.consume(std::iter::once(message));
-        graph.fetch(WorkItemKind::Task, now, consumed)
-    }
-
-    /// A batch of messages of `instance` was taken, with the state that `predecessor` wrote.
-    pub fn fetch_step(
-        &self,
-        instance: &InstanceId,
-        predecessor: Option<WorkItemId>,
-        messages: impl Iterator<Item = MessageId>,
-        now: Timestamp,
-    ) -> WorkItemId {
-        let mut graph = self.0.borrow_mut();
-        let known = graph.instances.get_index_of(instance);
-        let index = known.unwrap_or_else(|| graph.instances.insert_full(instance.clone()).0);
-        let consumed = graph.consume(messages);
-        let kind = WorkItemKind::Step { instance: index as u32, predecessor };
-        graph.fetch(kind, now, consumed)
-    }
-
-    /// The work item was executed and produced `produced` messages.
-    ///
-    /// # Panics
-    /// If it was executed before: a second attempt is another work item.
-    pub fn executed(&self, id: WorkItemId, produced: u32) {
-        let mut graph = self.0.borrow_mut();
-        let item = &mut graph.items[id.0 as usize];
-        assert_eq!(item.progress, Progress::Fetched, "{id} is executed once, after its fetch");
-        item.progress = Progress::Executed;
-        item.produced = produced;
-    }
-
-    /// The step was executed, with this outcome.
-    ///
-    /// # Panics
-    /// As [`GraphRecorder::executed`].
-    pub fn executed_step(&self, id: WorkItemId, outcome: &StepOutcome) {
-        self.executed(id, outcome.produced());
-        let mut graph = self.0.borrow_mut();
-        graph.items[id.0 as usize].ends_life = outcome.ends_life();
-        for timer in &outcome.timers {
-            graph.timers.insert(timer.message.id, timer.fire_at);
-        }
-    }
-
-    /// An instance was removed by a client: its next step begins a new life.
-    pub fn removed(&self, instance: &InstanceId) {
-        let mut graph = self.0.borrow_mut();
-        if let Some(index) = graph.instances.get_index_of(instance) {
-            *graph.removed.entry(index as u32).or_default() += 1;
-        }
-    }
-
-    /// The effects of the work item became final.
-    ///
-    /// # Panics
-    /// If it was not executed, or is final already.
-    pub fn committed(&self, id: WorkItemId) {
-        let mut graph = self.0.borrow_mut();
-        let order = graph.commits;
-        graph.commits += 1;
-        let item = &mut graph.items[id.0 as usize];
-        assert_eq!(item.progress, Progress::Executed, "{id} is committed once, after execution");
-        item.progress = Progress::Committed(order);
-    }
-
-    /// The attempt was given up.
-    ///
-    /// # Panics
-    /// If it was committed: what is final cannot be undone.
-    pub fn aborted(&self, id: WorkItemId) {
-        let mut graph = self.0.borrow_mut();
-        let item = &mut graph.items[id.0 as usize];
-        assert!(!matches!(item.progress, Progress::Committed(_)), "{id} is committed already");
-        item.progress = Progress::Aborted;
-    }
-
-    /// The message was dropped on purpose: its target has ended, or it is a known duplicate.
-    pub fn discarded(&self, message: MessageId) {
-        self.0.borrow_mut().discarded.push(message);
-    }
-
-    /// The graph recorded so far.
-    pub fn graph(&self) -> Ref<'_, Graph> {
-        self.0.borrow()
     }
 }

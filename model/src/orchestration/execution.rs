@@ -146,6 +146,7 @@ impl OrchestrationCursor {
             entity_state: None,
             deleted: false,
             work: UserWork::default(),
+            served: None,
         }
     }
 

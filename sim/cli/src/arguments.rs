@@ -38,6 +38,7 @@ Examples:
   sim run --set netherite.speculation=none --out none --seed 7
   sim run --spec none/spec.toml --seed 8
   sim run --json | jq .latency_ms.p50
+  sim run --workload bank --history bank.edn
 
 Names and settings: sim list. Exit codes: sim --help.";
 
@@ -192,6 +193,12 @@ pub(crate) struct RunArguments {
     /// Write specification, tables, figure and provenance into this folder
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub(crate) out: Option<PathBuf>,
+
+    /// Write what clients and callers of entities saw, for checkers outside: edn (Jepsen) or jsonl
+    /// (one JSON object for each operation), as history.edn or history.jsonl in the folder of --out
+    /// or else here; or the name of a file that ends in .edn or .jsonl
+    #[arg(long, value_name = "FORM|FILE", help_heading = "Output")]
+    pub(crate) history: Option<String>,
 
     /// Print one JSON object on standard output and nothing else
     #[arg(long, help_heading = "Output")]

@@ -227,7 +227,7 @@ impl Page<'_> {
         let mut text = String::new();
         let name_columns =
             self.summary.checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
-        for Check { name, verdict, detail } in &self.summary.checks {
+        for Check { name, verdict, detail, history } in &self.summary.checks {
             let shown = match verdict {
                 Verdict::Pass => self.look.good("pass"),
                 Verdict::Fail => self.look.bad("FAIL"),
@@ -243,6 +243,9 @@ impl Page<'_> {
             } else {
                 text += &format!("{indent}{shown}{pad}  {name}\n{wrapped}");
             }
+            // What shows it, event by event.
+            let at = INDENT + 8 + 2;
+            text.extend(history.iter().map(|line| text::wrap(line, self.look.columns, at, at + 2)));
         }
         if self.summary.checks.iter().any(|check| check.verdict == Verdict::Observed) {
             let meaning = "observed: this engine does not promise it, or it could not be judged.";

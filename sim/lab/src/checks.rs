@@ -1,16 +1,45 @@
 //! The oracles of a run: what must hold, each reported by name.
 //!
+//! | check | what must hold |
+//! |---|---|
+//! | `exactly-once-steps`, `exactly-once-tasks` | among committed work items every message is consumed at most once |
+//! | `no-message-lost` | and, once the run has come to rest, none is left over |
+//! | `serial-instances` | the committed steps of an instance form one chain |
+//! | `no-timer-early` | what was sent for later is consumed then, not before |
+//! | `causally-consistent-commit` | commits follow causes; nothing committed depends on what was given up |
+//! | `completion` | everything that was started ends, and whoever waits is answered |
+//! | `results`, `entities` | results and final states of entities are as the workload expects |
+//! | `breakdown` | the parts of each latency sum to it |
+//! | `fifo-between-instances` | what one instance sends another is consumed in the order it was sent |
+//! | `linearizable-entities` | what callers saw of an entity fits operations one after the other (`checks/entities.rs`) |
+//! | `linearizable-reads` | and so does what clients read of it |
+//! | `isolated-sections` | what critical sections saw fits running them one after the other (`checks/sections.rs`) |
+//! | `durability` | what was told stays so (`checks/durability.rs`) |
+//!
 //! A rule that the engine promises is passed or failed; a breach of a rule it does not promise is
 //! only observed. Rules on messages in flight need a run that came to rest: on another run they
-//! are not judged.
+//! are not judged. Rules on entities, on critical sections and on messages between instances are there if
+//! a run had any. A check that found something tells the events that show it ([`Check::history`]).
+//! All of them together cost O(1) for each work item.
 
+pub(crate) mod durability;
+mod entities;
+#[cfg(test)]
+mod scene;
+mod sections;
+
+use crate::history::ClientOperation;
 use crate::recorder::{Problems, Recording};
+use crate::stuck::Stuck;
 use crate::workload::{EntityStates, Orchestrations};
 use serde::{Deserialize, Serialize};
 use sim_model::engine::{Delivery, Guarantees};
 use sim_model::graph::checks::{self, Finding};
 use sim_model::graph::{Graph, Progress, WorkItemKind};
 use sim_model::time::Timestamp;
+
+/// How many of those that did not end are told.
+const STUCK_TOLD: usize = 3;
 
 /// What a check says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,11 +74,19 @@ pub struct Check {
     pub verdict: Verdict,
     /// What was found, for a person.
     pub detail: String,
+    /// The shortest history that shows it: events in the order of virtual time, one a line, each
+    /// beginning with its instant, or a dash if it has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<String>,
 }
 
 impl Check {
     fn new(name: &str, verdict: Verdict, detail: String) -> Check {
-        Check { name: name.to_owned(), verdict, detail }
+        Check { name: name.to_owned(), verdict, detail, history: Vec::new() }
+    }
+
+    fn with_history(self, history: Vec<String>) -> Check {
+        Check { history, ..self }
     }
 }
 
@@ -87,12 +124,16 @@ pub(crate) struct Evidence<'a> {
     pub(crate) orchestrations: &'a Orchestrations,
     /// What became of entities.
     pub(crate) entities: &'a Entities,
+    /// What clients asked and were told.
+    pub(crate) history: &'a [ClientOperation],
+    /// What has not ended, and what it waits for.
+    pub(crate) stuck: &'a [Stuck],
 }
 
-/// All checks of a run, always the same ones in the same order, but for `entities`, which is there
-/// if the workload names entities.
+/// All checks of a run but `durability`, always in the same order; the last ones, and `entities`, are
+/// there only if there is something to judge by them.
 pub(crate) fn all(evidence: &Evidence<'_>) -> Vec<Check> {
-    let Evidence { graph, at, guarantees, recording, orchestrations, entities } = *evidence;
+    let Evidence { graph, at, guarantees, recording, orchestrations, entities, .. } = *evidence;
     let at_rest = recording.unfinished() == 0;
     let (steps, tasks) = committed(graph);
     let sent = u64::from(graph.client_messages()) + produced(graph);
@@ -131,7 +172,7 @@ pub(crate) fn all(evidence: &Evidence<'_>) -> Vec<Check> {
             &checks::causally_consistent_commit(graph),
             format!("{} commits", graph.commits()),
         ),
-        completion(recording, orchestrations),
+        completion(recording, orchestrations, evidence.stuck),
         problems(
             "results",
             &recording.result_problems,
@@ -144,7 +185,27 @@ pub(crate) fn all(evidence: &Evidence<'_>) -> Vec<Check> {
         ),
     ];
     all.extend(entity_states(orchestrations, recording.started(), entities));
+    all.extend(client_view(evidence));
     all
+}
+
+/// What instances and clients see of each other.
+fn client_view(evidence: &Evidence<'_>) -> Vec<Check> {
+    let Evidence { graph, guarantees, orchestrations, history, .. } = *evidence;
+    let mut checks = Vec::new();
+    let (pairs, finding) = checks::fifo_between_instances(graph);
+    if pairs.messages > 0 {
+        let passed =
+            format!("{} messages between {} pairs of instances", pairs.messages, pairs.pairs);
+        let promised = guarantees.fifo_between_instances;
+        checks.push(rule("fifo-between-instances", promised, &finding, passed));
+    }
+    if !graph.entities().steps().is_empty() {
+        let application = orchestrations.application();
+        checks.extend(entities::checks(graph, history, &application, guarantees.steps));
+        checks.extend(sections::check(graph, &application, guarantees.steps));
+    }
+    checks
 }
 
 /// Whether the final states of entities are as the workload expects.
@@ -195,7 +256,7 @@ fn rule(name: &str, promised: bool, finding: &Finding, passed: String) -> Check 
         Some((count, violation)) => {
             let verdict = if promised { Verdict::Fail } else { Verdict::Observed };
             let detail = format!("{count} breaches, first: {}", violation.detail);
-            Check::new(name, verdict, detail)
+            Check::new(name, verdict, detail).with_history(violation.history.clone())
         }
     }
 }
@@ -211,7 +272,7 @@ fn problems(name: &str, problems: &Problems, passed: String) -> Check {
 }
 
 /// Whether everything that was started has ended, once, and everyone who waited was answered.
-fn completion(recording: &Recording, orchestrations: &Orchestrations) -> Check {
+fn completion(recording: &Recording, orchestrations: &Orchestrations, stuck: &[Stuck]) -> Check {
     let mut faults = Vec::new();
     let unfinished = recording.unfinished();
     if unfinished > 0 {
@@ -219,7 +280,7 @@ fn completion(recording: &Recording, orchestrations: &Orchestrations) -> Check {
             |index: &usize| recording.records[*index].outcome == crate::recorder::Outcome::Running;
         let first: Vec<String> = (0..recording.records.len())
             .filter(running)
-            .take(3)
+            .take(STUCK_TOLD)
             .map(|index| orchestrations.instance(index as u64).to_string())
             .collect();
         let started = recording.started();
@@ -239,5 +300,6 @@ fn completion(recording: &Recording, orchestrations: &Orchestrations) -> Check {
         let detail = format!("all {} orchestrations ended", recording.started());
         return Check::new("completion", Verdict::Pass, detail);
     }
-    Check::new("completion", Verdict::Fail, faults.join("; "))
+    let history = stuck.iter().take(STUCK_TOLD).map(Stuck::to_string).collect();
+    Check::new("completion", Verdict::Fail, faults.join("; ")).with_history(history)
 }

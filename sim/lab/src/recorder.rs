@@ -10,6 +10,7 @@
 use crate::levels::LevelRecorder;
 use crate::progress::Progress;
 use crate::workload::{JobResult, Orchestrations, Start};
+use rustc_hash::FxHasher;
 use sim_model::engine::{ClientError, Completion};
 use sim_model::error::ApplicationError;
 use sim_model::id::{EntityId, InstanceId};
@@ -18,6 +19,7 @@ use sim_model::orchestration::RuntimeStatus;
 use sim_model::time::{Timestamp, nanos};
 use sim_world::kernel::{Kernel, Notify};
 use std::cell::{Cell, RefCell};
+use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -130,6 +132,8 @@ pub(crate) struct Recording {
     pub(crate) results: u128,
     /// How each orchestration or job ended, by index, if that is kept.
     pub(crate) kept: Option<Vec<RuntimeStatus>>,
+    /// A hash of how each orchestration ended, by index, if the engine has reported its end.
+    pub(crate) end_hashes: Vec<Option<u64>>,
     /// Orchestrations started and ended, by second.
     pub(crate) started_per_second: Vec<u32>,
     pub(crate) ended_per_second: Vec<u32>,
@@ -374,6 +378,9 @@ impl Recorder {
         recording.results = recording.results.wrapping_add(low);
         hash_end(recording, instance, [created, last_updated], &result);
         if let Some(timing) = timing {
+            let index = index as usize;
+            recording.end_hashes.resize(recording.end_hashes.len().max(index + 1), None);
+            recording.end_hashes[index] = Some(hash_of_end(status));
             for category in Category::ALL {
                 recording.completions.update(&nanos(timing.get(category)).to_le_bytes());
             }
@@ -418,6 +425,19 @@ impl Recorder {
         }
         recording
     }
+}
+
+/// A hash of how an orchestration ended, to compare with another end.
+pub(crate) fn hash_of_end(status: &RuntimeStatus) -> u64 {
+    let mut hash = FxHasher::default();
+    status.name().hash(&mut hash);
+    match status {
+        RuntimeStatus::Completed(payload) => payload.hash(&mut hash),
+        RuntimeStatus::Failed(error) => error.to_string().hash(&mut hash),
+        RuntimeStatus::Terminated(reason) => reason.hash(&mut hash),
+        RuntimeStatus::Running | RuntimeStatus::Suspended => {}
+    }
+    hash.finish()
 }
 
 /// The hash of how the orchestration or job with this index ended.

@@ -10,6 +10,7 @@
 //! | `operations.csv` | operations, bytes and price for each service and kind |
 //! | `timeseries.csv` | orchestrations and operations for each second of virtual time |
 //! | `levels.csv` | if any were reported: levels over time, a row for each change of each |
+//! | `stuck.csv` | if anything has not ended: what each orchestration or job waits for |
 //! | `counters.csv` | the engine's own counters, and the cost split in three |
 //! | `events.csv` | marks of the event trail, by which two runs are compared |
 //! | `figures/latency.svg`, `.png` | the latency distribution of the run |
@@ -268,6 +269,9 @@ pub fn files(
     files.insert("timeseries.csv".to_owned(), tables::timeseries(outcome));
     if !outcome.levels.is_empty() {
         files.insert("levels.csv".to_owned(), tables::levels(outcome));
+    }
+    if !outcome.stuck.is_empty() {
+        files.insert("stuck.csv".to_owned(), tables::stuck(outcome));
     }
     files.insert("counters.csv".to_owned(), tables::counters(outcome));
     files.insert(EVENTS.to_owned(), tables::events(&outcome.trail));

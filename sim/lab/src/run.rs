@@ -5,40 +5,44 @@
 //! up for the load's `settle` time; the load runs; the run goes on until everything that was
 //! started has ended and everyone who waits was answered, or until the bound of virtual time; then
 //! it comes to rest (see `run/rest.rs`); what it cost is measured; the final states of the
-//! workload's entities are read, which costs nothing that is reported; and it is judged.
+//! workload's entities are read, which costs nothing that is reported; it is judged; and what was told in
+//! the run is read once more (see `checks/durability.rs`), which is no part of its event trail.
 
 mod rest;
+mod verdict;
 
 pub use rest::{DRAIN, REST_BOUND, REST_BOUND_AFTER_FAULTS};
 
+use crate::checks::durability::{self, Claims};
 use crate::checks::{self, Entities, Evidence};
+use crate::history::HistoryRecorder;
+use crate::history::export::{self, Seen};
 use crate::host_event::Fleet;
-use crate::levels::{self, LevelSeries};
+use crate::levels::LevelSeries;
 use crate::load;
-use crate::measure;
 use crate::progress::Progress;
-use crate::recorder::{Record, Recorder, Recording};
+use crate::recorder::{Record, Recorder};
 use crate::registry;
 use crate::spec::CheckedSpec;
-use crate::summary::{OrchestrationCounts, Summary};
-use crate::workload::{EntityStates, Naming, Orchestrations, Start, Unit};
-use sim_model::engine::{DeployError, Deployment, Guarantees, Observer, TaskHub};
+use crate::stuck::{self, Stuck};
+use crate::summary::Summary;
+use crate::workload::{EntityStates, Naming, Orchestrations, Start};
+use sim_model::engine::{Client, DeployError, Deployment, Guarantees, Observer, TaskHub};
 use sim_model::graph::GraphRecorder;
 use sim_model::orchestration::RuntimeStatus;
-use sim_model::payload::Payload;
 use sim_model::time::Timestamp;
 use sim_world::cost::{self, Cost, Rented};
-use sim_world::kernel::{self, EventTrail, Kernel, KernelError, KernelOptions};
+use sim_world::kernel::{self, EventTrail, Kernel, KernelError, KernelOptions, NodeId};
 use sim_world::machine::Machine;
 use sim_world::meter::{OperationCount, OperationSeries};
 use sim_world::seed::SeedTree;
-use sim_world::service::is_operation;
 use sim_world::world::{self, World, WorldError};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 use thiserror::Error;
+use verdict::{Judged, Measured, results_digest, summarize};
 
 /// How much longer than its load a run may take, in virtual time.
 pub const BOUND_DEFAULT: Duration = Duration::from_secs(3600);
@@ -55,11 +59,13 @@ pub struct RunOptions {
     pub window: Option<Range<u64>>,
     /// Whether to keep all results, not only their hash: [`RunOutcome::finals`].
     pub keep_results: bool,
+    /// Whether to keep what clients and callers of entities saw: [`RunOutcome::history`].
+    pub keep_history: bool,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        RunOptions { bound: BOUND_DEFAULT, window: None, keep_results: false }
+        RunOptions { bound: BOUND_DEFAULT, window: None, keep_results: false, keep_history: false }
     }
 }
 
@@ -111,6 +117,10 @@ pub struct RunOutcome {
     pub timing_independent: bool,
     /// All results, if they were asked for.
     pub finals: Option<Finals>,
+    /// What clients and callers of entities saw, if it was asked for.
+    pub history: Option<Vec<Seen>>,
+    /// What has not ended, and what it waits for.
+    pub stuck: Vec<Stuck>,
     /// Where each core's time went: core time used by each host.
     pub cpu_used: Vec<Duration>,
     /// The machines that were rented besides the hosts, in the order they were rented.
@@ -193,10 +203,20 @@ fn simulate(
         stage.play(&spec, options.bound).await;
         let measured = stage.measure();
         let entities = stage.read_entities().await;
-        Ok::<_, RunError>(stage.judge(&spec, measured, entities))
+        let judged = stage.judge(&spec, measured, entities, options.keep_history);
+        Ok::<_, RunError>(stage.look_again(judged).await)
     };
     let (outcome, trail) = kernel::simulate(kernel_options, main)?;
     Ok(outcome?.seal(trail))
+}
+
+/// A record of work items that knows the instant and the host of what it is told.
+fn recording_moments(kernel: &Kernel) -> GraphRecorder {
+    let (clock, nodes) = (kernel.clone(), kernel.clone());
+    GraphRecorder::with_moments(
+        move || clock.now(),
+        move || nodes.current_node().map(|node| node.0),
+    )
 }
 
 /// A run on its way.
@@ -207,6 +227,7 @@ struct Stage {
     guarantees: Guarantees,
     orchestrations: Orchestrations,
     recorder: Recorder,
+    history: HistoryRecorder,
     fleet: Fleet,
 }
 
@@ -229,7 +250,7 @@ impl Stage {
         let orchestrations = Orchestrations::new(spec.build_workload(), Naming::new(key));
         let clients_wait = asked.load.clients_wait();
         let recorder = Recorder::new(kernel, &orchestrations, progress, clients_wait, keep_results);
-        let graph = GraphRecorder::default();
+        let graph = recording_moments(kernel);
         let listener = recorder.clone();
         let observer = Observer::new(graph.clone(), move |completion| listener.ended(&completion));
         let listener = recorder.clone();
@@ -244,7 +265,8 @@ impl Stage {
         let hub = engine.deploy(&world, deployment)?;
         let guarantees = engine.guarantees(spec.settings());
         let fleet = Fleet::new(&world, &hub);
-        Ok(Stage { world, hub, graph, guarantees, orchestrations, recorder, fleet })
+        let history = HistoryRecorder::new(kernel);
+        Ok(Stage { world, hub, graph, guarantees, orchestrations, recorder, history, fleet })
     }
 
     /// Runs the load to its end, or to the bound.
@@ -259,6 +281,7 @@ impl Stage {
             hub: &self.hub,
             orchestrations: &self.orchestrations,
             recorder: &self.recorder,
+            history: &self.history,
             running: self.fleet.running(),
             hosts_change: !events.is_empty(),
         };
@@ -294,26 +317,48 @@ impl Stage {
         if !self.recorder.is_over() {
             return Entities::NotRead;
         }
-        let running = self.fleet.running().iter().position(|running| *running);
-        let client = self.hub.client(running.unwrap_or(0));
-        match rest::read_entities(self.world.kernel(), client, asked).await {
+        match rest::read_entities(self.world.kernel(), self.client(), asked).await {
             Ok(states) => Entities::Read(states),
             Err(problem) => Entities::Unreadable(problem),
         }
     }
 
+    /// The client on the first host that runs.
+    fn client(&self) -> Rc<dyn Client> {
+        let running = self.fleet.running().iter().position(|running| *running);
+        let host = running.unwrap_or(0);
+        self.history.watch(host, self.hub.client(host))
+    }
+
     /// Judges the run; the trail is added when the kernel has ended.
-    fn judge(&self, spec: &CheckedSpec, measured: Measured, entities: Entities) -> Judged {
+    fn judge(
+        &self,
+        spec: &CheckedSpec,
+        measured: Measured,
+        entities: Entities,
+        keep_history: bool,
+    ) -> Judged {
         let recording = self.recorder.take();
         let workload = self.orchestrations.workload();
+        let kernel = self.world.kernel();
+        let nodes = (0..kernel.nodes()).map(|node| kernel.node_name(NodeId(node)).to_string());
+        self.graph.name_places(nodes);
+        let graph = &self.graph.graph();
+        let history = self.history.so_far();
+        let (now, all) = (measured.now, &self.orchestrations);
+        let stuck = stuck::find(graph, &recording, all, &history, now);
         let checks = checks::all(&Evidence {
-            graph: &self.graph.graph(),
-            at: measured.now,
+            graph,
+            at: now,
             guarantees: &self.guarantees,
             recording: &recording,
-            orchestrations: &self.orchestrations,
+            orchestrations: all,
             entities: &entities,
+            history: &history,
+            stuck: &stuck,
         });
+        let over = self.recorder.is_over();
+        let claims = over.then(|| Claims::of(graph, &recording, all, &history, now));
         let entities = entities.into_states();
         let summary = summarize(spec, workload.unit(), &recording, &measured, checks);
         let prices = &self.world.profile().prices;
@@ -333,6 +378,8 @@ impl Stage {
             results_digest: results_digest(recording.results, &entities),
             timing_independent: workload.timing_independent(),
             finals: recording.kept.map(|statuses| Finals { statuses, entities }),
+            history: keep_history.then(|| export::seen(graph, &history)),
+            stuck,
             cpu_used: measured.cpu_used,
             machines: measured.machines,
             trail: EventTrail {
@@ -346,7 +393,22 @@ impl Stage {
             started_per_second: recording.started_per_second,
             ended_per_second: recording.ended_per_second,
         };
-        Judged { outcome, completions: recording.completions }
+        Judged { outcome, completions: recording.completions, claims }
+    }
+
+    /// Ends the trail, and reads once more what was told.
+    async fn look_again(&self, mut judged: Judged) -> Judged {
+        let kernel = self.world.kernel();
+        kernel.end_trail();
+        let check = match judged.claims.take() {
+            None => durability::not_judged(),
+            Some(claims) => {
+                let (client, durable) = (self.client(), self.guarantees.durable);
+                durability::check(kernel, client, &self.graph, claims, durable).await
+            }
+        };
+        judged.outcome.summary.checks.push(check);
+        judged
     }
 
     fn cost(&self, operations: &[OperationCount], now: Timestamp) -> Cost {
@@ -359,106 +421,5 @@ impl Stage {
             machines_usd: self.world.machines().iter().map(|machine| machine.cost_usd()).sum(),
         };
         cost::cost(&self.world.profile().prices, self.world.plan(), operations, &rented)
-    }
-}
-
-/// What a run has used, up to an instant.
-struct Measured {
-    now: Timestamp,
-    operations: Vec<OperationCount>,
-    series: Vec<OperationSeries>,
-    cost: Cost,
-    counters: Vec<(&'static str, u64)>,
-    levels: BTreeMap<&'static str, LevelSeries>,
-    cpu_used: Vec<Duration>,
-    machines: Vec<MachineUse>,
-}
-
-/// The hash over the results of orchestrations and jobs, joined with that over the states of the
-/// workload's entities, if it has any.
-fn results_digest(results: u128, entities: &EntityStates) -> String {
-    if entities.is_empty() {
-        return format!("{results:032x}");
-    }
-    let mut digest = blake3::Hasher::new();
-    digest.update(&results.to_le_bytes());
-    for (entity, state) in entities {
-        let state = state.as_ref().map_or("", Payload::as_str);
-        for text in [entity.name(), &**entity.key(), state] {
-            digest.update(&(text.len() as u64).to_le_bytes());
-            digest.update(text.as_bytes());
-        }
-    }
-    digest.finalize().to_hex()[..32].to_owned()
-}
-
-/// An outcome that waits for the trail of its kernel.
-struct Judged {
-    outcome: RunOutcome,
-    completions: blake3::Hasher,
-}
-
-impl Judged {
-    fn seal(mut self, trail: EventTrail) -> RunOutcome {
-        let mut digest = blake3::Hasher::new();
-        digest.update(&trail.digest.to_le_bytes());
-        digest.update(&trail.events.to_le_bytes());
-        digest.update(self.completions.finalize().as_bytes());
-        self.outcome.summary.digest = digest.finalize().to_hex()[..32].to_owned();
-        self.outcome.trail = trail;
-        self.outcome
-    }
-}
-
-fn summarize(
-    spec: &CheckedSpec,
-    unit: Unit,
-    recording: &Recording,
-    measured: &Measured,
-    checks: Vec<checks::Check>,
-) -> Summary {
-    let asked = spec.spec();
-    let records = &recording.records;
-    let Measured { operations, now, cost, .. } = measured;
-    let name = |counted: &OperationCount| format!("{}.{}", counted.service, counted.kind);
-    let real = |counted: &&OperationCount| is_operation(&counted.service, &counted.kind);
-    let total: u64 = operations.iter().filter(real).map(|counted| counted.count).sum();
-    let carried = operations.iter().filter(|counted| counted.bytes_in + counted.bytes_out > 0);
-    let client_latency = || measure::client_latencies(records).percentiles();
-    Summary {
-        engine: asked.engine.clone(),
-        workload: asked.workload.shown().to_string(),
-        seed: asked.seed,
-        digest: String::new(),
-        orchestrations: OrchestrationCounts {
-            started: recording.started(),
-            completed: recording.completed,
-            failed: recording.failed,
-            terminated: recording.terminated,
-        },
-        virtual_seconds: measure::round(now.as_secs_f64(), 6),
-        throughput_per_s: measure::throughput_per_s(records),
-        work: measure::work(records, unit),
-        other_instances_ended: recording.others_ended,
-        latency_ms: measure::engine_latencies(records).percentiles(),
-        client_latency_ms: asked.load.clients_wait().then(client_latency),
-        operations: operations
-            .iter()
-            .filter(real)
-            .map(|counted| (name(counted), counted.count))
-            .collect(),
-        operations_per_orchestration: (recording.completed > 0)
-            .then(|| measure::round(total as f64 / recording.completed as f64, 3)),
-        bytes: carried
-            .map(|counted| (name(counted), counted.bytes_in + counted.bytes_out))
-            .collect(),
-        cost_usd: measure::round(cost.total_usd(), 9),
-        checks,
-        breakdown_ms: measure::mean_breakdown_ms(records),
-        levels: measured
-            .levels
-            .iter()
-            .map(|(what, series)| (what.to_string(), levels::summarize(series, *now)))
-            .collect(),
     }
 }

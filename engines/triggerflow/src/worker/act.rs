@@ -275,5 +275,6 @@ fn outcome(effects: &Effects) -> StepOutcome {
         entity_state: None,
         deleted: false,
         work: UserWork::default(),
+        served: None,
     }
 }

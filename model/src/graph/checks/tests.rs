@@ -167,6 +167,7 @@ fn outcome(status: RuntimeStatus, timers: Vec<TimerMessage>) -> StepOutcome {
         entity_state: None,
         deleted: false,
         work: UserWork::default(),
+        served: None,
     }
 }
 
@@ -269,4 +270,135 @@ fn a_timer_that_fires_early_is_found() {
     let (count, violation) = no_timer_early(&graph).expect("it is early");
     assert_eq!((count, violation.at), (1, second));
     assert!(violation.detail.ends_with("due at 5.000000000 s"), "{}", violation.detail);
+}
+
+/// A recorder whose clock stands at the instant of each fetch, and a host for every second of it.
+fn with_moments() -> (GraphRecorder, std::rc::Rc<std::cell::Cell<Timestamp>>) {
+    let now = std::rc::Rc::new(std::cell::Cell::new(NOW));
+    let (clock, host) = (now.clone(), now.clone());
+    let recorder = GraphRecorder::with_moments(
+        move || clock.get(),
+        move || Some((host.get().as_nanos() / 1_000_000_000) as u32 % 2),
+    );
+    recorder.name_places(["host-0".to_owned(), "host-1".to_owned()]);
+    (recorder, now)
+}
+
+fn send(by: WorkItemId, index: u32, target: &str) -> InstanceMessage {
+    let kind = EventKind::ExecutionResumed { reason: "x".into() };
+    InstanceMessage {
+        id: produced(by, index),
+        target: InstanceId::new(target),
+        event: HistoryEvent { timestamp: NOW, kind },
+        ledger: Ledger::new(NOW),
+    }
+}
+
+/// A step of `from` that sends two messages to `to`, committed.
+fn sender(recorder: &GraphRecorder, from: &str, to: &str) -> WorkItemId {
+    let messages = [recorder.client_message()].into_iter();
+    let id = recorder.fetch_step(&InstanceId::new(from), None, messages, NOW);
+    let outcome = StepOutcome {
+        messages: vec![send(id, 0, to), send(id, 1, to)],
+        ..outcome(RuntimeStatus::Running, Vec::new())
+    };
+    recorder.executed_step(id, &outcome);
+    recorder.committed(id);
+    id
+}
+
+fn receive(
+    recorder: &GraphRecorder,
+    predecessor: Option<WorkItemId>,
+    messages: &[MessageId],
+) -> WorkItemId {
+    let messages = messages.iter().copied();
+    let id = recorder.fetch_step(&InstanceId::new("to"), predecessor, messages, NOW);
+    commit(recorder, id, 0);
+    id
+}
+
+#[test]
+fn messages_in_the_order_they_were_sent_are_accepted() {
+    let recorder = GraphRecorder::default();
+    let (one, other) = (sender(&recorder, "from", "to"), sender(&recorder, "other", "to"));
+    let first = receive(&recorder, None, &[produced(one, 0), produced(other, 0)]);
+    receive(&recorder, Some(first), &[produced(other, 1), produced(one, 1)]);
+    let (pairs, finding) = fifo_between_instances(&recorder.graph());
+    assert_eq!((pairs.messages, pairs.pairs, finding), (4, 2, None));
+}
+
+#[test]
+fn a_message_that_is_overtaken_is_found() {
+    let recorder = GraphRecorder::default();
+    let one = sender(&recorder, "from", "to");
+    let first = receive(&recorder, None, &[produced(one, 1)]);
+    let second = receive(&recorder, Some(first), &[produced(one, 0)]);
+    let (_, finding) = fifo_between_instances(&recorder.graph());
+    let (count, violation) = finding.expect("it was overtaken");
+    assert_eq!((count, violation.at), (1, second));
+    assert!(violation.detail.contains("which from had sent later"), "{}", violation.detail);
+}
+
+#[test]
+fn a_violation_tells_who_where_and_when() {
+    let (recorder, now) = with_moments();
+    let instance = InstanceId::new("order-17");
+    let start = recorder.client_message();
+    let at = |seconds| {
+        now.set(Timestamp::from_secs(seconds));
+        now.get()
+    };
+    let step = recorder.fetch_step(&instance, None, [start].into_iter(), at(1));
+    commit(&recorder, step, 1);
+    let message = produced(step, 0);
+    let first = recorder.fetch_task(message, at(2));
+    commit(&recorder, first, 0);
+    let second = recorder.fetch_task(message, at(3));
+    at(4);
+    commit(&recorder, second, 0);
+    let graph = recorder.graph();
+    let (_, violation) = exactly_once(&graph, is_task).expect("it was consumed twice");
+    assert_eq!(
+        violation.history,
+        [
+            "1.000000000 s  a step of order-17 on host-1 sends message 0 of work item 0",
+            "2.000000000 s  work item 1 (a task) is fetched on host-0 with message 0 of work item 0",
+            "2.000000000 s  work item 1 is committed, as number 1 of the run",
+            "3.000000000 s  work item 2 (a task) is fetched on host-1 with message 0 of work item 0",
+            "4.000000000 s  work item 2 is committed, as number 2 of the run",
+        ]
+    );
+}
+
+#[test]
+fn a_lost_message_tells_the_attempts_at_it() {
+    let (recorder, now) = with_moments();
+    let task = recorder.fetch_task(recorder.client_message(), NOW);
+    commit(&recorder, task, 1);
+    now.set(Timestamp::from_secs(2));
+    let message = produced(task, 0);
+    let attempt =
+        recorder.fetch_step(&InstanceId::new("i"), None, [message].into_iter(), now.get());
+    recorder.aborted(attempt);
+    let (_, violation) = no_message_lost(&recorder.graph(), now.get()).expect("it is lost");
+    let history = violation.history.join("\n");
+    assert!(history.contains("a task on host-0 sends message 0 of work item 0"), "{history}");
+    assert!(history.contains("work item 1 (a step of i) is fetched on host-0 with"), "{history}");
+    assert!(history.contains("work item 1 is given up"), "{history}");
+    let end = "no committed work item consumed message 0 of work item 0";
+    assert!(history.ends_with(end), "{history}");
+}
+
+#[test]
+fn every_rule_tells_a_history() {
+    let (recorder, instance, [first, _, second]) = legal();
+    let again = recorder.fetch_step(&instance, Some(first), [].into_iter(), NOW);
+    commit(&recorder, again, 1);
+    let graph = recorder.graph();
+    let (_, fork) = serial_instances(&graph).expect("a fork");
+    assert_eq!(fork.history.len(), 5, "{:?}", fork.history);
+    let (_, lost) = no_message_lost(&graph, NOW).expect("nobody took it");
+    assert!(lost.history.last().is_some_and(|line| line.contains("nobody fetched")), "{lost:?}");
+    assert!(second < again);
 }

@@ -9,10 +9,12 @@ use crate::report;
 use crate::terminal::{self, Look};
 use crate::wall;
 use sim_lab::checks::Verdict;
+use sim_lab::history::export::{self, Destination, Form, Seen, UnknownForm};
 use sim_lab::results::{self, ResultsFolder};
-use sim_lab::run;
+use sim_lab::run::{self, RunOptions};
 use sim_lab::spec::RunSpec;
 use sim_lab::summary::Summary;
+use std::path::{Path, PathBuf};
 
 /// Runs what is asked for. Everything is checked before anything happens; results are written even
 /// if a check fails.
@@ -22,17 +24,25 @@ pub(crate) fn run(asked: &RunArguments) -> Result<(), Failure> {
     let folder = asked.out.as_deref().map(ResultsFolder::check).transpose();
     let folder =
         folder.map_err(|error| Failure::input(anyhow::Error::new(error).context("--out")))?;
+    let history =
+        asked.history.as_deref().map(|text| HistoryFile::check(text, asked.out.as_deref()));
+    let history = history.transpose()?;
+    let options = RunOptions { keep_history: history.is_some(), ..RunOptions::default() };
     checked.build_workload().notes().iter().for_each(|note| terminal::note(note));
     crash::remember(crash::Running {
         what: format!("engine {}, seed {}", spec.engine, spec.seed),
         command: repeat::command(&spec),
     });
-    let (outcome, took) =
-        wall::timed(|| terminal::with_progress(1, |progress| run::run(&checked, progress)));
+    let (outcome, took) = wall::timed(|| {
+        terminal::with_progress(1, |progress| run::run_with(&checked, progress, &options))
+    });
     let outcome = outcome?;
     if let Some(folder) = &folder {
         results::write(folder, &checked, &outcome, &provenance(took))
             .map_err(|error| Failure::new(Exit::NotCarriedOut, error))?;
+    }
+    if let Some(history) = &history {
+        history.write(outcome.history.as_deref().unwrap_or_default())?;
     }
     if asked.json {
         terminal::print(&(outcome.summary.to_json() + "\n"))?;
@@ -41,9 +51,48 @@ pub(crate) fn run(asked: &RunArguments) -> Result<(), Failure> {
         if let Some(folder) = &asked.out {
             terminal::note(&format!("results in {}", folder.display()));
         }
+        if let Some(history) = &history {
+            terminal::note(&format!("history in {}", history.path.display()));
+        }
         terminal::note(&format!("took {:.2} s", took.as_secs_f64()));
     }
     judge(&outcome.summary)
+}
+
+/// Where the history of the run goes.
+struct HistoryFile {
+    form: Form,
+    path: PathBuf,
+}
+
+impl HistoryFile {
+    /// The file that `--history` asks for. That it can be written is checked as far as it can be before
+    /// the run.
+    fn check(text: &str, out: Option<&Path>) -> Result<HistoryFile, Failure> {
+        let refused = |problem: String| Failure::input(anyhow::anyhow!("--history: {problem}"));
+        let Destination { form, path } =
+            text.parse().map_err(|error: UnknownForm| refused(error.to_string()))?;
+        let named = path.is_some();
+        let path = path.unwrap_or_else(|| {
+            out.unwrap_or(Path::new("")).join(format!("history.{}", form.name()))
+        });
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if named && folder.is_some_and(|folder| !folder.is_dir()) {
+            return Err(refused(format!("{}: its folder does not exist", path.display())));
+        }
+        if path.is_dir() {
+            return Err(refused(format!("{}: is a folder", path.display())));
+        }
+        Ok(HistoryFile { form, path })
+    }
+
+    fn write(&self, history: &[Seen]) -> Result<(), Failure> {
+        let text = export::write(history, self.form);
+        std::fs::write(&self.path, text).map_err(|error| {
+            let problem = format!("--history: {}: cannot write", self.path.display());
+            Failure::new(Exit::NotCarriedOut, anyhow::Error::new(error).context(problem))
+        })
+    }
 }
 
 /// The specification: the file of `--spec` or the defaults, with the flags over it.

@@ -6,6 +6,7 @@
 use super::door::{ASK_AGAIN, FrontDoor};
 use super::front::{self, Answer, Request};
 use super::{LoadSpec, ORCHESTRATIONS_MAX, PARALLEL_STARTS};
+use crate::history::HistoryRecorder;
 use crate::recorder::Recorder;
 use crate::workload::Orchestrations;
 use sim_model::engine::{ClientError, TaskHub};
@@ -40,6 +41,7 @@ pub(crate) struct Field<'a> {
     pub(crate) hub: &'a Rc<dyn TaskHub>,
     pub(crate) orchestrations: &'a Orchestrations,
     pub(crate) recorder: &'a Recorder,
+    pub(crate) history: &'a HistoryRecorder,
     /// Which hosts are there.
     pub(crate) running: Vec<bool>,
     /// Whether that changes.
@@ -51,8 +53,9 @@ impl Field<'_> {
     fn door(&self, answers: MailboxSender<Answer>) -> FrontDoor {
         let (world, hub) = (self.world.clone(), self.hub.clone());
         let (orchestrations, recorder) = (self.orchestrations.clone(), self.recorder.clone());
+        let history = self.history.clone();
         let open = move |index: usize| {
-            let (host, client) = (&world.hosts()[index], hub.client(index));
+            let (host, client) = (&world.hosts()[index], history.watch(index, hub.client(index)));
             front::open(&world, host, client, &orchestrations, &recorder, &answers)
         };
         FrontDoor::new(Box::new(open), &self.running, self.hosts_change)

@@ -2,6 +2,7 @@
 
 use crate::measure;
 use crate::run::{MARK_INTERVAL, RunOutcome};
+use crate::stuck::Stuck;
 use crate::workload::Orchestrations;
 use csv::Writer;
 use sim_model::ledger::Category;
@@ -33,6 +34,22 @@ impl Table {
 fn millis(span: Duration) -> String {
     let nanos = nanos(span);
     format!("{}.{:06}", nanos / 1_000_000, nanos % 1_000_000)
+}
+
+/// `stuck.csv`: a row for each orchestration or job that has not ended, by index.
+pub(super) fn stuck(outcome: &RunOutcome) -> Vec<u8> {
+    let mut table = Table::new(["instance", "at_ns", "waits_for", "since_ns", "detail"]);
+    for Stuck { instance, at, waiting } in &outcome.stuck {
+        let since = waiting.since.map(|since| since.as_nanos().to_string());
+        table.row([
+            instance.to_string(),
+            at.as_nanos().to_string(),
+            waiting.kind.to_owned(),
+            since.unwrap_or_default(),
+            waiting.detail.clone(),
+        ]);
+    }
+    table.finish()
 }
 
 /// `latency.csv`: one row for each orchestration or job, by index.

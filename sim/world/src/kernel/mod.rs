@@ -129,6 +129,8 @@ struct Inner {
     trail: Trail,
     /// Set when a task was made ready: the pump must let it run before time moves on.
     woke: Cell<bool>,
+    /// Whether events fire, so that no task runs.
+    firing: Cell<bool>,
     /// Why the run cannot go on; set by the pump, taken by the main task.
     failure: Cell<Option<KernelError>>,
     main_waker: RefCell<Option<Waker>>,
@@ -215,6 +217,15 @@ impl Kernel {
     /// [`Kernel::record`] with the digest of `payload`'s bytes.
     pub fn record_bytes(&self, component: DeviceId, kind: Kind, payload: &[u8]) {
         self.record(component, kind, trail::digest_of(payload));
+    }
+
+    /// Ends the event trail: what happens from now on is no part of it. A run that is only looked at
+    /// any more, to judge it, keeps the digest that it has.
+    pub fn end_trail(&self) {
+        if !self.0.trail.has_ended() {
+            self.record(DeviceId::KERNEL, Kind::FINISH, 0);
+            self.0.trail.end();
+        }
     }
 
     /// Number of events recorded so far.

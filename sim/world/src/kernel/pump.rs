@@ -116,11 +116,13 @@ impl Kernel {
             assert!(instant >= self.now(), "virtual time never goes back");
             self.0.now.set(instant);
             self.0.woke.set(false);
+            self.0.firing.set(true);
             loop {
                 let event = self.0.events.borrow_mut().pop_at(instant);
                 let Some(event) = event else { break };
                 self.fire(event);
             }
+            self.0.firing.set(false);
             if self.0.woke.get() {
                 return Ok(());
             }

@@ -5,7 +5,7 @@ use super::pump::Pump;
 use super::tasks::Nodes;
 use super::timer::Timers;
 use super::trail::{EventTrail, Trail};
-use super::{DeviceId, Inner, Kernel, Kind, NodeId};
+use super::{DeviceId, Inner, Kernel, NodeId};
 use madsim::Config;
 use madsim::runtime::{Handle, Runtime};
 use sim_model::time::Timestamp;
@@ -97,7 +97,7 @@ where
         Pump::start(&kernel);
         let body = main(kernel.clone());
         let outcome = kernel.run_main(body).await;
-        kernel.record(DeviceId::KERNEL, Kind::FINISH, 0);
+        kernel.end_trail();
         let trail = kernel.0.trail.take();
         kernel.kill_all();
         outcome.map(|value| (value, trail))
@@ -115,6 +115,7 @@ impl Kernel {
             nodes: RefCell::new(Nodes::new(handle)),
             trail: Trail::new(options.mark_interval, options.window),
             woke: Cell::new(false),
+            firing: Cell::new(false),
             failure: Cell::new(None),
             main_waker: RefCell::new(None),
         }));

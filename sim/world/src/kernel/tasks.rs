@@ -8,6 +8,7 @@
 
 use super::{DeviceId, Kernel, Kind, NodeId, trail};
 use madsim::runtime::{Handle, NodeHandle};
+use rustc_hash::FxHashMap;
 use send_wrapper::SendWrapper;
 use std::future::Future;
 use std::rc::Rc;
@@ -19,6 +20,8 @@ const PRUNE_INTERVAL_MIN: usize = 4096;
 pub(super) struct Nodes {
     handle: Handle,
     nodes: Vec<Node>,
+    /// The nodes by the executor's identities.
+    by_executor: FxHashMap<madsim::task::NodeId, NodeId>,
     spawns_until_prune: usize,
 }
 
@@ -32,7 +35,12 @@ struct Node {
 
 impl Nodes {
     pub(super) fn new(handle: Handle) -> Self {
-        Nodes { handle, nodes: Vec::new(), spawns_until_prune: PRUNE_INTERVAL_MIN }
+        Nodes {
+            handle,
+            nodes: Vec::new(),
+            by_executor: FxHashMap::default(),
+            spawns_until_prune: PRUNE_INTERVAL_MIN,
+        }
     }
 
     fn get(&self, id: NodeId) -> &Node {
@@ -66,6 +74,7 @@ impl Kernel {
         assert!(!taken, "a node named {name:?} exists already");
         let id = NodeId(u32::try_from(nodes.nodes.len()).expect("invariant: under 2^32 nodes"));
         let handle = nodes.handle.create_node().name(name).build();
+        nodes.by_executor.insert(handle.id(), id);
         nodes.nodes.push(Node {
             name: Rc::from(name),
             handle,
@@ -183,6 +192,19 @@ impl Kernel {
     /// How often the node has been restarted.
     pub fn generation(&self, node: NodeId) -> u32 {
         self.0.nodes.borrow().get(node).generation
+    }
+
+    /// The node whose task runs now; none while events fire, and of the program itself.
+    pub fn current_node(&self) -> Option<NodeId> {
+        if self.0.firing.get() {
+            return None;
+        }
+        self.0.nodes.borrow().by_executor.get(&madsim::plugin::node()).copied()
+    }
+
+    /// How many nodes there are; they are numbered from 0.
+    pub fn nodes(&self) -> u32 {
+        u32::try_from(self.0.nodes.borrow().nodes.len()).expect("invariant: under 2^32 nodes")
     }
 
     /// The name the node was made with.

@@ -132,6 +132,7 @@ struct Kept {
     window: Vec<TrailEvent>,
     components: Vec<Arc<str>>,
     kinds: Vec<Arc<str>>,
+    ended: Option<EventTrail>,
 }
 
 impl Trail {
@@ -202,8 +203,23 @@ impl Trail {
         kept.window.push(TrailEvent { index, time, component, kind, digest });
     }
 
-    /// The trail up to now.
+    /// Ends the trail here: what is recorded from now on is no part of it.
+    pub(super) fn end(&self) {
+        let ended = self.up_to_now();
+        self.kept.borrow_mut().ended.get_or_insert(ended);
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.kept.borrow().ended.is_some()
+    }
+
+    /// The trail up to its end, or else up to now.
     pub(super) fn take(&self) -> EventTrail {
+        let ended = self.kept.borrow_mut().ended.take();
+        ended.unwrap_or_else(|| self.up_to_now())
+    }
+
+    fn up_to_now(&self) -> EventTrail {
         let mut kept = self.kept.borrow_mut();
         EventTrail {
             digest: self.digest.get(),
