@@ -226,7 +226,7 @@ impl TaskHub for Deployed {
         let machine = &world.hosts()[host];
         let number = access.kernel.now().as_nanos();
         let random = world.seeds().stream(&format!("gateway {host} from {number}"));
-        let mailbox = world.network().mailbox(machine.node());
+        let mailbox = world.network().mailbox_with_copies(machine.node());
         let gateway = Gateway::start(access, machine, mailbox, random);
         self.gateways.borrow_mut()[host] = Some(gateway);
     }

@@ -39,6 +39,7 @@ pub(crate) enum Answer {
 }
 
 /// What a replica receives.
+#[derive(Clone)]
 pub(crate) enum Packet {
     /// Artefacts of consensus.
     Artefacts(ReplicaId, Vec<Artefact>),

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use sim_model::codec::{decode, encode};
 use sim_model::id::{MessageId, Producer};
 use sim_model::ledger::Category;
+use sim_world::fault::Carrier;
 use sim_world::host::Host;
 use sim_world::kernel::{Completion, NodeId, Resolver};
 use sim_world::network::MailboxSender;
@@ -98,13 +99,17 @@ pub(crate) fn start_host(hub: &Rc<Hub>, place: usize) {
     host.spawn(async move {
         loop {
             let request: Request = receiver.recv().await;
-            let back = hub.network.arrival(hub.host(place).node(), request.from, ENVELOPE_BYTES);
+            let way = (hub.host(place).node(), request.from);
+            let back = hub.network.arrival(way, ENVELOPE_BYTES, Carrier::Single, None).first();
             let number = accept(&hub, place, request.function.clone());
             let run = hub.clone();
-            hub.host(place).spawn(async move {
-                run.kernel.sleep_until(back).await;
-                request.accepted.resolve(());
-            });
+            // An acceptance that is lost is missed by the invoker, who invokes again.
+            if let Some(back) = back {
+                hub.host(place).spawn(async move {
+                    run.kernel.sleep_until(back).await;
+                    request.accepted.resolve(());
+                });
+            }
             let host = hub.host(place).clone();
             host.spawn(run_function(hub.clone(), place, number, request.function, request.answer));
         }

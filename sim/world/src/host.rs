@@ -5,7 +5,7 @@
 //! queue (round robin); without one it runs to completion. Background processes of the machine
 //! slow all cores alike: with `b` of `c` cores eaten, work takes `c / (c - b)` times as long.
 //!
-//! **Faults.** A killed host loses its run queue and what runs on its cores. A paused host
+//! **Faults.** What can be wrong with cores and clocks is in `host/faults.rs`. A killed host loses its run queue and what runs on its cores. A paused host
 //! freezes both: a slice goes on from where it stood. Work that was given to a core goes on
 //! if the task that waits for it is dropped, as a computation does.
 //!
@@ -14,7 +14,10 @@
 //!
 //! Units: work is core time of an undisturbed core; memory is bytes.
 
+mod faults;
+
 use crate::kernel::{Completion, Device, DeviceId, EventId, Kernel, NodeId, Resolver};
+use faults::Wrong;
 use sim_model::time::{Timestamp, nanos};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -144,6 +147,7 @@ struct Inner {
     slowdown: f64,
     device: DeviceId,
     cores: RefCell<Cores>,
+    wrong: Wrong,
 }
 
 /// A host; clones are the same host.
@@ -173,6 +177,7 @@ impl Host {
             device: kernel.register(&format!("cores of {}", spec.name), weak.clone()),
             spec,
             cores: RefCell::new(state),
+            wrong: Wrong::default(),
         })))
     }
 
@@ -275,7 +280,8 @@ impl Inner {
             return completion;
         }
         self.discard_lost_work();
-        let demand = (libm::rint(nanos(work) as f64 * self.slowdown) as u64).max(1);
+        let slowdown = self.slowdown * self.wrong.slowdown();
+        let demand = (libm::rint(nanos(work) as f64 * slowdown) as u64).max(1);
         let arrived = self.kernel.now();
         let job = Job { arrived, demand, remaining: demand, resolver };
         let mut cores = self.cores.borrow_mut();
@@ -300,7 +306,8 @@ impl Inner {
     }
 
     fn start_slice(&self, core: usize, running: &mut Running) {
-        debug_assert!(running.slice > 0 && running.slice <= running.job.remaining);
+        // Nothing is left of a slice that was frozen at the very instant of its end.
+        debug_assert!(running.slice <= running.job.remaining);
         let now = self.kernel.now();
         running.started = now;
         let end = now + Duration::from_nanos(running.slice);

@@ -15,6 +15,7 @@
 //! | [`host`], [`network`] | cores that queue work; links that carry many messages at once |
 //! | [`machine`] | machines that are rented besides the hosts of the plan |
 //! | [`disk`] | files over a page cache over a device that can lose, tear and spoil |
+//! | [`fault`] | what can go wrong with links, services, leases, disks, cores and clocks |
 //! | [`meter`], [`cost`] | operations by service, kind, bytes and second; money |
 //! | [`service`] | the path of a request: turn, latency, effect, retry, timing |
 //! | [`selfhosted`] | servers that run on rented machines, and their clients |
@@ -54,6 +55,8 @@ pub mod disk;
 pub mod distribution;
 #[cfg(madsim)]
 pub mod event_log;
+#[cfg(madsim)]
+pub mod fault;
 #[cfg(madsim)]
 pub mod functions;
 #[cfg(madsim)]

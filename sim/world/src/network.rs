@@ -7,22 +7,31 @@
 //! message has arrived when its last byte has. An `ordered` link is a TCP stream: a message
 //! never overtakes an earlier one, so one slow message holds up those behind it.
 //!
+//! **Faults.** A message arrives once, unless a [`fault`](crate::fault) of its link makes it late,
+//! holds it, lets it come twice, or loses it: an [`Arrival`] says which, and whoever sends has to
+//! deal with each.
+//!
 //! **Assumptions.** A message to the own node arrives at once and is not counted, unless a
-//! link is set for that pair. Messages are neither lost nor duplicated. A message to a node
-//! that has been killed or restarted since its mailbox was made is dropped on arrival.
+//! link is set for that pair. A message to a node that has been killed or restarted since its
+//! mailbox was made is dropped on arrival.
 //!
 //! Units: bytes, bytes per second, virtual nanoseconds. Every message is metered as
 //! `network.message`, with its bytes as bytes in.
 
+mod mailbox;
+
+pub use mailbox::MailboxSender;
+
 use crate::distribution::{Latency, LatencyError};
-use crate::kernel::{Device, DeviceId, EventId, Kernel, NodeId, Receiver, Sender};
+use crate::fault::{Board, Carrier, Effect, MessageFate};
+use crate::kernel::{Device, DeviceId, Kernel, NodeId};
 use crate::meter::{Meter, OperationKind};
 use crate::seed::{SeedTree, Stream};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use sim_model::time::Timestamp;
-use slab::Slab;
 use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -56,6 +65,41 @@ impl LinkProfile {
     }
 }
 
+/// What becomes of a message that was put on a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a message may be lost, and whoever waits for it must not wait for ever"]
+pub enum Arrival {
+    /// It arrives at this instant.
+    Once(Timestamp),
+    /// It arrives at the first instant, and again at the second, which is not earlier.
+    Twice(Timestamp, Timestamp),
+    /// The link holds it until its trouble ends.
+    Held,
+    /// It never arrives.
+    Never,
+}
+
+impl Arrival {
+    /// When it arrives first, if that is known.
+    pub fn first(self) -> Option<Timestamp> {
+        match self {
+            Arrival::Once(at) | Arrival::Twice(at, _) => Some(at),
+            Arrival::Held | Arrival::Never => None,
+        }
+    }
+}
+
+/// A message that a link holds.
+struct Held {
+    bytes: u64,
+    /// Drawn when it was sent, as if it had gone on its way.
+    latency: Duration,
+    extra: Duration,
+    /// What is fired when it arrives.
+    device: DeviceId,
+    token: u64,
+}
+
 /// One direction between two nodes.
 struct Link {
     /// A profile of its own; else the default holds.
@@ -72,12 +116,15 @@ struct Inner {
     seeds: SeedTree,
     meter: Meter,
     message: OperationKind,
+    faults: Board,
     state: RefCell<State>,
 }
 
 struct State {
     default: Rc<LinkProfile>,
     links: FxHashMap<(NodeId, NodeId), Link>,
+    /// Messages that clogged links hold, in the order in which they were sent.
+    held: BTreeMap<(NodeId, NodeId), VecDeque<Held>>,
     /// Keeps mailboxes alive while messages to them are in flight.
     mailboxes: Vec<Rc<dyn Device>>,
 }
@@ -90,13 +137,18 @@ impl Network {
     /// A network whose links all have the profile `default`, which must be valid.
     pub fn new(kernel: &Kernel, seeds: &SeedTree, meter: &Meter, default: LinkProfile) -> Self {
         assert_valid(&default);
-        let state =
-            State { default: Rc::new(default), links: FxHashMap::default(), mailboxes: Vec::new() };
+        let state = State {
+            default: Rc::new(default),
+            links: FxHashMap::default(),
+            held: BTreeMap::new(),
+            mailboxes: Vec::new(),
+        };
         Network(Rc::new(Inner {
             kernel: kernel.clone(),
             seeds: seeds.clone(),
             meter: meter.clone(),
             message: meter.kind("network", "message"),
+            faults: Board::new(kernel, seeds),
             state: RefCell::new(state),
         }))
     }
@@ -135,60 +187,143 @@ impl Network {
         }
     }
 
-    /// Puts a message of `bytes` on the link now, and tells when it will have arrived in full.
-    /// Each call is one message: it occupies the link and is metered.
-    pub fn arrival(&self, from: NodeId, to: NodeId, bytes: u64) -> Timestamp {
+    /// The troubles of the world that this network is of.
+    pub(crate) fn faults(&self) -> &Board {
+        &self.0.faults
+    }
+
+    /// Puts a message of `bytes` on the link now, which fires `device` with `token` when it has
+    /// arrived in full, and tells when that is. Each call is one message: it occupies the link and is
+    /// metered. The second arrival of a message that comes twice is the caller's to schedule, with a
+    /// token that stands for the copy.
+    pub fn send(
+        &self,
+        (from, to): (NodeId, NodeId),
+        bytes: u64,
+        carrier: Carrier,
+        device: DeviceId,
+        token: u64,
+    ) -> Arrival {
+        let arrival = self.arrival((from, to), bytes, carrier, Some((device, token)));
+        if let Some(at) = arrival.first() {
+            self.0.kernel.schedule(at, device, token);
+        }
+        arrival
+    }
+
+    /// Puts a message of `bytes` on the link now, and tells when it will have arrived. Nothing happens
+    /// then but what the caller does; only a message that is held fires `if_held` when it arrives
+    /// after all.
+    pub fn arrival(
+        &self,
+        (from, to): (NodeId, NodeId),
+        bytes: u64,
+        carrier: Carrier,
+        if_held: Option<(DeviceId, u64)>,
+    ) -> Arrival {
         let now = self.0.kernel.now();
         if from != to {
             self.0.meter.count(self.0.message, now, bytes, 0);
         }
-        self.with_link(from, to, |link, default| {
-            let profile = link.profile.as_ref().unwrap_or(default);
-            let transmission = profile
-                .bandwidth_bytes_per_s
-                .map_or(Duration::ZERO, |bandwidth| transmission(bytes, bandwidth));
-            link.transmitter_free = link.transmitter_free.max(now) + transmission;
-            let mut arrival = link.transmitter_free + profile.latency.sample(&mut link.stream);
-            if profile.ordered {
-                arrival = arrival.max(link.last_arrival);
-                link.last_arrival = arrival;
+        let fate = self.0.faults.message_fate(from, to, carrier);
+        let Some(fate) = fate else {
+            return Arrival::Once(self.with_link(from, to, |link, default| {
+                let latency = link.draw_latency(default);
+                link.pass(default, now, bytes, latency)
+            }));
+        };
+        if fate.held && !fate.gone {
+            let latency = self.with_link(from, to, Link::draw_latency);
+            if let Some((device, token)) = if_held {
+                let held = Held { bytes, latency, extra: fate.extra, device, token };
+                self.0.state.borrow_mut().held.entry((from, to)).or_default().push_back(held);
             }
-            debug_assert!(arrival >= now, "messages do not arrive in the past");
-            arrival
-        })
+            return Arrival::Held;
+        }
+        self.put_in_trouble((from, to), bytes, fate)
     }
 
-    /// Sends a message that fires `device` with `token` when it has arrived.
-    pub fn send(
+    /// A message that is lost, late or doubled. It draws and transmits as any other.
+    fn put_in_trouble(
         &self,
-        from: NodeId,
-        to: NodeId,
+        (from, to): (NodeId, NodeId),
         bytes: u64,
-        device: DeviceId,
-        token: u64,
-    ) -> EventId {
-        let arrival = self.arrival(from, to, bytes);
-        self.0.kernel.schedule(arrival, device, token)
+        fate: MessageFate,
+    ) -> Arrival {
+        let now = self.0.kernel.now();
+        let first = self.with_link(from, to, |link, default| {
+            let latency = link.draw_latency(default);
+            match fate {
+                MessageFate { gone: true, .. } => {
+                    link.transmit(default, now, bytes);
+                    None
+                }
+                MessageFate { overtaken: true, extra, .. } => {
+                    Some(link.transmit(default, now, bytes) + latency + extra)
+                }
+                MessageFate { extra, .. } => Some(link.pass(default, now, bytes, latency + extra)),
+            }
+        });
+        let Some(first) = first else { return Arrival::Never };
+        if !fate.twice {
+            return Arrival::Once(first);
+        }
+        self.0.faults.count(Effect::MessageDuplicated, 1);
+        let profile = self.with_link(from, to, |link, default| link.profile(default).clone());
+        let after = self.0.faults.copy_after(from, to, |stream| profile.latency.sample(stream));
+        Arrival::Twice(first, first + after)
     }
 
-    /// Makes a mailbox on `node` for messages of one type. It belongs to the node's present
-    /// generation: a node that restarts makes a new one, and messages to the old are dropped.
-    pub fn mailbox<T: 'static>(&self, node: NodeId) -> (MailboxSender<T>, Receiver<T>) {
-        let kernel = &self.0.kernel;
-        let (deliver, receiver) = kernel.channel();
-        let mut state = self.0.state.borrow_mut();
-        let name = format!("mailbox {} of {}", state.mailboxes.len(), kernel.node_name(node));
-        let mailbox = Rc::new(Mailbox {
-            kernel: kernel.clone(),
-            node,
-            generation: kernel.generation(node),
-            in_flight: RefCell::new(Slab::new()),
-            deliver,
-        });
-        let device: Rc<dyn Device> = mailbox.clone();
-        let id = kernel.register(&name, Rc::downgrade(&device));
-        state.mailboxes.push(device);
-        (MailboxSender { network: self.clone(), mailbox, id }, receiver)
+    /// Lets what was held go on its way, where nothing holds it any more.
+    pub(crate) fn release(&self) {
+        let now = self.0.kernel.now();
+        let faults = &self.0.faults;
+        let clogged: Vec<_> = self.0.state.borrow().held.keys().copied().collect();
+        for (from, to) in clogged.into_iter().filter(|(from, to)| !faults.is_clogged(*from, *to)) {
+            let held = self.0.state.borrow_mut().held.remove(&(from, to)).unwrap_or_default();
+            for Held { bytes, latency, extra, device, token } in held {
+                let at = self.with_link(from, to, |link, default| {
+                    link.pass(default, now, bytes, latency + extra)
+                });
+                self.0.kernel.schedule(at, device, token);
+            }
+        }
+    }
+}
+
+impl Link {
+    fn profile<'a>(&'a self, default: &'a Rc<LinkProfile>) -> &'a Rc<LinkProfile> {
+        self.profile.as_ref().unwrap_or(default)
+    }
+
+    fn draw_latency(&mut self, default: &Rc<LinkProfile>) -> Duration {
+        let profile = self.profile.as_ref().unwrap_or(default);
+        profile.latency.sample(&mut self.stream)
+    }
+
+    /// Transmits a message: when its last byte is on the link.
+    fn transmit(&mut self, default: &Rc<LinkProfile>, now: Timestamp, bytes: u64) -> Timestamp {
+        let bandwidth = self.profile(default).bandwidth_bytes_per_s;
+        let transmission = bandwidth.map_or(Duration::ZERO, |rate| transmission(bytes, rate));
+        self.transmitter_free = self.transmitter_free.max(now) + transmission;
+        self.transmitter_free
+    }
+
+    /// Carries a message: when it has arrived, behind those before it if the link is ordered.
+    fn pass(
+        &mut self,
+        default: &Rc<LinkProfile>,
+        now: Timestamp,
+        bytes: u64,
+        latency: Duration,
+    ) -> Timestamp {
+        let mut arrival = self.transmit(default, now, bytes) + latency;
+        if self.profile(default).ordered {
+            arrival = arrival.max(self.last_arrival);
+            self.last_arrival = arrival;
+        }
+        debug_assert!(arrival >= now, "messages do not arrive in the past");
+        arrival
     }
 }
 
@@ -202,49 +337,4 @@ fn assert_valid(profile: &LinkProfile) {
 fn transmission(bytes: u64, bandwidth: u64) -> Duration {
     let nanos = (u128::from(bytes) * 1_000_000_000).div_ceil(u128::from(bandwidth));
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-}
-
-struct Mailbox<T> {
-    kernel: Kernel,
-    node: NodeId,
-    generation: u32,
-    in_flight: RefCell<Slab<T>>,
-    deliver: Sender<T>,
-}
-
-impl<T> Device for Mailbox<T> {
-    fn fire(&self, token: u64) {
-        let message = self.in_flight.borrow_mut().remove(token as usize);
-        let reachable =
-            self.kernel.is_alive(self.node) && self.kernel.generation(self.node) == self.generation;
-        if reachable {
-            self.deliver.send(message);
-        }
-    }
-}
-
-/// Sends messages of one type to one mailbox; clones send to the same.
-pub struct MailboxSender<T> {
-    network: Network,
-    mailbox: Rc<Mailbox<T>>,
-    id: DeviceId,
-}
-
-impl<T> Clone for MailboxSender<T> {
-    fn clone(&self) -> Self {
-        MailboxSender { network: self.network.clone(), mailbox: self.mailbox.clone(), id: self.id }
-    }
-}
-
-impl<T> MailboxSender<T> {
-    /// Sends a message of `bytes` from node `from`. It stays in flight if the sender dies.
-    pub fn send(&self, from: NodeId, bytes: u64, message: T) {
-        let token = self.mailbox.in_flight.borrow_mut().insert(message);
-        self.network.send(from, self.mailbox.node, bytes, self.id, token as u64);
-    }
-
-    /// The node of the mailbox.
-    pub fn node(&self) -> NodeId {
-        self.mailbox.node
-    }
 }

@@ -1,11 +1,13 @@
 //! A storage account: queues, tables and blobs behind one limit on requests.
 
 use crate::blob::{BlobBackend, BlobContainer};
+use crate::fault::Pattern;
 use crate::kernel::NodeId;
 use crate::profile::{BlobProfile, Profile, QueueProfile, TableProfile};
 use crate::queue::{Queue, QueueBackend};
 use crate::service::{Account, Server, Site};
 use crate::table::{Table, TableBackend};
+use sim_model::time::Timestamp;
 use std::rc::Rc;
 
 /// The nodes on which the services of an account live.
@@ -67,6 +69,16 @@ impl Storage {
             table_limits,
             blob_limits,
         }
+    }
+
+    /// Ends the leases on all blobs whose name `container/blob` matches; how many there were.
+    pub(crate) fn break_leases(&self, now: Timestamp, blobs: &Pattern) -> u64 {
+        self.blobs.backend().break_leases(now, blobs)
+    }
+
+    /// The names of all blobs that exist, as `container/blob`, sorted.
+    pub(crate) fn blob_names(&self) -> Vec<String> {
+        self.blobs.backend().blob_names()
     }
 
     /// The queue `name`; it exists when it is named.

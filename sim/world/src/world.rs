@@ -22,6 +22,7 @@
 use crate::application_storage::ApplicationStorage;
 use crate::disk::Disk;
 use crate::event_log::{EventHub, EventLog};
+use crate::fault::{Trouble, TroubleId};
 use crate::host::{Host, HostSpec, HostSpecError};
 use crate::kernel::{Kernel, NodeId};
 use crate::machine::{self, MACHINE_CORES_MAX, Machine};
@@ -120,6 +121,8 @@ struct Inner {
     application_storage: ApplicationStorage,
     events: EventHub,
     machines: RefCell<Vec<Machine>>,
+    /// What is wrong at present.
+    troubles: RefCell<BTreeMap<TroubleId, Trouble>>,
 }
 
 /// A simulated deployment; cheap to clone.
@@ -145,6 +148,7 @@ impl World {
         let meter = Meter::new();
         let between_hosts = link(&profile.links.host_to_host, true);
         let network = Network::new(kernel, &seeds, &meter, between_hosts);
+        network.faults().set_transport(&profile.transport);
         let mut hosts = Vec::new();
         for index in 0..deployment.hosts {
             hosts.push(Host::new(kernel, worker(&profile, &plan, index))?);
@@ -189,6 +193,7 @@ impl World {
             application_storage,
             events,
             machines: RefCell::default(),
+            troubles: RefCell::default(),
         })))
     }
 
@@ -267,6 +272,7 @@ impl World {
         let Inner { kernel, network, meter, profile, .. } = &*self.0;
         let shared = profile.selfhosted.as_ref();
         let shared = shared.ok_or_else(|| self.lacks("selfhosted", options.service))?;
+        network.faults().add_service(options.service);
         Ok(Endpoint::new(kernel, network, meter, shared, machine, options))
     }
 
@@ -309,6 +315,11 @@ impl World {
     /// The network.
     pub fn network(&self) -> &Network {
         &self.0.network
+    }
+
+    /// What is wrong at present, by number.
+    pub(crate) fn troubles(&self) -> &RefCell<BTreeMap<TroubleId, Trouble>> {
+        &self.0.troubles
     }
 
     /// The meter.

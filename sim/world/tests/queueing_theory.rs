@@ -14,8 +14,9 @@
 //! that over seeds the measured mean has a standard deviation of at most 0.33 %, a third of the
 //! tolerance (for an M/M/1 it is `sqrt((2 + 5r - 4r^2 + r^3) / (r (1 - r)^2 n))`).
 
-use sim_model::time::nanos;
+use sim_model::time::{Timestamp, nanos};
 use sim_world::distribution::Latency;
+use sim_world::fault::Carrier;
 use sim_world::host::{CpuTiming, Host, HostSpec};
 use sim_world::kernel::{Kernel, KernelOptions, NodeId, on_fresh_thread, simulate};
 use sim_world::meter::Meter;
@@ -24,6 +25,12 @@ use sim_world::seed::SeedTree;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
+
+/// When a message arrives, with nothing wrong.
+fn arrival(network: &Network, from: NodeId, to: NodeId, bytes: u64) -> Timestamp {
+    let arrival = network.arrival((from, to), bytes, Carrier::Message, None);
+    arrival.first().expect("nothing is wrong")
+}
 
 /// Customers before the measurement begins.
 const WARM_UP: u64 = 50_000;
@@ -207,7 +214,7 @@ fn the_bandwidth_of_a_link_is_an_m_m_1_queue() {
             kernel.sleep(gap.sample(&mut gaps)).await;
             // At a byte for each nanosecond a size is the time of its transmission.
             let transmission = service.sample(&mut sizes);
-            let arrival = network.arrival(from, to, nanos(transmission));
+            let arrival = arrival(&network, from, to, nanos(transmission));
             mean.add(arrival.since(kernel.now()) - transmission);
         }
         mean.ms()

@@ -114,7 +114,7 @@ pub(crate) fn boot(subnet: &Rc<Subnet>, me: ReplicaId) {
 }
 
 fn start(subnet: &Rc<Subnet>, me: ReplicaId, number: u32) {
-    let (address, inbox) = subnet.network.mailbox(subnet.node(me));
+    let (address, inbox) = subnet.network.mailbox_with_copies(subnet.node(me));
     subnet.directory.enter(subnet.id, me, address.clone());
     let host = subnet.machines[usize::from(me.0)].host().clone();
     let subnet = subnet.clone();

@@ -3,6 +3,7 @@
 use super::extents::Extents;
 use super::{LeaseId, ListedBlob};
 use crate::distribution::Latency;
+use crate::fault::Pattern;
 use crate::profile::BlobProfile;
 use crate::service::{Admitted, Backend, Busy, Fcfs, StorageError, occupancy};
 use bytes::{Bytes, BytesMut};
@@ -153,6 +154,31 @@ impl BlobBackend {
         container.names.insert(Rc::from(name), index);
         container.blobs.push(Blob::default());
         index
+    }
+
+    /// Every blob that exists, with its name as `container/blob`, sorted.
+    fn existing(&self) -> impl Iterator<Item = (String, (usize, usize))> + '_ {
+        self.names.iter().flat_map(|(container, index)| {
+            let blobs = &self.containers[*index];
+            let existing = blobs.names.iter().filter(|(_, blob)| blobs.blobs[**blob].exists());
+            existing.map(move |(name, blob)| (format!("{container}/{name}"), (*index, *blob)))
+        })
+    }
+
+    /// The names of all blobs that exist.
+    pub fn blob_names(&self) -> Vec<String> {
+        self.existing().map(|(name, _)| name).collect()
+    }
+
+    /// Ends the leases on all blobs whose names match; how many there were.
+    pub fn break_leases(&mut self, now: Timestamp, names: &Pattern) -> u64 {
+        let matching = self.existing().filter(|(name, _)| names.matches(name));
+        let places: Vec<(usize, usize)> = matching.map(|(_, place)| place).collect();
+        let mut broken = 0;
+        for (container, blob) in places {
+            broken += u64::from(self.containers[container].blobs[blob].break_lease(now).is_ok());
+        }
+        broken
     }
 
     fn list(&self, container: usize, prefix: &str, now: Timestamp) -> Vec<ListedBlob> {

@@ -469,6 +469,22 @@ impl Inner {
         self.kernel.schedule(until, self.device, token::UNSTALL);
     }
 
+    /// Lets a device that does nothing go on now.
+    pub fn end_stall(&self, state: &mut State) {
+        let (now, until) = (self.kernel.now(), state.drive.stalled_until());
+        if until <= now {
+            return;
+        }
+        state.drive.end_stall(now);
+        for (key, request) in state.requests.iter_mut() {
+            // What ended during the stall waits for its end.
+            if let Some(end) = request.end.filter(|end| end.at() == until) {
+                self.kernel.cancel(end);
+                request.end = Some(self.kernel.schedule(now, self.device, key as u64));
+            }
+        }
+    }
+
     /// The power fails.
     pub fn lose_power(&self) {
         self.with(|state| {

@@ -123,6 +123,11 @@ impl Drive {
         self.stalled_until = self.stalled_until.max(until);
     }
 
+    /// Ends a stall.
+    pub fn end_stall(&mut self, now: Timestamp) {
+        self.stalled_until = self.stalled_until.min(now);
+    }
+
     /// Lets everything that is taken up from now on take `factor` times as long.
     pub fn slow(&mut self, factor: f64) {
         self.slowness = factor;

@@ -47,6 +47,26 @@ pub enum DiskFault {
     },
 }
 
+impl DiskFault {
+    /// Its kind, one of [`Trouble::KINDS`](crate::fault::Trouble::KINDS).
+    pub fn kind(&self) -> &'static str {
+        match self {
+            DiskFault::Stall { .. } => "disk-stall",
+            DiskFault::Slow { .. } => "disk-slow",
+            DiskFault::ReadErrors { .. } => "disk-read-errors",
+            DiskFault::WriteErrors { .. } => "disk-write-errors",
+            DiskFault::LostWrites { .. } => "disk-lost-writes",
+            DiskFault::BitRot { .. } => "disk-bit-rot",
+            DiskFault::Full { .. } => "disk-full",
+        }
+    }
+
+    /// Whether it is over when it has happened: [`Disk::heal`](super::Disk::heal) ends the others.
+    pub fn happens_once(&self) -> bool {
+        matches!(self, DiskFault::BitRot { .. })
+    }
+}
+
 /// Faults that wait for the next request they concern.
 #[derive(Debug, Default)]
 pub(super) struct Injected {

@@ -284,6 +284,24 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// Ends a fault that lasts.
+    pub fn heal(&self, fault: DiskFault) {
+        let inner = &self.0;
+        let text = format!("healed {fault:?}");
+        inner.kernel.record_bytes(inner.device, inner.trails.fault, text.as_bytes());
+        inner.with(|state| match fault {
+            DiskFault::Stall { .. } => inner.end_stall(state),
+            DiskFault::Slow { .. } => state.drive.slow(1.0),
+            DiskFault::ReadErrors { .. } => state.injected.read_errors = 0,
+            DiskFault::WriteErrors { .. } => state.injected.write_errors = 0,
+            DiskFault::LostWrites { .. } => state.injected.lost_writes = 0,
+            DiskFault::BitRot { .. } => {}
+            DiskFault::Full { .. } => state.files.foreign_bytes = 0,
+        });
+    }
+}
+
 /// The digest of an operation on a file.
 fn digest(file: &str, numbers: &[u64]) -> u64 {
     numbers.iter().fold(xxh3_64(file.as_bytes()), |digest, number| {

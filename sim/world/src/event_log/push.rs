@@ -1,9 +1,18 @@
 //! The receiving side of event logs: partitions, subscriptions, and what is on its way to them.
+//!
+//! A reader holds a connection, as in AMQP: events come over it in the order of their partition, and
+//! credit goes back. A connection of which a [`fault`](crate::fault) loses something is broken, and so is
+//! one to a service that is out: nothing comes over it any more. The reader notices when it has heard
+//! nothing for the profile's `transport.reader_idle_timeout`, opens another connection from the
+//! position after the last event it has received, and tries again as long as that fails. Source:
+//! Azure SDK for .NET, partition receivers of Event Hubs \[general\]; that credit or events of the
+//! other direction still come over half a connection is left out.
 
 use super::Event;
+use crate::fault::{Carrier, Effect};
 use crate::kernel::{Device, DeviceId, Kernel, NodeId, Receiver, Sender};
 use crate::meter::{Meter, OperationKind};
-use crate::network::Network;
+use crate::network::{Arrival, Network};
 use crate::profile::EventLogProfile;
 use crate::service::{Fcfs, Site, occupancy};
 use bytes::Bytes;
@@ -25,6 +34,8 @@ mod step {
     pub const DELIVER: u64 = 1;
     /// Credit has reached the service.
     pub const CREDIT: u64 = 2;
+    /// A reader has heard nothing for too long.
+    pub const RECONNECT: u64 = 3;
     pub const BITS: u32 = 2;
 }
 
@@ -47,7 +58,7 @@ struct State {
     logs: Vec<Vec<Partition>>,
     readers: Vec<Reader>,
     deliveries: Slab<Delivery>,
-    credits: Slab<(usize, u64)>,
+    credits: Slab<Credit>,
     throughput_units: u32,
     egress: Fcfs,
 }
@@ -71,12 +82,28 @@ struct Reader {
     credit: u64,
     /// When the latest push arrives: none may overtake it.
     last_arrival: Timestamp,
+    /// The number of its connection: what belongs to an earlier one is discarded.
+    connection: u32,
+    /// Its connection is broken, and it will open another one.
+    is_broken: bool,
+    /// Position after the last event that has reached it.
+    received: u64,
+    /// Events that have reached it and were not given back as credit.
+    unread: u64,
     closed: bool,
 }
 
 struct Delivery {
     reader: usize,
+    connection: u32,
     positions: Range<u64>,
+}
+
+/// Credit on its way to the service.
+struct Credit {
+    reader: usize,
+    connection: u32,
+    events: u64,
 }
 
 impl Pusher {
@@ -159,7 +186,6 @@ impl Pusher {
         from: u64,
     ) -> (usize, Receiver<Event>) {
         let (sender, receiver) = self.kernel.channel();
-        let arrival = self.network.arrival(host, self.node, FRAME_BYTES);
         let state = &mut *self.state.borrow_mut();
         let key = state.readers.len();
         state.readers.push(Reader {
@@ -169,11 +195,58 @@ impl Pusher {
             sender,
             next: from,
             credit: u64::from(self.limits.prefetch_events),
-            last_arrival: arrival,
+            last_arrival: self.kernel.now(),
+            connection: 0,
+            is_broken: false,
+            received: from,
+            unread: 0,
             closed: false,
         });
-        self.schedule(arrival, key, step::OPEN);
+        self.connect(&mut state.readers[key], key);
         (key, receiver)
+    }
+
+    /// Sends a reader's wish to be pushed events.
+    fn connect(&self, reader: &mut Reader, key: usize) {
+        let (way, token) = ((reader.host, self.node), Self::token(key, step::OPEN));
+        let carrier = Carrier::Connection;
+        match self.network.send(way, FRAME_BYTES, carrier, self.device(), token) {
+            Arrival::Once(at) | Arrival::Twice(at, _) => {
+                reader.last_arrival = reader.last_arrival.max(at);
+            }
+            Arrival::Held => {}
+            Arrival::Never => self.break_connection(reader, key),
+        }
+    }
+
+    /// Nothing comes over a reader's connection any more: it will notice.
+    fn break_connection(&self, reader: &mut Reader, key: usize) {
+        if !std::mem::replace(&mut reader.is_broken, true) {
+            let idle_timeout = self.network.faults().transport().reader_idle_timeout;
+            self.schedule(self.kernel.now() + idle_timeout, key, step::RECONNECT);
+        }
+    }
+
+    /// A reader that has heard nothing for too long opens another connection.
+    fn reconnect(&self, key: usize) {
+        let state = &mut *self.state.borrow_mut();
+        let reader = &mut state.readers[key];
+        if reader.closed {
+            return;
+        }
+        self.network.faults().count(Effect::Reconnection, 1);
+        // The service forgets the reader until it hears of it again.
+        state.logs[reader.log][reader.partition as usize].readers.retain(|other| *other != key);
+        reader.connection += 1;
+        reader.is_broken = false;
+        reader.next = reader.received;
+        reader.credit = u64::from(self.limits.prefetch_events).saturating_sub(reader.unread);
+        self.connect(reader, key);
+    }
+
+    /// Whether the service takes part in nothing at present.
+    fn is_out(&self) -> bool {
+        self.network.faults().is_out("eventlog")
     }
 
     /// Ends a subscription.
@@ -187,14 +260,29 @@ impl Pusher {
     /// Sends credit for events that were read.
     pub fn give_back(&self, key: usize, events: u64) {
         let state = &mut *self.state.borrow_mut();
-        let arrival = self.network.arrival(state.readers[key].host, self.node, FRAME_BYTES);
-        let token = state.credits.insert((key, events));
-        self.schedule(arrival, token, step::CREDIT);
+        let reader = &mut state.readers[key];
+        reader.unread -= events;
+        let connection = reader.connection;
+        let credit = state.credits.insert(Credit { reader: key, connection, events });
+        let (way, token) = ((reader.host, self.node), Self::token(credit, step::CREDIT));
+        let arrival =
+            self.network.send(way, FRAME_BYTES, Carrier::Connection, self.device(), token);
+        if arrival == Arrival::Never {
+            state.credits.remove(credit);
+            self.break_connection(reader, key);
+        }
+    }
+
+    fn device(&self) -> DeviceId {
+        *self.device.get().expect("invariant: registered in new")
+    }
+
+    fn token(key: usize, step: u64) -> u64 {
+        (key as u64) << step::BITS | step
     }
 
     fn schedule(&self, at: Timestamp, key: usize, step: u64) {
-        let device = *self.device.get().expect("invariant: registered in new");
-        self.kernel.schedule(at, device, (key as u64) << step::BITS | step);
+        self.kernel.schedule(at, self.device(), Self::token(key, step));
     }
 
     /// Pushes what a reader has credit for, in one message.
@@ -203,7 +291,11 @@ impl Pusher {
         let reader = &mut state.readers[key];
         let events = &state.logs[reader.log][reader.partition as usize].events;
         let end = (events.len() as u64).min(reader.next.saturating_add(reader.credit));
-        if reader.closed || reader.next >= end {
+        if reader.closed || reader.is_broken || reader.next >= end {
+            return;
+        }
+        if self.is_out() {
+            self.break_connection(reader, key);
             return;
         }
         let positions = reader.next..end;
@@ -216,26 +308,45 @@ impl Pusher {
         let share = occupancy(bytes as f64, self.limits.egress_bytes_per_s * rented)
             .max(occupancy(count as f64, self.limits.egress_events_per_s * rented));
         let held_back = state.egress.admit_always(now, share).since(now);
-        let arrival = self.network.arrival(self.node, reader.host, bytes) + held_back;
-        reader.last_arrival = reader.last_arrival.max(arrival);
+        let connection = reader.connection;
+        let delivery = state.deliveries.insert(Delivery { reader: key, connection, positions });
+        let if_held = Some((self.device(), Self::token(delivery, step::DELIVER)));
+        let way = (self.node, reader.host);
+        let arrival = self.network.arrival(way, bytes, Carrier::Connection, if_held);
         reader.next = end;
         reader.credit -= count;
-        let at = reader.last_arrival;
         self.meter.count(self.receive, now, 0, bytes);
         let events_out = u32::try_from(count).expect("invariant: bounded by the prefetch");
         self.meter.add(self.event_out, now, events_out, 0, 0);
-        let token = state.deliveries.insert(Delivery { reader: key, positions });
-        self.schedule(at, token, step::DELIVER);
+        match arrival {
+            Arrival::Once(at) | Arrival::Twice(at, _) => {
+                reader.last_arrival = reader.last_arrival.max(at + held_back);
+                self.schedule(reader.last_arrival, delivery, step::DELIVER);
+            }
+            Arrival::Held => {}
+            Arrival::Never => {
+                state.deliveries.remove(delivery);
+                self.break_connection(reader, key);
+            }
+        }
     }
 
     /// The service has learnt of a reader.
     fn open_reader(&self, key: usize) {
         let state = &mut *self.state.borrow_mut();
-        let reader = &state.readers[key];
+        let reader = &mut state.readers[key];
         if reader.closed {
             return;
         }
-        state.logs[reader.log][reader.partition as usize].readers.push(key);
+        if self.is_out() {
+            self.break_connection(reader, key);
+            return;
+        }
+        // The wish of an earlier connection, which was held, may have come already.
+        let readers = &mut state.logs[reader.log][reader.partition as usize].readers;
+        if !readers.contains(&key) {
+            readers.push(key);
+        }
         self.push(state, key);
     }
 
@@ -243,11 +354,14 @@ impl Pusher {
     fn deliver(&self, token: usize) {
         let (sender, events) = {
             let state = &mut *self.state.borrow_mut();
-            let Delivery { reader, positions } = state.deliveries.remove(token);
-            let reader = &state.readers[reader];
-            if reader.closed {
+            let Delivery { reader, connection, positions } = state.deliveries.remove(token);
+            let reader = &mut state.readers[reader];
+            if reader.closed || reader.connection != connection {
                 return;
             }
+            debug_assert_eq!(positions.start, reader.received, "events come in order");
+            reader.received = positions.end;
+            reader.unread += positions.end - positions.start;
             let events = &state.logs[reader.log][reader.partition as usize].events;
             let range = positions.start as usize..positions.end as usize;
             (reader.sender.clone(), events[range].to_vec())
@@ -259,7 +373,11 @@ impl Pusher {
 
     fn credit(&self, token: usize) {
         let state = &mut *self.state.borrow_mut();
-        let (key, events) = state.credits.remove(token);
+        let Credit { reader: key, connection, events } = state.credits.remove(token);
+        // Whoever opened another connection has counted it in.
+        if state.readers[key].connection != connection {
+            return;
+        }
         state.readers[key].credit += events;
         debug_assert!(state.readers[key].credit <= u64::from(self.limits.prefetch_events));
         self.push(state, key);
@@ -273,6 +391,7 @@ impl Device for Pusher {
             step::OPEN => self.open_reader(key),
             step::DELIVER => self.deliver(key),
             step::CREDIT => self.credit(key),
+            step::RECONNECT => self.reconnect(key),
             other => unreachable!("no step {other} of a push"),
         }
     }

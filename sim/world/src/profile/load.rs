@@ -10,6 +10,7 @@ use super::replication;
 use super::schema::*;
 use super::selfhosted;
 use super::store;
+use super::transport;
 use crate::network::LinkProfile;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         "host",
         "cpu",
         "links",
+        "transport",
         "services",
         "retry",
         "prices",
@@ -53,6 +55,7 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         replication: replication::load(&root)?,
         cpu: cpu(&root)?,
         links: links(&root)?,
+        transport: transport::transport(&root)?,
         services: services(&root)?,
         retry: retry(&root)?,
         prices: prices(&root)?,

@@ -19,15 +19,18 @@ mod replication;
 mod schema;
 mod selfhosted;
 mod store;
+mod transport;
 
 pub use broker::BrokerProfile;
 pub use database::{DatabaseCosts, DatabaseProfile};
 pub use disk::DiskProfile;
 pub use error::ProfileError;
+pub(crate) use error::nearest;
 pub use replication::ReplicationProfile;
 pub use schema::*;
 pub use selfhosted::SelfHostedProfile;
 pub use store::StoreProfile;
+pub use transport::TransportProfile;
 
 use std::path::Path;
 use std::rc::Rc;

@@ -5,6 +5,7 @@ use super::database::DatabaseProfile;
 use super::disk::DiskProfile;
 use super::selfhosted::SelfHostedProfile;
 use super::store::StoreProfile;
+use super::transport::TransportProfile;
 use super::{Entry, ReplicationProfile};
 use crate::distribution::Latency;
 use crate::network::LinkProfile;
@@ -39,6 +40,8 @@ pub struct Profile {
     pub cpu: CpuProfile,
     /// Links between machines.
     pub links: Links,
+    /// What connections do about losses.
+    pub transport: TransportProfile,
     /// Cloud services.
     pub services: Services,
     /// How client libraries repeat failed requests.

@@ -77,7 +77,12 @@ impl<C: Command> Client<C> {
         let epoch = self.connect().await?;
         let sent = kernel.now();
         timing.add(Category::Network, sent.since(begun));
-        match endpoint.0.send(host.node(), Some(epoch), Some(command), timeout).await {
+        let sent_command = endpoint.0.send(host.node(), Some(epoch), Some(command), timeout);
+        if sent_command.is_lost {
+            // What follows needs another connection; this call learns it in its own time.
+            self.give_up(epoch);
+        }
+        match sent_command.outcome.await {
             Outcome::Answered { answer, arrived, served, .. } => {
                 timing.add(Category::Network, arrived.since(sent));
                 timing.merge(&served);
@@ -111,7 +116,9 @@ impl<C: Command> Client<C> {
         let begun = endpoint.0.kernel.now();
         let epoch = self.connect().await?;
         timing.add(Category::Network, endpoint.0.kernel.now().since(begun));
-        endpoint.0.post(host.node(), epoch, command);
+        if !endpoint.0.post(host.node(), epoch, command) {
+            self.give_up(epoch);
+        }
         Ok(timing)
     }
 
@@ -128,7 +135,7 @@ impl<C: Command> Client<C> {
             return Ok(epoch);
         }
         connection.set(None);
-        match endpoint.0.send(host.node(), None, None, None).await {
+        match endpoint.0.send(host.node(), None, None, None).outcome.await {
             Outcome::Answered { epoch, .. } => {
                 connection.set(Some(epoch));
                 Ok(epoch)

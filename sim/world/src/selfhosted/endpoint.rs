@@ -3,13 +3,14 @@
 use super::client::Client;
 use super::incoming::Incoming;
 use super::{Command, EndpointOptions};
+use crate::fault::{Carrier, Effect};
 use crate::host::Host;
 use crate::kernel::{
     Completion, Device, DeviceId, EventId, Kernel, Kind, NodeId, Receiver, Resolver, Sender,
 };
 use crate::machine::Machine;
 use crate::meter::{Meter, OperationKind};
-use crate::network::Network;
+use crate::network::{Arrival, Network};
 use crate::profile::SelfHostedProfile;
 use sim_model::ledger::Timing;
 use sim_model::time::Timestamp;
@@ -46,6 +47,8 @@ struct Call<C: Command> {
     /// Absent in a handshake, and once it is at the server.
     command: Option<C>,
     place: Place,
+    /// A trouble of the service has had its say about it.
+    is_judged: bool,
     /// Nobody waits for its answer, and none is sent.
     is_posted: bool,
     /// Taken when the client has its answer or its timeout.
@@ -90,6 +93,15 @@ pub(super) struct Inner<C: Command> {
     /// The last connection number that clients know to be broken.
     known_broken: Cell<u32>,
     listening: RefCell<Option<Listening<C>>>,
+    /// When the last command that a trouble delays will be let in: none overtakes it.
+    delayed_until: Cell<Timestamp>,
+}
+
+/// A command on its way.
+pub(super) struct Sent<A> {
+    pub outcome: Completion<Outcome<A>>,
+    /// The network has lost it, and so has broken the connection.
+    pub is_lost: bool,
 }
 
 /// Where a server on a machine is reached; clones are the same endpoint.
@@ -127,6 +139,7 @@ impl<C: Command> Endpoint<C> {
             epoch: Cell::new(0),
             known_broken: Cell::new(0),
             listening: RefCell::new(None),
+            delayed_until: Cell::new(Timestamp::ZERO),
         }))
     }
 
@@ -212,8 +225,12 @@ impl<C: Command> Listener<C> {
 }
 
 impl<C: Command> Inner<C> {
+    fn token(key: usize, step: u64) -> u64 {
+        (key as u64) << step::BITS | step
+    }
+
     fn schedule(&self, at: Timestamp, key: usize, step: u64) -> EventId {
-        self.kernel.schedule(at, self.device, (key as u64) << step::BITS | step)
+        self.kernel.schedule(at, self.device, Self::token(key, step))
     }
 
     /// Whether clients know that a connection is broken.
@@ -228,19 +245,20 @@ impl<C: Command> Inner<C> {
         epoch: Option<u32>,
         command: Option<C>,
         timeout: Option<Duration>,
-    ) -> Completion<Outcome<C::Answer>> {
-        let (resolver, completion) = self.kernel.completion();
-        let key = self.put_under_way(client, epoch, command, Some(resolver));
+    ) -> Sent<C::Answer> {
+        let (resolver, outcome) = self.kernel.completion();
+        let (key, is_lost) = self.put_under_way(client, epoch, command, Some(resolver));
         if let Some(timeout) = timeout {
             let event = self.schedule(self.kernel.now() + timeout, key, step::TIME_OUT);
             self.calls.borrow_mut()[key].timeout = Some(event);
         }
-        completion
+        Sent { outcome, is_lost }
     }
 
-    /// Sends a command whose answer nobody waits for.
-    pub fn post(&self, client: NodeId, epoch: u32, command: C) {
-        self.put_under_way(client, Some(epoch), Some(command), None);
+    /// Sends a command whose answer nobody waits for. False if that breaks the connection.
+    pub fn post(&self, client: NodeId, epoch: u32, command: C) -> bool {
+        let (_, is_lost) = self.put_under_way(client, Some(epoch), Some(command), None);
+        !is_lost
     }
 
     fn put_under_way(
@@ -249,26 +267,81 @@ impl<C: Command> Inner<C> {
         epoch: Option<u32>,
         command: Option<C>,
         resolver: Option<Resolver<Outcome<C::Answer>>>,
-    ) -> usize {
+    ) -> (usize, bool) {
         let body = command.as_ref().map_or(0, Command::bytes);
         let bytes = self.profile.envelope_bytes + body;
-        let arrived = self.network.arrival(client, self.machine.node(), bytes);
         let number = self.next_call.get();
         self.next_call.set(number + 1);
-        let key = self.calls.borrow_mut().insert(Call {
+        let mut calls = self.calls.borrow_mut();
+        let entry = calls.vacant_entry();
+        let key = entry.key();
+        let (way, token) = ((client, self.machine.node()), Self::token(key, step::ARRIVE));
+        let arrival = self.network.send(way, bytes, Carrier::Connection, self.device, token);
+        let call = entry.insert(Call {
             number,
             client,
             epoch,
             command,
             place: Place::ToServer,
+            is_judged: false,
             is_posted: resolver.is_none(),
             resolver,
             timeout: None,
-            arrived,
+            arrived: arrival.first().unwrap_or(self.kernel.now()),
             answer: None,
         });
-        self.schedule(arrived, key, step::ARRIVE);
-        key
+        let is_lost = arrival == Arrival::Never;
+        if is_lost {
+            self.fall_silent(key, call);
+        }
+        (key, is_lost)
+    }
+
+    /// Lets a call's client find out by itself that nothing more comes: when its keep-alive runs out,
+    /// in a handshake its timeout.
+    fn fall_silent(&self, key: usize, call: &mut Call<C>) {
+        call.place = Place::ToClient;
+        let at = self.kernel.now() + self.patience(call);
+        self.schedule(at, key, step::BREAK);
+    }
+
+    fn patience(&self, call: &Call<C>) -> Duration {
+        match call.epoch {
+            Some(_) => self.profile.keep_alive,
+            None => self.profile.connect_timeout,
+        }
+    }
+
+    /// What a trouble of the service makes of a call that arrives. False if it is not let in now.
+    fn is_let_in(&self, key: usize) -> bool {
+        let faults = self.network.faults();
+        let Some(fate) = faults.request_fate(self.options.service) else { return true };
+        let now = self.kernel.now();
+        let mut calls = self.calls.borrow_mut();
+        let call = &mut calls[key];
+        if std::mem::replace(&mut call.is_judged, true) {
+            return true;
+        }
+        if fate.unanswered {
+            self.fall_silent(key, call);
+            return false;
+        }
+        if fate.refused {
+            faults.count(Effect::RequestThrottled, 1);
+            drop(calls);
+            let is_told = self.machine.is_powered();
+            self.break_call(key, is_told);
+            return false;
+        }
+        let mut at = now + fate.late;
+        if !fate.delay.is_zero() {
+            at = (at + fate.delay).max(self.delayed_until.get());
+            self.delayed_until.set(at);
+        }
+        if at > now {
+            self.schedule(at, key, step::ARRIVE);
+        }
+        at == now
     }
 
     /// The present listening, if its server lives.
@@ -281,10 +354,14 @@ impl<C: Command> Inner<C> {
     }
 
     fn arrive(&self, key: usize) {
+        if !self.is_let_in(key) {
+            return;
+        }
         let mut calls = self.calls.borrow_mut();
         let call = &mut calls[key];
         debug_assert!(call.place == Place::ToServer, "a call arrives once");
         call.place = Place::AtServer;
+        call.arrived = self.kernel.now();
         let epoch = self.living_epoch();
         match (epoch, call.epoch, call.command.take()) {
             (Some(epoch), None, _) => {
@@ -313,8 +390,11 @@ impl<C: Command> Inner<C> {
     /// Puts something of that size on the way back to a call's client.
     fn reply(&self, key: usize, call: &mut Call<C>, body: u64) {
         let bytes = self.profile.envelope_bytes + body;
-        let back = self.network.arrival(self.machine.node(), call.client, bytes);
-        self.schedule(back, key, step::RETURN);
+        let (way, token) = ((self.machine.node(), call.client), Self::token(key, step::RETURN));
+        let arrival = self.network.send(way, bytes, Carrier::Connection, self.device, token);
+        if arrival == Arrival::Never {
+            self.fall_silent(key, call);
+        }
     }
 
     /// The server answers a command that it has.
@@ -342,6 +422,10 @@ impl<C: Command> Inner<C> {
         let body = C::answer_bytes(&answer);
         self.meter.count(meter, now, envelope + bytes, envelope + body);
         call.place = Place::ToClient;
+        if self.network.faults().loses_answer(self.options.service) {
+            self.fall_silent(key, call);
+            return;
+        }
         call.answer = Some((answer, served));
         self.reply(key, call, body);
     }
@@ -379,16 +463,17 @@ impl<C: Command> Inner<C> {
     fn break_call(&self, key: usize, is_told: bool) {
         let mut calls = self.calls.borrow_mut();
         let call = &mut calls[key];
+        if !is_told {
+            self.fall_silent(key, call);
+            return;
+        }
         call.place = Place::ToClient;
-        let at = match (is_told, call.epoch) {
-            (true, _) => {
-                let envelope = self.profile.envelope_bytes;
-                self.network.arrival(self.machine.node(), call.client, envelope)
-            }
-            (false, Some(_)) => self.kernel.now() + self.profile.keep_alive,
-            (false, None) => self.kernel.now() + self.profile.connect_timeout,
-        };
-        self.schedule(at, key, step::BREAK);
+        let (way, token) = ((self.machine.node(), call.client), Self::token(key, step::BREAK));
+        let envelope = self.profile.envelope_bytes;
+        let arrival = self.network.send(way, envelope, Carrier::Connection, self.device, token);
+        if arrival == Arrival::Never {
+            self.fall_silent(key, call);
+        }
     }
 
     /// The server does not listen any more: its connections break.

@@ -2,9 +2,10 @@
 
 use super::{Account, Busy, RequestOptions, StorageError};
 use crate::distribution::Latency;
-use crate::kernel::{Completion, Device, DeviceId, Kernel, Kind, NodeId, Resolver};
+use crate::fault::{Carrier, Effect, RequestFate};
+use crate::kernel::{Completion, Device, DeviceId, EventId, Kernel, Kind, NodeId, Resolver};
 use crate::meter::{Meter, OperationKind};
-use crate::network::Network;
+use crate::network::{Arrival, Network};
 use crate::seed::{SeedTree, Stream};
 use rustc_hash::FxHashMap;
 use sim_model::time::Timestamp;
@@ -86,7 +87,8 @@ struct Operation {
 }
 
 /// A call in flight. It lives until its response has reached the client's machine, or until the
-/// service is done with it if the client has given up.
+/// service is done with it if the client has given up. The second coming of a request that came twice
+/// is a call of its own, without a client.
 struct Call<B: Backend> {
     request: Rc<B::Request>,
     client: NodeId,
@@ -99,6 +101,12 @@ struct Call<B: Backend> {
     started: Timestamp,
     departed: Timestamp,
     refused: bool,
+    /// The event of its timeout, once that is known to come.
+    time_out: Option<EventId>,
+    /// A trouble has taken the request or its answer: nothing but the timeout comes any more.
+    is_lost: bool,
+    /// The answer waits on a clogged link: it comes, but perhaps after the timeout.
+    is_held: bool,
 }
 
 /// The steps of a call; the low bits of an event's token.
@@ -169,6 +177,7 @@ impl<B: Backend> Server<B> {
         let weak: Weak<dyn Device> = Rc::downgrade(&server) as Weak<dyn Device>;
         let id = site.kernel.register(name, weak);
         server.device.set(id).expect("invariant: registered once");
+        site.network.faults().add_service(name);
         server
     }
 
@@ -186,8 +195,20 @@ impl<B: Backend> Server<B> {
         *self.device.get().expect("invariant: registered in new")
     }
 
-    fn schedule(&self, at: Timestamp, key: usize, step: u64) {
-        self.site.kernel.schedule(at, self.device(), (key as u64) << step::BITS | step);
+    fn token(key: usize, step: u64) -> u64 {
+        (key as u64) << step::BITS | step
+    }
+
+    fn schedule(&self, at: Timestamp, key: usize, step: u64) -> EventId {
+        self.site.kernel.schedule(at, self.device(), Self::token(key, step))
+    }
+
+    /// Lets a waiting client give up at its deadline, unless that is arranged already.
+    fn arrange_time_out(&self, key: usize, call: &mut Call<B>) {
+        if call.resolver.is_some() && call.time_out.is_none() {
+            let at = call.deadline.max(self.site.kernel.now());
+            call.time_out = Some(self.schedule(at, key, step::TIME_OUT));
+        }
     }
 
     /// Sends one attempt; the completion is its outcome at the client.
@@ -198,26 +219,63 @@ impl<B: Backend> Server<B> {
         request: Rc<B::Request>,
     ) -> Completion<Outcome<B::Response>> {
         let (resolver, completion) = self.site.kernel.completion();
-        let deadline = self.site.kernel.now() + timeout;
+        let now = self.site.kernel.now();
+        let deadline = now + timeout;
         let bytes = self.site.request_envelope + B::request_bytes(&request);
-        let arrival = self.site.network.arrival(client, self.node, bytes);
-        let call = Call {
+        let calls = &mut *self.calls.borrow_mut();
+        let entry = calls.vacant_entry();
+        let key = entry.key();
+        let token = Self::token(key, step::ARRIVE);
+        let way = (client, self.node);
+        let arrival = self.site.network.send(way, bytes, Carrier::Message, self.device(), token);
+        let at = arrival.first().unwrap_or(now);
+        let call = entry.insert(Call {
             request,
             client,
             deadline,
             resolver: Some(resolver),
             result: None,
-            arrived: arrival,
-            started: arrival,
-            departed: arrival,
+            arrived: at,
+            started: at,
+            departed: at,
             refused: false,
-        };
-        let key = self.calls.borrow_mut().insert(call);
-        self.schedule(arrival, key, step::ARRIVE);
-        if arrival > deadline {
-            self.schedule(deadline, key, step::TIME_OUT);
+            time_out: None,
+            is_lost: arrival == Arrival::Never,
+            is_held: false,
+        });
+        if arrival.first().is_none_or(|at| at > deadline) {
+            self.arrange_time_out(key, call);
+        }
+        if let Arrival::Twice(_, again) = arrival {
+            let request = call.request.clone();
+            self.arrive_again(calls, client, request, again);
         }
         completion
+    }
+
+    /// Lets a request come once more, for nobody.
+    fn arrive_again(
+        &self,
+        calls: &mut Slab<Call<B>>,
+        client: NodeId,
+        request: Rc<B::Request>,
+        at: Timestamp,
+    ) {
+        let key = calls.insert(Call {
+            request,
+            client,
+            deadline: at,
+            resolver: None,
+            result: None,
+            arrived: at,
+            started: at,
+            departed: at,
+            refused: false,
+            time_out: None,
+            is_lost: false,
+            is_held: false,
+        });
+        self.schedule(at, key, step::ARRIVE);
     }
 
     /// The request has arrived: it gets its turn, or is refused.
@@ -225,27 +283,51 @@ impl<B: Backend> Server<B> {
         let now = self.site.kernel.now();
         let calls = &mut *self.calls.borrow_mut();
         let call = &mut calls[key];
-        debug_assert_eq!(call.arrived, now, "requests arrive when the network said");
+        debug_assert!(call.arrived <= now, "requests arrive when the network said, or later");
+        call.arrived = now;
+        let faults = self.site.network.faults();
+        let fate = faults.request_fate(self.name).unwrap_or_default();
+        if fate.unanswered {
+            self.vanish(key, calls);
+            return;
+        }
         let at = match &self.account {
             Some(account) => account.admit(now),
             None => Ok(now),
         };
-        let admitted = at.and_then(|at| self.backend.borrow_mut().admit(at, &call.request));
+        let admitted = match fate.refused {
+            true => Err(Busy),
+            false => at.and_then(|at| self.backend.borrow_mut().admit(at, &call.request)),
+        };
         let Ok(Admitted { start, transfer }) = admitted else {
+            faults.count(Effect::RequestThrottled, u64::from(fate.refused));
             call.refused = true;
             self.site.meter.count(self.throttled, now, 0, 0);
-            self.respond(key, call);
+            self.respond(key, calls);
             return;
         };
         debug_assert!(start >= now, "no turn lies in the past");
         let operation = &self.operations[B::operation(&call.request)];
         let latency = operation.latency.sample(&mut operation.stream.borrow_mut()) + transfer;
+        let RequestFate { delay, late, .. } = fate;
+        let latency = latency + delay;
         call.started = start;
-        call.departed = start + latency;
-        if call.deadline < call.departed && call.deadline >= now && call.resolver.is_some() {
-            self.schedule(call.deadline, key, step::TIME_OUT);
+        call.departed = start + late + latency;
+        if call.deadline < call.departed && call.deadline >= now {
+            self.arrange_time_out(key, call);
         }
-        self.schedule(start + latency / 2, key, step::APPLY);
+        self.schedule(start + late + latency / 2, key, step::APPLY);
+    }
+
+    /// Nothing more is heard of a request.
+    fn vanish(&self, key: usize, calls: &mut Slab<Call<B>>) {
+        let call = &mut calls[key];
+        if call.resolver.is_some() {
+            call.is_lost = true;
+            self.arrange_time_out(key, call);
+        } else {
+            calls.remove(key);
+        }
     }
 
     /// The request is half-way through its latency, and takes effect.
@@ -259,9 +341,8 @@ impl<B: Backend> Server<B> {
     /// The request has been served.
     fn end(&self, key: usize) {
         let calls = &mut *self.calls.borrow_mut();
-        let call = &mut calls[key];
-        debug_assert!(call.result.is_some(), "a request is served after it has taken effect");
-        self.respond(key, call);
+        debug_assert!(calls[key].result.is_some(), "what was served has taken effect");
+        self.respond(key, calls);
     }
 
     fn apply(&self, call: &mut Call<B>) {
@@ -273,7 +354,8 @@ impl<B: Backend> Server<B> {
     }
 
     /// Counts the attempt and sends the response back.
-    fn respond(&self, key: usize, call: &mut Call<B>) {
+    fn respond(&self, key: usize, calls: &mut Slab<Call<B>>) {
+        let call = &mut calls[key];
         let site = &self.site;
         let now = site.kernel.now();
         call.departed = now;
@@ -285,19 +367,43 @@ impl<B: Backend> Server<B> {
         let bytes_out = site.response_envelope + body;
         let operation = &self.operations[B::operation(&call.request)];
         site.meter.count(operation.meter, now, bytes_in, bytes_out);
-        let back = site.network.arrival(self.node, call.client, bytes_out);
-        let next = match call.resolver {
-            None => (back, step::FORGET),
-            Some(_) if back > call.deadline => (call.deadline.max(now), step::TIME_OUT),
-            Some(_) => (back, step::RETURN),
-        };
-        self.schedule(next.0, key, next.1);
+        if site.network.faults().loses_answer(self.name) {
+            self.vanish(key, calls);
+            return;
+        }
+        let way = (self.node, call.client);
+        if call.resolver.is_none() {
+            let token = Self::token(key, step::FORGET);
+            let forgotten =
+                site.network.send(way, bytes_out, Carrier::Single, self.device(), token);
+            if forgotten == Arrival::Never {
+                calls.remove(key);
+            }
+            return;
+        }
+        let if_held = Some((self.device(), Self::token(key, step::RETURN)));
+        let arrival = site.network.arrival(way, bytes_out, Carrier::Single, if_held);
+        match arrival {
+            Arrival::Once(back) | Arrival::Twice(back, _) if back <= call.deadline => {
+                self.schedule(back, key, step::RETURN);
+            }
+            Arrival::Once(_) | Arrival::Twice(..) => self.arrange_time_out(key, call),
+            Arrival::Held => {
+                call.is_held = true;
+                self.arrange_time_out(key, call);
+            }
+            Arrival::Never => self.vanish(key, calls),
+        }
     }
 
     /// The response has reached the client's machine.
     fn deliver(&self, key: usize) {
         let call = self.calls.borrow_mut().remove(key);
-        let resolver = call.resolver.expect("invariant: returns only to a waiting client");
+        if let Some(time_out) = call.time_out {
+            self.site.kernel.cancel(time_out);
+        }
+        // It was held until its client had given up.
+        let Some(resolver) = call.resolver else { return };
         let outcome = match call.result {
             Some(result) => Outcome::Answered {
                 result,
@@ -316,9 +422,9 @@ impl<B: Backend> Server<B> {
             let calls = &mut *self.calls.borrow_mut();
             let call = &mut calls[key];
             let resolver = call.resolver.take();
-            let done =
+            let is_served =
                 call.refused || (call.result.is_some() && call.departed <= self.site.kernel.now());
-            if done {
+            if call.is_lost || (is_served && !call.is_held) {
                 calls.remove(key);
             }
             resolver
