@@ -67,7 +67,7 @@ async fn take_in(worker: &Worker, queue: usize, reply: Reply<Vec<QueueMessage>>)
     let opened =
         reply.value.into_iter().map(|delivery| open(worker, queue, delivery, &reply.timing));
     let messages = join_all(opened).await.into_iter().flatten();
-    let now = worker.shared.now();
+    let now = worker.store.host.clock_now();
     let (early, mut messages): (Vec<_>, Vec<_>) =
         messages.partition(|received| received.message.event.timestamp > now);
     if !early.is_empty() {
@@ -89,7 +89,7 @@ async fn hide_again(worker: &Worker, early: &[Received]) {
     let updates = early.iter().map(|received| {
         shared.counters.timers_put_back.count();
         let source = &shared.control_queues[received.queue];
-        let delay = shared.hidden_until(received.message.event.timestamp);
+        let delay = shared.hidden_until(&worker.store.host, received.message.event.timestamp);
         worker.store.put_back(source, &received.delivery, delay)
     });
     for outcome in join_all(updates).await {

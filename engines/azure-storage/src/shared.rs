@@ -12,6 +12,7 @@ use sim_model::graph::{Graph, Progress, WorkItemKind};
 use sim_model::id::{InstanceId, MessageId, WorkItemId};
 use sim_model::time::Timestamp;
 use sim_world::blob::BlobContainer;
+use sim_world::host::Host;
 use sim_world::kernel::Kernel;
 use sim_world::queue::Queue;
 use sim_world::table::Table;
@@ -109,14 +110,17 @@ impl Shared {
     }
 
     /// Records that the effects of a work item are final, unless that is known already: they may
-    /// be found in storage before, or without, the acknowledgement of the write.
+    /// be found in storage before, or without, the acknowledgement of the write; also after a refusal, if
+    /// the network has doubled the request and its copy was applied first.
     pub fn record_committed(&self, item: WorkItemId) {
         let graph = self.observer.graph();
-        let executed = graph.graph().item(item).progress == Progress::Executed;
-        if executed {
-            graph.committed(item);
-            self.note_consumed(&graph.graph(), item);
+        let progress = graph.graph().item(item).progress;
+        match progress {
+            Progress::Executed => graph.committed(item),
+            Progress::Aborted => graph.committed_after_all(item),
+            _ => return,
         }
+        self.note_consumed(&graph.graph(), item);
     }
 
     /// Records that a work item was given up, unless its effects are known to be final.
@@ -142,10 +146,11 @@ impl Shared {
         self.consumed.borrow().contains(message)
     }
 
-    /// How long a message is to be hidden that is due at `due`: the service hides for days only.
-    pub fn hidden_until(&self, due: Timestamp) -> Duration {
+    /// How long a message is to be hidden that is due at `due`, by the clock of `host`: the service hides
+    /// for days only.
+    pub fn hidden_until(&self, host: &Host, due: Timestamp) -> Duration {
         let longest = self.world.profile().services.queue.visibility_max;
-        due.since(self.now()).min(longest)
+        due.since(host.clock_now()).min(longest)
     }
 
     /// Reports the end of an execution, once.

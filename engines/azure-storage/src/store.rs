@@ -89,7 +89,7 @@ impl Store {
         let put = async {
             // The delay counts from the instant at which the service applies the put: no earlier
             // than this one.
-            let hidden = self.shared.hidden_until(due);
+            let hidden = self.shared.hidden_until(&self.host, due);
             match self.shared.parameters.history_first && id.producer == Producer::Client {
                 false => queue.put(&self.host, body, hidden).await,
                 true => self.put_once(queue, body, hidden).await,

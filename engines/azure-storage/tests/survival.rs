@@ -6,5 +6,6 @@ mod survival {
     mod elasticity;
     mod faults;
     mod messages;
+    mod network;
     mod scenario;
 }

@@ -13,6 +13,13 @@
 //! of its successor. Here its late pages land in blobs that nobody reads beyond where the successor
 //! began.
 //!
+//! **Late copies.** A write that was not answered in time is repeated by the client library, and the first
+//! copy may be applied after later writes of the same incarnation: a lease does not keep it out. So each
+//! write of a page or of the record is made on condition that its blob has the ETag of the write
+//! before. One that is refused has either been applied already, unanswered, which reading shows, or the
+//! log is lost. \[infer\] from the published storage device, which writes pages under the ETag that it
+//! has seen last.
+//!
 //! **Checkpoints.** The record also names the last checkpoint (the published engine has a blob of its
 //! own for that): so log and checkpoint are fenced by one lease, and one write makes both valid. The
 //! log in front of the checkpoint is deleted by whole segments.
@@ -27,10 +34,11 @@ use crate::lease::PartitionLease;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sim_model::codec;
-use sim_world::blob::BlobContainer;
+use sim_world::blob::{BlobContainer, Condition};
 use sim_world::host::Host;
 use sim_world::kernel::{Completion, Notify, Resolver};
-use std::cell::RefCell;
+use sim_world::service::StorageError;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 /// Log positions below this one are the log's own header.
@@ -90,6 +98,9 @@ pub(crate) struct CommitLog {
     appended: Notify,
     committed: Notify,
     record: RefCell<CommitRecord>,
+    /// What the next writes of the record, and of the last segment, ask for.
+    record_tag: Cell<Condition>,
+    segment_tag: Cell<Condition>,
     /// A checkpoint that the next commit names, and whom to tell then.
     checkpoint: RefCell<Option<(CheckpointRef, Resolver<()>)>>,
 }
@@ -104,9 +115,9 @@ impl CommitLog {
         fenced: bool,
     ) -> Result<CommitLog, LogLost> {
         let blob = format!("{prefix}/commit");
-        let read = match container.get(&host, &blob).await {
-            Ok(reply) => reply.value,
-            Err(sim_world::service::StorageError::NotFound { .. }) => Bytes::new(),
+        let (read, record_tag) = match container.get_tagged(&host, &blob, 0, u64::MAX).await {
+            Ok(reply) => (reply.value.0, Condition::Tag(reply.value.1)),
+            Err(StorageError::NotFound { .. }) => (Bytes::new(), Condition::Absent),
             Err(_) => return Err(LogLost),
         };
         let mut record = if read.is_empty() {
@@ -129,6 +140,8 @@ impl CommitLog {
             appended: kernel.notify(),
             committed: kernel.notify(),
             record: RefCell::new(record),
+            record_tag: Cell::new(record_tag),
+            segment_tag: Cell::new(Condition::Any),
             checkpoint: RefCell::default(),
         };
         log.write_record().await?;
@@ -257,8 +270,31 @@ impl CommitLog {
     /// Pages are not under the lease: they count only once the commit blob, which is, names them.
     async fn create_segment(&self, number: u64) -> Result<(), LogLost> {
         let segment = self.segment(self.epoch(), number);
-        let created = self.container.page_create(&self.host, &segment, SEGMENT_BYTES, None).await;
-        created.map(|_| ()).map_err(|_| LogLost)
+        let condition = self.if_fenced(Condition::Absent);
+        let created =
+            self.container.page_create_if(&self.host, &segment, SEGMENT_BYTES, condition).await;
+        let etag = match created {
+            Ok(reply) => Some(reply.value),
+            // Nobody else makes it: there is nothing in it yet.
+            Err(StorageError::PreconditionFailed) => {
+                self.applied(&segment, (0, 0), &Bytes::new()).await
+            }
+            Err(_) => None,
+        };
+        self.segment_tag.set(Condition::Tag(etag.ok_or(LogLost)?));
+        Ok(())
+    }
+
+    /// An unfenced log asks for nothing.
+    fn if_fenced(&self, condition: Condition) -> Condition {
+        if self.fenced { condition } else { Condition::Any }
+    }
+
+    /// The ETag of a blob in which a write that was refused is found after all.
+    async fn applied(&self, blob: &str, (offset, length): (u64, u64), body: &Bytes) -> Option<u64> {
+        let read = self.container.get_tagged(&self.host, blob, offset, length).await;
+        let (found, etag) = read.ok()?.value;
+        (found == *body).then_some(etag)
     }
 
     async fn write_record(&self) -> Result<(), LogLost> {
@@ -271,7 +307,17 @@ impl CommitLog {
         let name = format!("{}/commit", self.prefix);
         let lease = self.fenced.then_some(self.lease.id);
         let body = codec::encode(&record);
-        self.container.put(&self.host, &name, body, lease).await.map(|_| ()).map_err(|_| LogLost)
+        let condition = self.if_fenced(self.record_tag.get());
+        let put = self.container.put_if(&self.host, &name, body.clone(), lease, condition).await;
+        let etag = match put {
+            Ok(reply) => Some(reply.value),
+            Err(StorageError::PreconditionFailed) => {
+                self.applied(&name, (0, u64::MAX), &body).await
+            }
+            Err(_) => None,
+        };
+        self.record_tag.set(Condition::Tag(etag.ok_or(LogLost)?));
+        Ok(())
     }
 
     /// Writes the pages from the last durable one up to `end`, in order.
@@ -291,9 +337,18 @@ impl CommitLog {
             }
             let segment = self.segment(self.epoch(), from / SEGMENT_BYTES);
             let pages = self.pages(from, until);
+            let condition = self.if_fenced(self.segment_tag.get());
+            let write = (offset, pages.clone());
             let written =
-                self.container.page_write(&self.host, &segment, offset, pages, None).await;
-            written.map_err(|_| LogLost)?;
+                self.container.page_write_if(&self.host, &segment, write, condition).await;
+            let etag = match written {
+                Ok(reply) => Some(reply.value),
+                Err(StorageError::PreconditionFailed) => {
+                    self.applied(&segment, (offset, until - from), &pages).await
+                }
+                Err(_) => None,
+            };
+            self.segment_tag.set(Condition::Tag(etag.ok_or(LogLost)?));
             from = until;
         }
         Ok(())

@@ -2,14 +2,15 @@
 //!
 //! **What it models.** A blob lease (45 s), renewed every 30 s. Whoever could not renew it stops a
 //! safety buffer (10 s) before it would end, counted from the sending of the last renewal that was
-//! answered: by then the partition makes no more promises, and another host can take over. A lease that
+//! answered, by the host's own timer: by then the partition makes no more promises, and another host can
+//! take over. A lease that
 //! another holds is asked for every second. Source: microsoft/durabletask-netherite,
 //! `StorageLayer/Faster/AzureBlobs/BlobManager.cs`.
 
 use crate::settings::Config;
 use bytes::Bytes;
 use sim_model::time::Timestamp;
-use sim_world::blob::{BlobContainer, LeaseId};
+use sim_world::blob::{BlobContainer, Condition, LeaseId};
 use sim_world::host::Host;
 use sim_world::kernel::Notify;
 use sim_world::service::StorageError;
@@ -36,9 +37,14 @@ impl LeaseClock {
         self.renewed = self.renewed.max(asked);
     }
 
-    /// When its holder has to stop, if no renewal is granted before.
-    pub(crate) fn stop_at(&self) -> Timestamp {
-        self.renewed + (self.duration - self.buffer)
+    /// When the last renewal that was granted was asked for.
+    pub(crate) fn asked(&self) -> Timestamp {
+        self.renewed
+    }
+
+    /// How much longer its holder may act on it, having counted so much since that.
+    pub(crate) fn left(&self, counted: Duration) -> Duration {
+        (self.duration - self.buffer).saturating_sub(counted)
     }
 }
 
@@ -69,8 +75,10 @@ impl PartitionLease {
             match acquired.await {
                 Ok(reply) => break (asked, reply.value),
                 Err(StorageError::NotFound { .. }) => {
-                    // Whoever leases it first keeps it: this is refused then.
-                    if blobs.put(&host, &blob, Bytes::new(), None).await.is_err() {
+                    // Whoever leases it first keeps it: this is refused then, however late it comes.
+                    let condition = Condition::Absent;
+                    let put = blobs.put_if(&host, &blob, Bytes::new(), None, condition);
+                    if put.await.is_err() {
                         kernel.sleep(config.lease_retry).await;
                     }
                 }
@@ -96,11 +104,16 @@ impl PartitionLease {
     /// Whether the holder must not act on it any more. A host that was frozen asks before it does
     /// anything.
     pub(crate) fn is_lost(&self) -> bool {
-        let late = || self.host.kernel().now() >= self.clock.get().stop_at();
-        if !self.lost.get() && self.config.lease_watch && late() {
+        if !self.lost.get() && self.config.lease_watch && self.left().is_zero() {
             self.lose();
         }
         self.lost.get()
+    }
+
+    /// How much longer the holder may act on it, by the host's timer.
+    fn left(&self) -> Duration {
+        let clock = self.clock.get();
+        clock.left(self.host.counted_since(clock.asked()))
     }
 
     /// Waits until the lease is lost.
@@ -129,7 +142,7 @@ impl PartitionLease {
     async fn renew(self: Rc<Self>) {
         let kernel = self.host.kernel().clone();
         while !self.lost.get() {
-            kernel.sleep(self.config.lease_renewal).await;
+            self.host.sleep(self.config.lease_renewal).await;
             if self.lost.get() {
                 return;
             }
@@ -149,7 +162,7 @@ impl PartitionLease {
 
     async fn watch(self: Rc<Self>) {
         while !self.is_lost() && self.config.lease_watch {
-            self.host.kernel().sleep_until(self.clock.get().stop_at()).await;
+            self.host.sleep(self.left()).await;
         }
     }
 }
@@ -162,10 +175,14 @@ mod tests {
     fn the_holder_stops_a_buffer_before_the_lease_ends() {
         let seconds = Duration::from_secs;
         let mut clock = LeaseClock::new(seconds(45), seconds(10), Timestamp::from_secs(100));
-        assert_eq!(clock.stop_at(), Timestamp::from_secs(135));
+        assert_eq!(
+            (clock.asked(), clock.left(seconds(34))),
+            (Timestamp::from_secs(100), seconds(1))
+        );
+        assert_eq!((clock.left(seconds(35)), clock.left(seconds(99))), (seconds(0), seconds(0)));
         clock.renewed(Timestamp::from_secs(130));
-        assert_eq!(clock.stop_at(), Timestamp::from_secs(165));
+        assert_eq!(clock.asked(), Timestamp::from_secs(130));
         clock.renewed(Timestamp::from_secs(120));
-        assert_eq!(clock.stop_at(), Timestamp::from_secs(165), "answers may come out of order");
+        assert_eq!(clock.asked(), Timestamp::from_secs(130), "answers may come out of order");
     }
 }

@@ -179,7 +179,8 @@ impl Owner {
             let Some(entry) = owned.get_mut(&unit).filter(|entry| entry.lease == lease) else {
                 return;
             };
-            let expired = setup.kernel.now() >= entry.renewed + setup.config.ownership_lease;
+            let counted = self.process.host().counted_since(entry.renewed);
+            let expired = counted >= setup.config.ownership_lease;
             match renewed {
                 Ok(_) => entry.renewed = asked,
                 Err(StorageError::Conflict { .. } | StorageError::NotFound { .. }) => {

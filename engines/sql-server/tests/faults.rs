@@ -1,4 +1,5 @@
-//! Crashes of hosts and of the database, frozen hosts, and what happens without the checks.
+//! Crashes of hosts and of the database, frozen hosts, networks that fail, and what happens without the
+//! checks.
 
 mod stage;
 
@@ -8,6 +9,7 @@ use sim_model::application::{ActivityContext, Application};
 use sim_model::entity::EntityContext;
 use sim_model::id::EntityId;
 use sim_model::orchestration::{OrchestrationContext, RuntimeStatus};
+use sim_world::fault::{LinkTrouble, Pattern, ServiceTrouble, Trouble};
 use stage::{Outcome, Play, Stage, database, request, stage};
 use std::rc::Rc;
 use std::time::Duration;
@@ -167,6 +169,48 @@ fn the_database_crashes_and_recovers() {
         unanswered += outcome.counters["repeated_calls"];
     }
     assert!(unanswered > 20, "{unanswered} calls were repeated");
+}
+
+/// Chains and transfers while something is wrong with network or database for a minute.
+fn in_trouble(seed: u64, trouble: Trouble) -> Outcome<i64> {
+    let stage = Stage { seed, hosts: 3, ..stage(application) };
+    let outcome = stage.play(async move |play: Rc<Play>| {
+        let going_wrong = async {
+            play.kernel.sleep(Duration::from_millis(150 * seed)).await;
+            let id = play.world.begin(&trouble).expect("it can be");
+            play.kernel.sleep(Duration::from_secs(60)).await;
+            play.world.end(id);
+            assert!(!play.world.fault_counts().is_empty(), "{trouble:?} showed");
+        };
+        futures_util::future::join(start_all(&play), going_wrong).await;
+        play.ended((CHAINS + TRANSFERS) as usize).await;
+        play.rest().await;
+        balances(&play).await
+    });
+    outcome.sound()
+}
+
+#[test]
+fn networks_may_fail() {
+    let named = |text: &str| text.parse::<Pattern>().expect("a pattern");
+    let link = |from: &str, what| {
+        let (from, to) = (named(from), named("*"));
+        Trouble::Link { from, to, both_ways: true, what }
+    };
+    let service = |what| Trouble::Service { service: named("*"), what };
+    for seed in 1..=3 {
+        for trouble in [
+            link("worker-0", LinkTrouble::Cut),
+            link("*", LinkTrouble::Lose { probability: 0.1 }),
+            link("*", LinkTrouble::Corrupt { probability: 0.02 }),
+            service(ServiceTrouble::LoseAnswer { probability: 0.02 }),
+            service(ServiceTrouble::Outage),
+        ] {
+            let outcome = in_trouble(seed, trouble.clone());
+            all_completed(&outcome, seed);
+            assert_eq!(outcome.value, 0, "seed {seed}, {trouble:?}");
+        }
+    }
 }
 
 /// What survives is on the disk: a checkpoint, and the log behind it.

@@ -158,6 +158,22 @@ impl GraphRecorder {
         item.settled_at = now;
     }
 
+    /// The attempt was given up by mistake: its effects are found in storage. Whoever gave it up was told
+    /// that a copy of its own request stood in the way.
+    ///
+    /// # Panics
+    /// If it was not given up.
+    pub fn committed_after_all(&self, id: WorkItemId) {
+        let now = self.now();
+        let mut graph = self.0.graph.borrow_mut();
+        let order = graph.commits;
+        graph.commits += 1;
+        let item = &mut graph.items[id.0 as usize];
+        assert_eq!(item.progress, Progress::Aborted, "{id} was given up");
+        item.progress = Progress::Committed(order);
+        item.settled_at = now;
+    }
+
     /// The message was dropped on purpose: its target has ended, or it is a known duplicate.
     pub fn discarded(&self, message: MessageId) {
         self.0.graph.borrow_mut().discarded.push(message);

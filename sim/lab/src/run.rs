@@ -284,6 +284,7 @@ impl Stage {
             history: &self.history,
             running: self.fleet.running(),
             hosts_change: !events.is_empty(),
+            messages_can_be_lost: false,
         };
         self.fleet.play(events, &load::generate(&field, load));
         let over = kernel.timeout(load.duration() + bound, self.recorder.over()).await;

@@ -6,6 +6,10 @@
 //! takes effect, so the late write of a holder that lost its lease is refused (fencing). A lease
 //! that ran out may still be renewed by its holder until another takes it.
 //!
+//! Each change gives a blob another ETag; a change can be made on condition that the blob has a certain one,
+//! or does not exist. So the late copy of a write, which a lease does not keep out while its holder has
+//! it, is refused.
+//!
 //! A blob has metadata besides its content, which listing shows together with whether it is leased.
 //! Setting it is metered as a `put`: it is the same class of operation.
 //!
@@ -25,6 +29,9 @@ use crate::profile::BlobProfile;
 use crate::service::{Reply, RequestOptions, Server, StorageError, check_limit};
 use bytes::Bytes;
 use state::{Action, BlobRequest, BlobResponse};
+
+pub use state::Condition;
+
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -117,6 +124,69 @@ impl BlobContainer {
         self.bytes(host, name, Action::Get { offset, length }).await
     }
 
+    /// [`BlobContainer::get_range`] with the blob's ETag.
+    ///
+    /// # Errors
+    /// As [`BlobContainer::get`].
+    pub async fn get_tagged(
+        &self,
+        host: &Host,
+        name: &str,
+        offset: u64,
+        length: u64,
+    ) -> Result<Reply<(Bytes, u64)>, StorageError> {
+        let reply = self.call(host, name, None, Action::Get { offset, length }).await?;
+        Ok(reply.map(BlobResponse::into_content))
+    }
+
+    /// [`BlobContainer::put`] on a condition; the blob's ETag afterwards.
+    ///
+    /// # Errors
+    /// [`StorageError::PreconditionFailed`] if the condition does not hold; or as
+    /// [`BlobContainer::put`].
+    pub async fn put_if(
+        &self,
+        host: &Host,
+        name: &str,
+        body: Bytes,
+        lease: Option<LeaseId>,
+        condition: Condition,
+    ) -> Result<Reply<u64>, StorageError> {
+        self.change(host, name, lease, condition, Action::Put(body)).await
+    }
+
+    /// [`BlobContainer::page_create`] on a condition; the blob's ETag afterwards.
+    ///
+    /// # Errors
+    /// [`StorageError::PreconditionFailed`] if the condition does not hold; or as
+    /// [`BlobContainer::page_create`].
+    pub async fn page_create_if(
+        &self,
+        host: &Host,
+        name: &str,
+        size: u64,
+        condition: Condition,
+    ) -> Result<Reply<u64>, StorageError> {
+        self.check_aligned(size)?;
+        self.change(host, name, None, condition, Action::PageCreate { size }).await
+    }
+
+    /// [`BlobContainer::page_write`] on a condition; the blob's ETag afterwards.
+    ///
+    /// # Errors
+    /// [`StorageError::PreconditionFailed`] if the condition does not hold; or as
+    /// [`BlobContainer::page_write`].
+    pub async fn page_write_if(
+        &self,
+        host: &Host,
+        name: &str,
+        (offset, body): (u64, Bytes),
+        condition: Condition,
+    ) -> Result<Reply<u64>, StorageError> {
+        self.check_pages(offset, &body)?;
+        self.change(host, name, None, condition, Action::PageWrite { offset, body }).await
+    }
+
     /// Deletes a blob.
     ///
     /// # Errors
@@ -203,12 +273,7 @@ impl BlobContainer {
         body: Bytes,
         lease: Option<LeaseId>,
     ) -> Result<Reply<()>, StorageError> {
-        self.check_aligned(offset)?;
-        self.check_aligned(body.len() as u64)?;
-        check_limit("page write bytes", body.len() as u64, self.limits.page_write_bytes_max)?;
-        if body.is_empty() {
-            return Err(StorageError::InvalidRequest { what: "a page write without content" });
-        }
+        self.check_pages(offset, &body)?;
         Ok(self.call(host, name, lease, Action::PageWrite { offset, body }).await?.map(|_| ()))
     }
 
@@ -318,10 +383,34 @@ impl BlobContainer {
         action: Action,
     ) -> Result<Reply<Bytes>, StorageError> {
         let reply = self.call(host, name, None, action).await?;
+        Ok(reply.map(|response| response.into_content().0))
+    }
+
+    async fn change(
+        &self,
+        host: &Host,
+        name: &str,
+        lease: Option<LeaseId>,
+        condition: Condition,
+        action: Action,
+    ) -> Result<Reply<u64>, StorageError> {
+        let blob = self.service.backend().open_blob(self.container, name);
+        let request = BlobRequest::new(self.container, blob, lease, action).on(condition);
+        let reply = self.service.call(host, &self.options, request).await?;
         Ok(reply.map(|response| match response {
-            BlobResponse::Content(bytes) => bytes,
-            _ => unreachable!("a read is answered with content"),
+            BlobResponse::Changed(etag) => etag,
+            _ => unreachable!("a change is answered with an ETag"),
         }))
+    }
+
+    fn check_pages(&self, offset: u64, body: &Bytes) -> Result<(), StorageError> {
+        self.check_aligned(offset)?;
+        self.check_aligned(body.len() as u64)?;
+        check_limit("page write bytes", body.len() as u64, self.limits.page_write_bytes_max)?;
+        if body.is_empty() {
+            return Err(StorageError::InvalidRequest { what: "a page write without content" });
+        }
+        Ok(())
     }
 
     async fn call(

@@ -262,7 +262,7 @@ async fn renew(worker: &Worker, set: &Set, queue: usize, held: Held) {
     let Some(entry) = all.get_mut(&queue).filter(|entry| entry.lease == held.lease) else {
         return;
     };
-    let ran_out = worker.shared.now().since(held.renewed) >= set.term;
+    let ran_out = store.host.counted_since(held.renewed) >= set.term;
     match renewal {
         Ok(_) => {
             counters.leases_renewed.count();

@@ -93,7 +93,7 @@ async fn round(
     let parameters = &worker.shared.parameters;
     let me = Me {
         name: &worker.name,
-        now: worker.shared.now(),
+        now: worker.store.host.clock_now(),
         interval: parameters.lease_interval,
         stopping,
         listens: &|queue| worker.listens(queue),

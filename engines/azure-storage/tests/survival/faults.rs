@@ -13,10 +13,10 @@ const MANAGERS: [&str; 4] = ["static", "table", "blob-safe", "blob-legacy"];
 const CRASHES: [Fault; 3] = [Fault::CrashOne, Fault::CrashTwo, Fault::CrashAll];
 
 /// The settings under which steps are exactly once, and rows are fenced as histories are.
-const EXACT: &[(&str, &str)] = &[("step_order", "history-first"), ("instance_etag", "true")];
+pub const EXACT: &[(&str, &str)] = &[("step_order", "history-first"), ("instance_etag", "true")];
 
 /// Plays a fault at these moments under each of `managers`, with further settings.
-fn play(
+pub fn play(
     fault: Fault,
     mix: Mix,
     managers: &[&'static str],
@@ -34,7 +34,7 @@ fn play(
     seen
 }
 
-fn expect_sound(seen: &[Seen]) {
+pub fn expect_sound(seen: &[Seen]) {
     let problems = problems(seen);
     let (count, first) = (problems.len(), problems.first());
     assert_eq!(count, 0, "of {} runs; the first: {first:#?}", seen.len());
@@ -45,7 +45,7 @@ fn problems(seen: &[Seen]) -> Vec<Vec<String>> {
     seen.iter().map(Seen::problems).filter(|problems| !problems.is_empty()).collect()
 }
 
-fn total(seen: &[Seen], counter: &str) -> u64 {
+pub fn total(seen: &[Seen], counter: &str) -> u64 {
     seen.iter().map(|seen| seen.outcome.counters[counter]).sum()
 }
 

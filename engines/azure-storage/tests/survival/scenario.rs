@@ -5,6 +5,7 @@ use crate::stage::{Outcome, Play, Stage, delay_requests, stage, told};
 use sim_model::engine::Completion;
 use sim_model::id::InstanceId;
 use sim_model::orchestration::RuntimeStatus;
+use sim_world::fault::{LinkTrouble, Pattern, ServiceTrouble, Trouble};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -45,6 +46,52 @@ pub enum Fault {
     PauseOne,
     /// One host hangs for seven minutes: longer than messages stay hidden.
     PauseLong,
+    /// One host reaches nobody for half a minute, and nobody reaches it.
+    CutOne,
+    /// What one host sends is held for half a minute, and arrives then.
+    ClogOne,
+    /// For a minute a tenth of all transmissions is lost, and repeated.
+    LoseMessages,
+    /// For a minute a tenth of all messages comes twice.
+    DuplicateMessages,
+    /// For a minute a fifth of all answers of services is lost.
+    LoseAnswers,
+    /// For a minute a fifth of all requests takes effect 10 s late.
+    ApplyLate,
+    /// The clock of one host is two minutes ahead, for a minute.
+    ClockOne,
+}
+
+impl Fault {
+    /// What is wrong with network and services, and for how long.
+    fn trouble(self, host: usize) -> Option<(Trouble, Duration)> {
+        let named = |text: &str| text.parse::<Pattern>().expect("a pattern");
+        let (host, all) = (named(&format!("worker-{host}")), named("*"));
+        let link = |from: &Pattern, both_ways, what| {
+            let (from, to) = (from.clone(), all.clone());
+            Trouble::Link { from, to, both_ways, what }
+        };
+        let service = |what| Trouble::Service { service: all.clone(), what };
+        let (trouble, seconds) = match self {
+            Fault::CutOne => (link(&host, true, LinkTrouble::Cut), 30),
+            Fault::ClogOne => (link(&host, false, LinkTrouble::Clog), 30),
+            Fault::LoseMessages => (link(&all, true, LinkTrouble::Lose { probability: 0.1 }), 60),
+            Fault::DuplicateMessages => {
+                (link(&all, true, LinkTrouble::Duplicate { probability: 0.1 }), 60)
+            }
+            Fault::LoseAnswers => (service(ServiceTrouble::LoseAnswer { probability: 0.2 }), 60),
+            Fault::ApplyLate => {
+                let by = Duration::from_secs(10);
+                (service(ServiceTrouble::ApplyLate { probability: 0.2, by }), 60)
+            }
+            Fault::ClockOne => {
+                let offset = 120_000_000_000;
+                (Trouble::Clock { node: host, offset, drift_ppm: 0 }, 60)
+            }
+            _ => return None,
+        };
+        Some((trouble, Duration::from_secs(seconds)))
+    }
 }
 
 /// One run.
@@ -214,6 +261,14 @@ impl Scenario {
                 hosts[victims[0]].pause();
                 play.kernel.sleep(Duration::from_secs(if long { 420 } else { 60 })).await;
                 hosts[victims[0]].resume();
+            }
+            _ => {
+                let (trouble, lasts) =
+                    self.fault.trouble(victims[0]).expect("it is of the network");
+                let id = play.world.begin(&trouble).expect("it can be");
+                play.kernel.sleep(lasts).await;
+                play.world.end(id);
+                assert!(!play.world.fault_counts().is_empty(), "{self:?}: the trouble showed");
             }
         }
     }

@@ -108,11 +108,11 @@ impl PartitionRunner {
         None
     }
 
-    /// Submits timers when they are due.
+    /// Submits timers when they are due, by the clock of the host.
     pub(super) async fn fire_timers(self: Rc<Self>) {
-        let kernel = &self.process.setup.kernel;
+        let host = self.process.host();
         while self.is_running() {
-            let now = kernel.now();
+            let now = host.clock_now();
             loop {
                 let due = self.state.borrow_mut().take_due_timer(now);
                 let Some(event) = due else { break };
@@ -122,7 +122,7 @@ impl PartitionRunner {
             let alarm = self.closed.unless(self.alarm.notified());
             match next {
                 Some(due) => {
-                    let _in_time = kernel.timeout(due.since(now), alarm).await;
+                    let _in_time = host.timeout(due.since(now), alarm).await;
                 }
                 None => {
                     alarm.await;

@@ -6,9 +6,14 @@
 //! again after [`ASK_AGAIN`], another host if there is one, and for the same instance: the handler
 //! first looks whether it exists, and then only waits. Requests that find no host wait for one.
 //!
+//! Where messages can be lost a robot also waits no longer than [`CLIENT_TIMEOUT`]: then the outcome of
+//! its request is unknown to it, and it asks again. (A batch is never answered; its robot asks again if
+//! the request itself was lost.) Its latency counts from the intended start, whatever was lost.
+//!
 //! **Assumptions.** [`ASK_AGAIN`] is the back-off of a common HTTP client, and never grows. \[assumption\]
 //!
-//! Where hosts do not change none of this takes part: requests are not remembered.
+//! Where neither hosts change nor messages can be lost none of this takes part: requests are not
+//! remembered.
 
 use super::front::Request;
 use sim_world::network::MailboxSender;
@@ -19,6 +24,9 @@ use std::time::Duration;
 
 /// How long a robot waits before it asks again.
 pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// How long a robot waits for an answer, where messages can be lost: the default of a common HTTP
+/// client (.NET, `HttpClient.Timeout`). [general]
+pub(super) const CLIENT_TIMEOUT: Duration = Duration::from_secs(100);
 
 /// Opens the front end of the host with this number.
 type Open = Box<dyn Fn(usize) -> MailboxSender<Request>>;
@@ -35,18 +43,35 @@ struct Inner {
     /// The front end of each host that takes requests.
     hosts: RefCell<Vec<Option<MailboxSender<Request>>>>,
     next_host: Cell<usize>,
-    /// Requests under way by their key, and the host of each; absent if hosts do not change.
-    under_way: Option<RefCell<BTreeMap<Key, (usize, Request)>>>,
+    /// Requests under way by their key; absent if every request is answered.
+    under_way: Option<RefCell<BTreeMap<Key, UnderWay>>>,
+    /// How many requests were sent so far.
+    sent: Cell<u64>,
+    messages_can_be_lost: bool,
     /// Requests that found no host.
     waiting: RefCell<VecDeque<Request>>,
+}
+
+/// A request under way.
+struct UnderWay {
+    host: usize,
+    request: Request,
+    /// Tells it from the same request asked at another time.
+    number: u64,
 }
 
 /// What a request is known by: an index, or the batch, which is under way as long as its host is there.
 type Key = Option<u64>;
 
 impl FrontDoor {
-    /// A door to the hosts that are `running`. It remembers requests if hosts change.
-    pub(super) fn new(open: Open, running: &[bool], hosts_change: bool) -> FrontDoor {
+    /// A door to the hosts that are `running`. It remembers requests if hosts change or messages can
+    /// be lost.
+    pub(super) fn new(
+        open: Open,
+        running: &[bool],
+        hosts_change: bool,
+        messages_can_be_lost: bool,
+    ) -> FrontDoor {
         let hosts = running.iter().enumerate();
         let hosts = hosts.map(|(host, running)| running.then(|| open(host))).collect();
         FrontDoor(Rc::new(Inner {
@@ -54,7 +79,9 @@ impl FrontDoor {
             again: RefCell::new(None),
             hosts: RefCell::new(hosts),
             next_host: Cell::new(0),
-            under_way: hosts_change.then(RefCell::default),
+            under_way: (hosts_change || messages_can_be_lost).then(RefCell::default),
+            sent: Cell::new(0),
+            messages_can_be_lost,
             waiting: RefCell::default(),
         }))
     }
@@ -88,7 +115,29 @@ impl FrontDoor {
 
     fn note(&self, host: usize, request: &Request) {
         if let Some(under_way) = &self.0.under_way {
-            under_way.borrow_mut().insert(request.key(), (host, *request));
+            let number = self.0.sent.get() + 1;
+            self.0.sent.set(number);
+            let entry = UnderWay { host, request: *request, number };
+            under_way.borrow_mut().insert(request.key(), entry);
+        }
+    }
+
+    /// What to call [`FrontDoor::give_up`] with after [`CLIENT_TIMEOUT`] about the request that was sent
+    /// last; nothing if its robot waits for as long as it takes.
+    pub(super) fn patience(&self) -> Option<u64> {
+        self.0.messages_can_be_lost.then(|| self.0.sent.get())
+    }
+
+    /// A robot has waited long enough: it asks again if its request, sent as that number, is still under
+    /// way.
+    pub(super) fn give_up(&self, request: Request, number: u64) {
+        let under_way = self.0.under_way.as_ref().expect("invariant: messages can be lost");
+        let mut under_way = under_way.borrow_mut();
+        let is_waited_for = |entry: &UnderWay| entry.number == number;
+        if under_way.get(&request.key()).is_some_and(is_waited_for) {
+            under_way.remove(&request.key());
+            drop(under_way);
+            self.ask_again(request);
         }
     }
 
@@ -120,10 +169,10 @@ impl FrontDoor {
         self.host_leaving(host);
         let under_way = self.0.under_way.as_ref().expect("invariant: hosts change");
         let mut broken = Vec::new();
-        under_way.borrow_mut().retain(|_, (of, request)| {
-            let keep = *of != host;
+        under_way.borrow_mut().retain(|_, entry| {
+            let keep = entry.host != host;
             if !keep {
-                broken.push(*request);
+                broken.push(entry.request);
             }
             keep
         });
@@ -136,5 +185,41 @@ impl FrontDoor {
         self.0.hosts.borrow_mut()[host] = Some(front);
         let waiting = std::mem::take(&mut *self.0.waiting.borrow_mut());
         waiting.into_iter().for_each(|request| self.ask_again(request));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sim_world::kernel::{KernelOptions, on_fresh_thread, simulate};
+    use sim_world::meter::Meter;
+    use sim_world::network::{LinkProfile, Network};
+    use sim_world::seed::SeedTree;
+
+    #[test]
+    fn a_robot_gives_up_only_on_what_is_still_under_way() {
+        let program = |kernel: sim_world::kernel::Kernel| async move {
+            let seeds = SeedTree::new(1);
+            let network = Network::new(&kernel, &seeds, &Meter::new(), LinkProfile::INSTANT);
+            let node = kernel.create_node("host");
+            let open = move |_| network.mailbox(node).0;
+            let door = FrontDoor::new(Box::new(open), &[true], false, true);
+            let asked: Rc<RefCell<Vec<Key>>> = Rc::default();
+            let notes = asked.clone();
+            door.ask_again_by(move |request| notes.borrow_mut().push(request.key()));
+            let request = Request::Run { index: 7, again: false };
+            assert!(door.admit(&request).is_some());
+            let first = door.patience().expect("messages can be lost");
+            door.give_up(request, first);
+            assert_eq!(*asked.borrow(), [Some(7)]);
+            assert!(door.admit(&request.again()).is_some());
+            let second = door.patience().expect("messages can be lost");
+            door.give_up(request, first);
+            assert_eq!(asked.borrow().len(), 1, "it was asked at another time");
+            assert!(door.answered(Some(7)));
+            door.give_up(request, second);
+            assert_eq!(asked.borrow().len(), 1, "it was answered");
+        };
+        on_fresh_thread(|| simulate(KernelOptions::with_seed(1), program)).expect("it ends");
     }
 }

@@ -3,7 +3,7 @@
 //! Robots cost no core time: the machine is large enough never to be the bottleneck, and a robot
 //! that is late would be a fault of the measurement.
 
-use super::door::{ASK_AGAIN, FrontDoor};
+use super::door::{ASK_AGAIN, CLIENT_TIMEOUT, FrontDoor};
 use super::front::{self, Answer, Request};
 use super::{LoadSpec, ORCHESTRATIONS_MAX, PARALLEL_STARTS};
 use crate::history::HistoryRecorder;
@@ -46,6 +46,8 @@ pub(crate) struct Field<'a> {
     pub(crate) running: Vec<bool>,
     /// Whether that changes.
     pub(crate) hosts_change: bool,
+    /// Whether something can go wrong with messages and services.
+    pub(crate) messages_can_be_lost: bool,
 }
 
 impl Field<'_> {
@@ -58,7 +60,8 @@ impl Field<'_> {
             let (host, client) = (&world.hosts()[index], history.watch(index, hub.client(index)));
             front::open(&world, host, client, &orchestrations, &recorder, &answers)
         };
-        FrontDoor::new(Box::new(open), &self.running, self.hosts_change)
+        let (hosts_change, losses) = (self.hosts_change, self.messages_can_be_lost);
+        FrontDoor::new(Box::new(open), &self.running, hosts_change, losses)
     }
 }
 
@@ -128,8 +131,17 @@ impl Generator {
             }
             Request::Batch { .. } => (door.admit_batch(&request), 0),
         };
-        if let Some(front) = front {
-            front.send(world.client_node(), request_envelope + body_bytes, request);
+        let Some(front) = front else { return };
+        let arrives = front.send(world.client_node(), request_envelope + body_bytes, request);
+        let waits_for_answer = matches!(request, Request::Run { .. });
+        if (waits_for_answer || !arrives)
+            && let Some(number) = door.patience()
+        {
+            let (door, kernel) = (door.clone(), world.kernel().clone());
+            self.spawn(async move {
+                kernel.sleep(CLIENT_TIMEOUT).await;
+                door.give_up(request, number);
+            });
         }
     }
 

@@ -18,7 +18,19 @@ pub(crate) struct BlobRequest {
     container: usize,
     blob: usize,
     lease: Option<LeaseId>,
+    condition: Condition,
     action: Action,
+}
+
+/// What must hold of a blob for a change to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing.
+    Any,
+    /// It does not exist (`If-None-Match: *`).
+    Absent,
+    /// It has this ETag (`If-Match`).
+    Tag(u64),
 }
 
 pub(super) enum Action {
@@ -40,10 +52,23 @@ pub(super) enum Action {
 /// An answer of the blob service.
 pub(crate) enum BlobResponse {
     Done,
-    Content(Bytes),
+    /// The ETag after a change.
+    Changed(u64),
+    /// Content and ETag.
+    Content(Bytes, u64),
     Offset(u64),
     Lease(LeaseId),
     Listed(Vec<ListedBlob>),
+}
+
+impl BlobResponse {
+    /// The answer to a read.
+    pub(super) fn into_content(self) -> (Bytes, u64) {
+        match self {
+            BlobResponse::Content(bytes, etag) => (bytes, etag),
+            _ => unreachable!("a read is answered with content"),
+        }
+    }
 }
 
 /// Stands for the container itself in a request that addresses no blob.
@@ -56,12 +81,17 @@ impl BlobRequest {
         lease: Option<LeaseId>,
         action: Action,
     ) -> Self {
-        BlobRequest { container, blob, lease, action }
+        BlobRequest { container, blob, lease, condition: Condition::Any, action }
+    }
+
+    /// The request on a condition.
+    pub(super) fn on(self, condition: Condition) -> Self {
+        BlobRequest { condition, ..self }
     }
 
     pub(super) fn list(container: usize, prefix: &str) -> Self {
         let action = Action::List { prefix: Rc::from(prefix) };
-        BlobRequest { container, blob: NO_BLOB, lease: None, action }
+        BlobRequest { container, blob: NO_BLOB, lease: None, condition: Condition::Any, action }
     }
 }
 
@@ -70,6 +100,7 @@ pub(crate) struct BlobBackend {
     names: BTreeMap<Rc<str>, usize>,
     containers: Vec<Container>,
     next_lease: u64,
+    next_etag: u64,
     limits: Rc<BlobProfile>,
 }
 
@@ -85,6 +116,8 @@ struct Container {
 struct Blob {
     content: Content,
     metadata: Bytes,
+    /// Another one after each change.
+    etag: u64,
     lease: Option<Lease>,
     limiter: Fcfs,
 }
@@ -131,6 +164,7 @@ impl BlobBackend {
             names: BTreeMap::new(),
             containers: Vec::new(),
             next_lease: 0,
+            next_etag: 0,
             limits: limits.clone(),
         }
     }
@@ -212,6 +246,16 @@ impl Blob {
     /// a lease must still have it.
     fn check_lease(&self, now: Timestamp, lease: Option<LeaseId>) -> Result<(), StorageError> {
         if self.holder(now) == lease { Ok(()) } else { Err(StorageError::LeaseLost) }
+    }
+
+    /// Whether a change is allowed on this condition.
+    fn check_condition(&self, condition: Condition) -> Result<(), StorageError> {
+        let holds = match condition {
+            Condition::Any => true,
+            Condition::Absent => !self.exists(),
+            Condition::Tag(etag) => self.exists() && self.etag == etag,
+        };
+        if holds { Ok(()) } else { Err(StorageError::PreconditionFailed) }
     }
 
     /// The lease that is in force.
@@ -365,11 +409,14 @@ impl Backend for BlobBackend {
 
     fn response_bytes(response: &BlobResponse) -> u64 {
         match response {
-            BlobResponse::Content(body) => body.len() as u64,
+            BlobResponse::Content(body, _) => body.len() as u64,
             BlobResponse::Listed(blobs) => {
                 blobs.iter().map(|blob| (blob.name.len() + blob.metadata.len()) as u64).sum()
             }
-            BlobResponse::Done | BlobResponse::Offset(_) | BlobResponse::Lease(_) => 0,
+            BlobResponse::Done
+            | BlobResponse::Changed(_)
+            | BlobResponse::Offset(_)
+            | BlobResponse::Lease(_) => 0,
         }
     }
 
@@ -413,11 +460,13 @@ impl Backend for BlobBackend {
         let blob = &mut self.containers[request.container].blobs[request.blob];
         if request.action.is_change() {
             blob.check_lease(now, request.lease)?;
+            blob.check_condition(request.condition)?;
         }
         match &request.action {
             Action::Put(body) => blob.content = Content::Block(body.clone()),
             Action::Get { offset, length } => {
-                return blob.read(*offset, *length).map(BlobResponse::Content);
+                let content = blob.read(*offset, *length)?;
+                return Ok(BlobResponse::Content(content, blob.etag));
             }
             Action::Delete => {
                 blob.check_exists()?;
@@ -434,7 +483,10 @@ impl Backend for BlobBackend {
             }
             Action::PageWrite { offset, body } => blob.page_write(*offset, body)?,
             Action::Append(body) => {
-                return blob.append(body, self.limits.append_blocks_max).map(BlobResponse::Offset);
+                let offset = blob.append(body, self.limits.append_blocks_max)?;
+                self.next_etag += 1;
+                blob.etag = self.next_etag;
+                return Ok(BlobResponse::Offset(offset));
             }
             Action::Acquire { duration } => {
                 self.next_lease += 1;
@@ -461,6 +513,11 @@ impl Backend for BlobBackend {
             Action::Break => blob.break_lease(now)?,
             Action::List { .. } => unreachable!("handled above"),
         }
-        Ok(BlobResponse::Done)
+        if !request.action.is_change() {
+            return Ok(BlobResponse::Done);
+        }
+        self.next_etag += 1;
+        blob.etag = self.next_etag;
+        Ok(BlobResponse::Changed(blob.etag))
     }
 }

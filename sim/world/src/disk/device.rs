@@ -351,14 +351,22 @@ impl Inner {
             }
             Purpose::CommitFlush { mark } => {
                 self.meter.count(self.kinds.flush, now, 0, 0);
-                state.files.write_cache.flushed(mark);
-                self.committed(state, turn);
+                if state.injected.fails_sync() {
+                    self.commit_failed(state, turn);
+                } else {
+                    state.files.write_cache.flushed(mark);
+                    self.committed(state, turn);
+                }
             }
             Purpose::SyncFlush { mark, operation } => {
                 self.meter.count(self.kinds.flush, now, 0, 0);
-                state.files.write_cache.flushed(mark);
                 state.operations[operation].charge(now, turn);
-                self.synced(state, operation);
+                if state.injected.fails_sync() {
+                    self.flush_failed(state, operation);
+                } else {
+                    state.files.write_cache.flushed(mark);
+                    self.synced(state, operation);
+                }
             }
         }
     }
@@ -405,9 +413,13 @@ impl Inner {
     ) {
         let now = self.kernel.now();
         let failed = state.injected.fails_write();
-        let kept = !failed && !state.injected.loses_write();
+        let misdirected = !failed && state.injected.misdirects_write();
+        let kept = !failed && !misdirected && !state.injected.loses_write();
         let mut versions = BTreeMap::new();
         for page in pages {
+            if misdirected {
+                state.files.misdirect((inode, page), &mut state.faults);
+            }
             let version = match failed {
                 true => state.files.failed(inode, page),
                 false => state.files.landed(inode, page, kept),
@@ -504,7 +516,8 @@ impl Inner {
             state.throttled.clear();
             state.next_commit.clear();
             let commit = state.committing.take().map(|committing| committing.commit);
-            state.files.lose_power(&mut state.faults, commit);
+            let sectors_tear = state.injected.torn_sectors;
+            state.files.lose_power(&mut state.faults, commit, sectors_tear);
             let operations = std::mem::take(&mut state.operations);
             let lost = operations.into_iter().map(|(_, operation)| operation.resolver);
             state.answers.extend(lost.map(|resolver| (resolver, Err(DiskError::PowerLost))));

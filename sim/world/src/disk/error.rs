@@ -44,6 +44,12 @@ pub enum DiskError {
         /// The file.
         file: String,
     },
+    /// The device could not flush its cache: what it has acknowledged may not survive a power loss.
+    #[error("file {file:?}: the device could not flush its cache")]
+    FlushFailed {
+        /// The file.
+        file: String,
+    },
     /// The power failed before the operation was done. It may or may not have taken effect.
     #[error("the power failed during the operation")]
     PowerLost,

@@ -34,6 +34,21 @@ pub enum DiskFault {
         /// How many.
         count: u32,
     },
+    /// The next requests that write file content land on another page of the medium, chosen evenly among
+    /// those that files have there; their own page stays as it was. Nobody is told.
+    MisdirectedWrites {
+        /// How many.
+        count: u32,
+    },
+    /// The next flushes of the device's own cache fail. Whoever waits for one is told; what the device
+    /// had acknowledged is as likely to survive as before, and a later flush covers it.
+    SyncErrors {
+        /// How many.
+        count: u32,
+    },
+    /// A power loss can tear single sectors too, at any byte: a device without the protection that
+    /// sectors usually have.
+    TornSectors,
     /// Bits on the medium, chosen evenly among those that files have there, flip. Nobody is told;
     /// the page cache keeps what it has.
     BitRot {
@@ -56,6 +71,9 @@ impl DiskFault {
             DiskFault::ReadErrors { .. } => "disk-read-errors",
             DiskFault::WriteErrors { .. } => "disk-write-errors",
             DiskFault::LostWrites { .. } => "disk-lost-writes",
+            DiskFault::MisdirectedWrites { .. } => "disk-misdirected-writes",
+            DiskFault::SyncErrors { .. } => "disk-sync-errors",
+            DiskFault::TornSectors => "disk-torn-sectors",
             DiskFault::BitRot { .. } => "disk-bit-rot",
             DiskFault::Full { .. } => "disk-full",
         }
@@ -73,6 +91,9 @@ pub(super) struct Injected {
     pub read_errors: u32,
     pub write_errors: u32,
     pub lost_writes: u32,
+    pub misdirected_writes: u32,
+    pub sync_errors: u32,
+    pub torn_sectors: bool,
 }
 
 impl Injected {
@@ -82,6 +103,14 @@ impl Injected {
 
     pub fn fails_write(&mut self) -> bool {
         take_one(&mut self.write_errors)
+    }
+
+    pub fn misdirects_write(&mut self) -> bool {
+        take_one(&mut self.misdirected_writes)
+    }
+
+    pub fn fails_sync(&mut self) -> bool {
+        take_one(&mut self.sync_errors)
     }
 
     pub fn loses_write(&mut self) -> bool {

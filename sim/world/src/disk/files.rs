@@ -430,7 +430,7 @@ impl Files {
     /// The power fails: what is left of names and files is what a restart finds. A commit that was
     /// under way has taken place or not, and each sector that was being written, or that the
     /// device had only acknowledged, has any one of its versions.
-    pub fn lose_power(&mut self, stream: &mut Stream, commit: Option<Commit>) {
+    pub fn lose_power(&mut self, stream: &mut Stream, commit: Option<Commit>, sectors_tear: bool) {
         if let Some(commit) = commit
             && stream.chance(0.5)
         {
@@ -455,13 +455,32 @@ impl Files {
                 let mut versions = older.remove(&(*id, page)).unwrap_or_default();
                 versions.push_back(inode.media.get(&page).cloned().unwrap_or_default());
                 versions.extend(writing.remove(&page).map(|writing| writing.data));
-                inode.media.insert(page, Rc::new(tear(versions.make_contiguous(), sector, stream)));
+                let versions = versions.make_contiguous();
+                let torn = tear(versions, sector, stream, sectors_tear);
+                inode.media.insert(page, Rc::new(torn));
             }
             inode.size = inode.committed_size;
             inode.landed_size = inode.committed_size;
             inode.cut_media(inode.size, page_bytes);
         }
         self.count_occupied();
+    }
+
+    /// The device writes a page to the place of another one, chosen evenly among those that files have
+    /// on the medium; into free space if there is no other.
+    pub fn misdirect(&mut self, own: (InodeId, u64), stream: &mut Stream) {
+        let written = self.inodes.get(&own.0).and_then(|inode| inode.writing.get(&own.1));
+        let Some(data) = written.map(|written| written.data.clone()) else { return };
+        let places = self.inodes.iter().flat_map(|(id, inode)| {
+            inode.media.keys().map(move |page| (*id, *page)).filter(|place| *place != own)
+        });
+        let places: Vec<(InodeId, u64)> = places.collect();
+        if places.is_empty() {
+            return;
+        }
+        let (id, page) = places[stream.below(places.len() as u64) as usize];
+        let victim = self.inodes.get_mut(&id).expect("invariant: it has the page");
+        victim.media.insert(page, data);
     }
 
     /// Flips a bit that the medium has, chosen evenly; false if it has none.
@@ -485,15 +504,24 @@ impl Files {
     }
 }
 
-/// A page of which each sector has any one of its versions.
-fn tear(versions: &[Page], sector: usize, stream: &mut Stream) -> Vec<u8> {
+/// A page of which each sector has any one of its versions; if sectors tear, another one from some byte
+/// of it on.
+fn tear(versions: &[Page], sector: usize, stream: &mut Stream, sectors_tear: bool) -> Vec<u8> {
     let length = versions.iter().map(|version| version.len()).max().unwrap_or(0);
     let mut torn = vec![0; length];
-    for from in (0..length).step_by(sector) {
-        let version = &versions[stream.below(versions.len() as u64) as usize];
-        let to = (from + sector).min(version.len());
+    let mut copy = |version: &Page, from: usize, to: usize| {
+        torn[from..to].fill(0);
+        let to = to.min(version.len());
         if from < to {
             torn[from..to].copy_from_slice(&version[from..to]);
+        }
+    };
+    for from in (0..length).step_by(sector) {
+        let to = (from + sector).min(length);
+        copy(&versions[stream.below(versions.len() as u64) as usize], from, to);
+        if sectors_tear {
+            let cut = from + stream.below((to - from) as u64) as usize;
+            copy(&versions[stream.below(versions.len() as u64) as usize], cut, to);
         }
     }
     torn

@@ -21,9 +21,9 @@
 //! - of each sector within the size, one of: its content at the last sync, or any content that
 //!   write-back gave to the device since (and the page cache had at that instant). Sectors are
 //!   independent of each other: an overwrite of several can be torn, and overwrites can survive in
-//!   another order than they were made. No sector is torn.
+//!   another order than they were made. No sector is torn, unless a fault lets it be.
 //!
-//! **Faults** beyond that are injected by [`Disk::inject`]; each, as each power loss, is an event of
+//! **Faults** beyond that are injected by [`Disk::inject`] and ended by [`Disk::heal`]; each, as each power loss, is an event of
 //! the trail, and draws from the stream `disk <name> faults`.
 //!
 //! **Assumptions.** Copying to and from the page cache is part of the core time that a server
@@ -270,6 +270,9 @@ impl Disk {
             DiskFault::ReadErrors { count } => state.injected.read_errors += count,
             DiskFault::WriteErrors { count } => state.injected.write_errors += count,
             DiskFault::LostWrites { count } => state.injected.lost_writes += count,
+            DiskFault::MisdirectedWrites { count } => state.injected.misdirected_writes += count,
+            DiskFault::SyncErrors { count } => state.injected.sync_errors += count,
+            DiskFault::TornSectors => state.injected.torn_sectors = true,
             DiskFault::BitRot { bits } => {
                 for _ in 0..bits {
                     state.files.flip_bit(&mut state.faults);
@@ -285,7 +288,8 @@ impl Disk {
 }
 
 impl Disk {
-    /// Ends a fault that lasts.
+    /// Ends a fault that lasts, or what is left of one that waits for requests. Of several faults of one
+    /// kind all end.
     pub fn heal(&self, fault: DiskFault) {
         let inner = &self.0;
         let text = format!("healed {fault:?}");
@@ -296,6 +300,9 @@ impl Disk {
             DiskFault::ReadErrors { .. } => state.injected.read_errors = 0,
             DiskFault::WriteErrors { .. } => state.injected.write_errors = 0,
             DiskFault::LostWrites { .. } => state.injected.lost_writes = 0,
+            DiskFault::MisdirectedWrites { .. } => state.injected.misdirected_writes = 0,
+            DiskFault::SyncErrors { .. } => state.injected.sync_errors = 0,
+            DiskFault::TornSectors => state.injected.torn_sectors = false,
             DiskFault::BitRot { .. } => {}
             DiskFault::Full { .. } => state.files.foreign_bytes = 0,
         });

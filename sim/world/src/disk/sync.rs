@@ -94,6 +94,29 @@ impl Inner {
         }
     }
 
+    /// The flush that ends a commit has failed: nothing of it counts, and the next one makes it anew.
+    pub(super) fn commit_failed(&self, state: &mut State, turn: Timestamp) {
+        let now = self.kernel.now();
+        let failed = state.committing.take().expect("invariant: a commit is under way");
+        for key in failed.operations {
+            state.operations[key].charge(now, turn);
+            self.flush_failed(state, key);
+        }
+        if !state.next_commit.is_empty() {
+            self.commit(state);
+        }
+    }
+
+    /// A sync ends with the news that the device's cache was not flushed.
+    pub(super) fn flush_failed(&self, state: &mut State, key: usize) {
+        let Work::Sync { inode } = state.operations[key].work else {
+            unreachable!("the operation syncs")
+        };
+        let file = inode.and_then(|inode| state.files.get(inode));
+        let file = file.map_or("(names)", |file| &file.name).to_owned();
+        self.end(state, key, Err(DiskError::FlushFailed { file }));
+    }
+
     pub(super) fn synced(&self, state: &mut State, key: usize) {
         self.meter.count(self.kinds.fsync, self.kernel.now(), 0, 0);
         let Work::Sync { inode } = state.operations[key].work else {

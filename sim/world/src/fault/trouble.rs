@@ -140,7 +140,7 @@ pub enum ServiceTrouble {
 
 impl Trouble {
     /// All kinds: what the trouble concerns, and what happens to it.
-    pub const KINDS: [&'static str; 22] = [
+    pub const KINDS: [&'static str; 25] = [
         "link-cut",
         "link-clog",
         "link-delay",
@@ -158,7 +158,10 @@ impl Trouble {
         "disk-slow",
         "disk-read-errors",
         "disk-write-errors",
+        "disk-sync-errors",
         "disk-lost-writes",
+        "disk-misdirected-writes",
+        "disk-torn-sectors",
         "disk-bit-rot",
         "disk-full",
         "cpu",

@@ -8,7 +8,7 @@
 //! Clocks that are wrong by several troubles are wrong by their sum. A clock never shows an instant
 //! before the start of the run. Timers are not set by the clock but count at its speed, as monotonic
 //! clocks do: a step does not move them, a drift makes them short or long. A sleep takes its speed from
-//! the moment at which it begins. The speed of cores is another quantity, and does not change.
+//! the moment at which it begins, and what a timer gained in a trouble that has ended is forgotten. The speed of cores is another quantity, and does not change.
 //!
 //! Source of both kinds of clocks: Linux, `clock_gettime(2)`, CLOCK_REALTIME and CLOCK_MONOTONIC.
 
@@ -84,6 +84,19 @@ impl Host {
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
+    /// How much the host's own timer has counted since an instant of virtual time.
+    pub fn counted_since(&self, instant: Timestamp) -> Duration {
+        let now = self.0.kernel.now();
+        let elapsed = now.since(instant);
+        let clocks = self.0.wrong.clocks.borrow();
+        let gained: i128 = clocks.values().map(|clock| clock.gained(instant, now)).sum();
+        if gained == 0 {
+            return elapsed;
+        }
+        let counted = (elapsed.as_nanos() as i128 + gained).clamp(0, i128::from(u64::MAX));
+        Duration::from_nanos(counted as u64)
+    }
+
     pub(crate) fn put_clock_wrong(&self, id: TroubleId, offset: i64, drift_ppm: i64) {
         let clock = WrongClock { since: self.0.kernel.now(), offset, drift_ppm };
         self.0.wrong.clocks.borrow_mut().insert(id, clock);
@@ -109,8 +122,13 @@ impl Host {
 impl WrongClock {
     /// By how many nanoseconds it is ahead.
     fn ahead(&self, now: Timestamp) -> i128 {
-        let elapsed = now.since(self.since).as_nanos() as i128;
-        i128::from(self.offset) + elapsed * i128::from(self.drift_ppm) / MILLION
+        i128::from(self.offset) + self.gained(self.since, now)
+    }
+
+    /// How many nanoseconds its drift has gained since `instant`.
+    fn gained(&self, instant: Timestamp, now: Timestamp) -> i128 {
+        let elapsed = now.since(self.since.max(instant)).as_nanos() as i128;
+        elapsed * i128::from(self.drift_ppm) / MILLION
     }
 }
 

@@ -84,9 +84,9 @@ impl<T> Clone for MailboxSender<T> {
 }
 
 impl<T> MailboxSender<T> {
-    /// Sends a message of `bytes` from node `from`. It stays in flight if the sender dies. Nobody is
-    /// told if it is lost.
-    pub fn send(&self, from: NodeId, bytes: u64, message: T) {
+    /// Sends a message of `bytes` from node `from`. It stays in flight if the sender dies. False if the
+    /// network loses it: a real sender learns that only by waiting in vain.
+    pub fn send(&self, from: NodeId, bytes: u64, message: T) -> bool {
         let token = self.mailbox.in_flight.borrow_mut().insert(message);
         let way = (from, self.mailbox.node);
         // A copy is possible or not for the whole mailbox, so what cannot be is not drawn for.
@@ -95,7 +95,7 @@ impl<T> MailboxSender<T> {
             None => Carrier::Single,
         };
         match self.network.send(way, bytes, carrier, self.id, token as u64) {
-            Arrival::Once(_) | Arrival::Held => {}
+            Arrival::Once(_) | Arrival::Held => true,
             Arrival::Twice(_, second) => {
                 let mut in_flight = self.mailbox.in_flight.borrow_mut();
                 let copy =
@@ -104,11 +104,13 @@ impl<T> MailboxSender<T> {
                 let token = in_flight.insert(copy);
                 drop(in_flight);
                 self.mailbox.kernel.schedule(second, self.id, token as u64);
+                true
             }
             Arrival::Never => {
                 let lost = self.mailbox.in_flight.borrow_mut().remove(token);
                 // Dropped with nothing borrowed: it may hold the place of an answer.
                 drop(lost);
+                false
             }
         }
     }

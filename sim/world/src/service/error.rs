@@ -17,7 +17,7 @@ pub enum StorageError {
         /// What stands in the way.
         what: &'static str,
     },
-    /// The entity has another ETag than the one given.
+    /// The entity or blob has another ETag than the one given, or exists although it must not.
     #[error("412: the entity has another ETag")]
     PreconditionFailed,
     /// The blob is leased, and the request does not hold the lease (any more).

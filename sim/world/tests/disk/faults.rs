@@ -250,3 +250,97 @@ fn faults_are_events_and_equal_runs_agree() {
     let harmless = DiskFault::WriteErrors { count: 0 };
     assert_ne!(seeded(1, Some(harmless)).1, seeded(1, None).1, "the trail has the injection");
 }
+
+#[test]
+fn a_failed_flush_is_told_and_a_later_one_covers_it() {
+    let caching = DiskProfile { write_cache_bytes: 1 << 20, ..profile() };
+    run(caching, |_, disk, _| async move {
+        disk.append("log", text("one")).await.expect("room");
+        disk.inject(DiskFault::SyncErrors { count: 2 });
+        let failed = DiskError::FlushFailed { file: "log".to_owned() };
+        // The first is the flush of the commit that makes name and size durable.
+        assert_eq!(disk.sync("log").await, Err(failed.clone()));
+        assert_eq!(disk.sync("log").await, Err(failed));
+        disk.sync("log").await.expect("it works again");
+        disk.lose_power();
+        assert_eq!(&disk.read_all("log").await.expect("there").value[..], b"one");
+        disk.inject(DiskFault::SyncErrors { count: 9 });
+        disk.heal(DiskFault::SyncErrors { count: 9 });
+        disk.write("log", 0, text("two")).await.expect("room");
+        disk.sync("log").await.expect("it was mended");
+    });
+}
+
+#[test]
+fn a_misdirected_write_spoils_another_page() {
+    run(profile(), |_, disk, _| async move {
+        disk.append("victim", text("0123456789abcdef")).await.expect("room");
+        disk.append("log", text("old")).await.expect("room");
+        disk.sync("victim").await.expect("synced");
+        disk.sync("log").await.expect("synced");
+        disk.write("log", 0, text("new")).await.expect("room");
+        disk.inject(DiskFault::MisdirectedWrites { count: 1 });
+        disk.sync("log").await.expect("the device says so");
+        disk.lose_power();
+        assert_eq!(&disk.read_all("log").await.expect("there").value[..], b"old");
+        let spoilt = disk.read_all("victim").await.expect("there").value;
+        assert_eq!(&spoilt[..], b"new\0\0\0\0\0\0\0\0\0\0\0\0\0");
+    });
+}
+
+/// How many bytes of each version a file has after so many power losses while it was overwritten.
+fn versions_after_losses(losses: usize, torn: bool) -> Vec<(usize, usize)> {
+    let mut seen = Vec::new();
+    for count in 1..=losses {
+        let found = run(profile(), move |kernel, disk, _| async move {
+            disk.append("log", text("aaaaaaaaaaaaaaaa")).await.expect("room");
+            disk.sync("log").await.expect("synced");
+            if torn {
+                disk.inject(DiskFault::TornSectors);
+            }
+            for _ in 0..count {
+                disk.write("log", 0, text("bbbbbbbbbbbbbbbb")).await.expect("room");
+                let sync = disk.sync("log");
+                let cut = async {
+                    kernel.sleep(Duration::from_micros(100)).await;
+                    disk.lose_power();
+                };
+                let _ = futures_util::future::join(sync, cut).await;
+            }
+            let read = disk.read_all("log").await.expect("there").value;
+            let bytes = |wanted| read.iter().filter(|byte| **byte == wanted).count();
+            (bytes(b'a'), bytes(b'b'))
+        });
+        seen.push(found);
+    }
+    seen
+}
+
+#[test]
+fn sectors_tear_only_if_a_fault_lets_them() {
+    let sector = profile().sector_bytes as usize;
+    let is_whole = |(a, b): &(usize, usize)| a % sector == 0 && b % sector == 0;
+    let whole = versions_after_losses(12, false);
+    assert!(whole.iter().all(is_whole), "{whole:?}");
+    let torn = versions_after_losses(12, true);
+    assert!(!torn.iter().all(is_whole), "{torn:?}");
+}
+
+#[test]
+fn a_stall_can_end_early() {
+    run(profile(), |kernel, disk, _| async move {
+        disk.append("log", text("some bytes")).await.expect("room");
+        let begun = kernel.now();
+        let sync = disk.sync("log");
+        let stall = async {
+            kernel.sleep(ms(1)).await;
+            disk.inject(DiskFault::Stall { span: Duration::from_secs(50) });
+            kernel.sleep(ms(20)).await;
+            disk.heal(DiskFault::Stall { span: Duration::from_secs(50) });
+        };
+        let (synced, ()) = futures_util::future::join(sync, stall).await;
+        synced.expect("synced");
+        let took = kernel.now().since(begun);
+        assert!((ms(21)..=ms(1 + 20 + 9)).contains(&took), "{took:?}");
+    });
+}

@@ -4,6 +4,7 @@ use crate::common::{deterministic, ms, run, world};
 use crate::{between, named, of_service, one_way};
 use bytes::Bytes;
 use sim_model::time::Timestamp;
+use sim_world::blob::Condition;
 use sim_world::fault::{Effect, LinkTrouble, ServiceTrouble, Trouble};
 use sim_world::kernel::Kernel;
 use sim_world::service::{RequestOptions, StorageError};
@@ -203,6 +204,36 @@ fn a_late_write_of_a_dead_client_takes_effect() {
         kernel.sleep(Duration::from_secs(1)).await;
         assert_eq!(length(&world).await, 1);
         assert_eq!(world.fault_counts().of(Effect::RequestAppliedLate), 1);
+    });
+}
+
+/// A write that comes late, after another one; what the blob holds in the end.
+async fn after_a_late_write(kernel: &Kernel, world: &World, conditional: bool) -> Bytes {
+    let (host, name) = (&world.hosts()[0], if conditional { "on condition" } else { "plain" });
+    let blobs = world.storage().container("c").with_options(RequestOptions::once(TIMEOUT));
+    let first = blobs.put_if(host, name, Bytes::from_static(b"0"), None, Condition::Absent).await;
+    let on = match conditional {
+        true => Condition::Tag(first.expect("there is none").value),
+        false => Condition::Any,
+    };
+    let late = ServiceTrouble::ApplyLate { probability: 1.0, by: Duration::from_secs(10) };
+    let id = world.begin(&of_service("blob", late)).expect("begins");
+    let write = |text: &'static [u8]| blobs.put_if(host, name, Bytes::from_static(text), None, on);
+    assert_eq!(write(b"1").await.map(drop), UNKNOWN);
+    world.end(id);
+    write(b"2").await.expect("the first has not been applied");
+    kernel.sleep(Duration::from_secs(20)).await;
+    blobs.get(host, name).await.expect("it is there").value
+}
+
+#[test]
+fn a_late_write_is_refused_if_it_was_made_on_condition() {
+    scene(|kernel, world| async move {
+        assert_eq!(&after_a_late_write(&kernel, &world, false).await[..], b"1");
+        assert_eq!(&after_a_late_write(&kernel, &world, true).await[..], b"2");
+        let (host, blobs) = (&world.hosts()[0], world.storage().container("c"));
+        let again = blobs.put_if(host, "plain", Bytes::new(), None, Condition::Absent).await;
+        assert_eq!(again.expect_err("it exists"), StorageError::PreconditionFailed);
     });
 }
 
