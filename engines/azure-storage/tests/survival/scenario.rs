@@ -252,9 +252,9 @@ impl Scenario {
             }
             Fault::LoseOne => hosts[victims[0]].kill(),
             Fault::IsolateOne => {
-                delay_requests(&play, victims[0], Some(Duration::from_secs(100)));
+                delay_requests(play, victims[0], Some(Duration::from_secs(100)));
                 play.kernel.sleep(Duration::from_secs(60)).await;
-                delay_requests(&play, victims[0], None);
+                delay_requests(play, victims[0], None);
             }
             Fault::PauseOne | Fault::PauseLong => {
                 let long = self.fault == Fault::PauseLong;

@@ -6,6 +6,7 @@
 //! what starting and waiting cost is the engine's business. A job runs in the handler that took
 //! its request; the jobs of a batch run side by side, as its starts do.
 
+use super::door::ASK_AGAIN;
 use crate::recorder::Recorder;
 use crate::workload::{Job, JobContext, Orchestrations, Start, launcher};
 use sim_model::engine::{Client, ClientError, StartRequest};
@@ -78,6 +79,8 @@ struct Inner {
     answers: MailboxSender<Answer>,
     http_request: Duration,
     response_bytes: u64,
+    /// Whether a start of a batch whose outcome is unknown is repeated, as a robot's request is.
+    persistent: bool,
     /// Handlers that wait for a request.
     idle: Cell<usize>,
 }
@@ -90,6 +93,7 @@ pub(super) fn open(
     orchestrations: &Orchestrations,
     recorder: &Recorder,
     answers: &MailboxSender<Answer>,
+    persistent: bool,
 ) -> MailboxSender<Request> {
     let (sender, requests) = world.network().mailbox(host.node());
     let front = FrontEnd(Rc::new(Inner {
@@ -102,6 +106,7 @@ pub(super) fn open(
         answers: answers.clone(),
         http_request: world.profile().cpu.http_request,
         response_bytes: world.profile().services.response_envelope_bytes,
+        persistent,
         idle: Cell::new(0),
     }));
     front.add_handler();
@@ -256,7 +261,12 @@ impl FrontEnd {
                 }
             }
             Starting::Orchestration(request) => {
-                recorder.start_answered(&client.start(request).await);
+                let mut answer = client.start(request.clone()).await;
+                while self.0.persistent && matches!(answer, Err(ClientError::Unknown(_))) {
+                    self.0.kernel.sleep(ASK_AGAIN).await;
+                    answer = self.start_unless_there(request.clone()).await;
+                }
+                recorder.start_answered(&answer);
             }
             Starting::Portion(entity, input) => {
                 let sent = client.signal_entity(&entity, launcher::LAUNCH, input).await;

@@ -55,13 +55,12 @@ impl Field<'_> {
     fn door(&self, answers: MailboxSender<Answer>) -> FrontDoor {
         let (world, hub) = (self.world.clone(), self.hub.clone());
         let (orchestrations, recorder) = (self.orchestrations.clone(), self.recorder.clone());
-        let history = self.history.clone();
+        let (history, losses) = (self.history.clone(), self.messages_can_be_lost);
         let open = move |index: usize| {
             let (host, client) = (&world.hosts()[index], history.watch(index, hub.client(index)));
-            front::open(&world, host, client, &orchestrations, &recorder, &answers)
+            front::open(&world, host, client, &orchestrations, &recorder, &answers, losses)
         };
-        let (hosts_change, losses) = (self.hosts_change, self.messages_can_be_lost);
-        FrontDoor::new(Box::new(open), &self.running, hosts_change, losses)
+        FrontDoor::new(Box::new(open), &self.running, self.hosts_change, losses)
     }
 }
 
