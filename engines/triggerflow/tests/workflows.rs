@@ -236,7 +236,7 @@ async fn worker_operations(
     before().await;
     let first = operations(play);
     assert_eq!(first.hgetall, 0, "no worker is there yet");
-    while store_operations(&play, "hgetall") < 3 {
+    while store_operations(play, "hgetall") < 3 {
         play.kernel.sleep(Duration::from_millis(500)).await;
     }
     after().await;

@@ -277,3 +277,49 @@ fn a_full_disk_is_exit_code_3() {
         "error: cannot write to standard output: No space left on device (os error 28)\n"
     );
 }
+
+#[test]
+fn histories_are_written_where_they_are_asked_for() {
+    let folder = folder();
+    let bank = ["run", "--workload", "bank", "--load", "batch:2", "--engine", "in-memory"];
+    let with = |flags: &[&str]| {
+        stdout(folder.path(), &[&bank[..], flags].concat());
+    };
+    with(&["--history", "here.edn"]);
+    with(&["--history", "jsonl", "--out", "out"]);
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).expect(name);
+    let edn = read("here.edn");
+    assert!(edn.starts_with("{:index 0, :time "), "{edn}");
+    assert!(edn.contains(":type :ok, :f :Get, :value 0, :key \"@Account@src0-!1\""), "{edn}");
+    let lines = read("out/history.jsonl");
+    let operations: Vec<Value> =
+        lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    // Two starts, three calls in each transaction, four accounts read at the end.
+    assert_eq!(operations.len(), 2 + 6 + 4);
+    assert!(operations.iter().all(|one| one["return"].as_u64() >= one["call"].as_u64()));
+}
+
+#[test]
+fn a_history_that_cannot_be_written_is_refused_before_the_run() {
+    let folder = folder();
+    for (given, told) in [
+        ("json", "--history: found \"json\", expected edn, jsonl, or a file"),
+        ("none/here.edn", "--history: none/here.edn: its folder does not exist"),
+    ] {
+        let output = sim(folder.path(), &small(&["--history", given])).output().expect("it starts");
+        assert_eq!(output.status.code(), Some(2), "{given}");
+        let error = String::from_utf8(output.stderr).expect("text");
+        assert!(error.contains(told), "{error}");
+    }
+}
+
+#[test]
+fn a_breach_is_followed_by_the_history_that_shows_it() {
+    let folder = folder();
+    let arguments =
+        ["run", "--engine", "azure-storage", "--workload", "sequence", "--load", "batch:20"];
+    let text = stdout(folder.path(), &arguments);
+    assert!(text.contains("observed  causally-consistent-commit"), "{text}");
+    assert!(text.contains("is committed, as number"), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}

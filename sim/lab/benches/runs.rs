@@ -4,7 +4,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use sim_lab::progress::Progress;
-use sim_lab::run::run;
+use sim_lab::run::{RunOptions, run, run_with};
 use sim_lab::spec::RunSpec;
 use std::hint::black_box;
 use std::time::Duration;
@@ -34,5 +34,26 @@ fn runs(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, runs);
+/// The same with and without its checks: the share of them is one minus the ratio of the two. What is
+/// recorded for them is recorded in both.
+fn judging(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("10,000 HelloSequence5 on 8 hosts, judged or not");
+    group.sample_size(10).measurement_time(Duration::from_secs(30));
+    for engine in ["in-memory", "netherite", "azure-storage"] {
+        let spec = batch_of_10_000(engine).check().expect("a valid specification");
+        for judge in [false, true] {
+            let options = RunOptions { judge, ..RunOptions::default() };
+            let name = format!("{engine}, {}", if judge { "judged" } else { "not judged" });
+            group.bench_function(name, |bencher| {
+                bencher.iter(|| {
+                    let outcome = run_with(&spec, &Progress::default(), &options);
+                    black_box(outcome.expect("the run ends").summary.checks.len())
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, runs, judging);
 criterion_main!(benches);

@@ -230,6 +230,7 @@ fn the_summary_has_the_promised_keys_in_their_order() {
             "completion",
             "results",
             "breakdown",
+            "durability",
         ]
     );
     let digest = value["digest"].as_str().expect("text");

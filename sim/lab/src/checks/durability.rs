@@ -314,3 +314,6 @@ fn history(
     };
     vec![format!("{at}  {said}"), format!("{}  {now}", kernel.now())]
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,8 +53,8 @@ pub(super) fn results_digest(results: u128, entities: &EntityStates) -> String {
 pub(super) struct Judged {
     pub(super) outcome: RunOutcome,
     pub(super) completions: blake3::Hasher,
-    /// What was told, if the run has come to its end.
-    pub(super) claims: Option<Claims>,
+    /// What was told, if the run is judged, and has come to its end.
+    pub(super) claims: Option<Option<Claims>>,
 }
 
 impl Judged {

@@ -140,3 +140,20 @@ fn assert_caught(difference: Difference, time: Timestamp) {
     }
     assert_ne!(left.digest, right.digest);
 }
+
+#[test]
+fn what_happens_after_the_end_of_the_trail_is_no_part_of_it() {
+    let trail = |goes_on: bool| {
+        let main = move |kernel: sim_world::kernel::Kernel| async move {
+            kernel.sleep(std::time::Duration::from_nanos(3)).await;
+            kernel.end_trail();
+            if goes_on {
+                kernel.sleep(std::time::Duration::from_secs(1)).await;
+                kernel.create_node("too late");
+                kernel.end_trail();
+            }
+        };
+        crate::support::run(main).expect("it comes to its end").1
+    };
+    assert_eq!(trail(false), trail(true));
+}

@@ -223,3 +223,26 @@ fn a_panic_of_a_task_ends_the_run() {
         kernel.sleep(ns(1)).await;
     });
 }
+
+#[test]
+fn a_task_knows_its_node_and_an_event_has_none() {
+    run_to_end(|kernel| async move {
+        let node = kernel.create_node("somewhere");
+        let seen = Rc::new(Cell::new(None));
+        let (inside, found) = (kernel.clone(), seen.clone());
+        kernel.spawn(node, async move {
+            inside.sleep(ns(5)).await;
+            found.set(Some(inside.current_node()));
+        });
+        kernel.sleep(ns(10)).await;
+        assert_eq!(seen.get(), Some(Some(node)));
+        kernel.restart(node);
+        let (inside, found) = (kernel.clone(), seen.clone());
+        seen.set(None);
+        kernel.spawn(node, async move { found.set(Some(inside.current_node())) });
+        kernel.sleep(ns(10)).await;
+        assert_eq!(seen.get(), Some(Some(node)), "also in its next life");
+        assert_eq!(kernel.node_name(node).as_ref(), "somewhere");
+        assert_eq!(kernel.nodes(), node.0 + 1);
+    });
+}

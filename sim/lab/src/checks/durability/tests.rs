@@ -1,0 +1,146 @@
+//! Claims that hold, and claims that a faulty store contradicts.
+
+use super::*;
+use crate::checks::scene::Scene;
+use futures_util::FutureExt;
+use sim_model::engine::{ClientAnswer, ClientMessage, InstanceQuery, InstanceState, StartRequest};
+use sim_world::kernel::{self, KernelOptions};
+
+/// A store that answers what a test says; queries miss what only a status read shows.
+struct Store {
+    queried: Vec<(InstanceId, InstanceState)>,
+    read: Vec<(InstanceId, InstanceState)>,
+}
+
+fn answer<T: 'static>(value: T) -> ClientAnswer<T> {
+    async move { Ok(value) }.boxed_local()
+}
+
+impl Client for Store {
+    fn start(&self, _: StartRequest) -> ClientAnswer<()> {
+        answer(())
+    }
+
+    fn send(&self, _: InstanceId, _: ClientMessage) -> ClientAnswer<()> {
+        answer(())
+    }
+
+    fn status(&self, instance: InstanceId) -> ClientAnswer<Option<InstanceState>> {
+        let found = self.read.iter().find(|(key, _)| *key == instance);
+        answer(found.map(|(_, state)| state.clone()))
+    }
+
+    fn wait(&self, _: InstanceId) -> ClientAnswer<InstanceState> {
+        unreachable!("nobody waits")
+    }
+
+    fn query(&self, _: InstanceQuery) -> ClientAnswer<Vec<(InstanceId, InstanceState)>> {
+        answer(self.queried.clone())
+    }
+
+    fn purge(&self, _: InstanceId) -> ClientAnswer<bool> {
+        answer(false)
+    }
+}
+
+fn done(result: i64) -> RuntimeStatus {
+    RuntimeStatus::Completed(number(result))
+}
+
+fn number(value: i64) -> Payload {
+    Payload::encode(&value).expect("a number")
+}
+
+fn state(key: &str, status: RuntimeStatus, entity: Option<i64>) -> (InstanceId, InstanceState) {
+    let state = InstanceState {
+        name: "X".into(),
+        created: Timestamp::ZERO,
+        last_updated: Timestamp::from_secs(1),
+        status,
+        custom_status: None,
+        entity_state: entity.map(number),
+    };
+    (InstanceId::new(key), state)
+}
+
+/// The check of a run in which this was said of `a` and of the counter `x`, whose last step left 1.
+fn judge(
+    said: Vec<Claim>,
+    queried: Vec<(InstanceId, InstanceState)>,
+    read: Vec<(InstanceId, InstanceState)>,
+) -> Check {
+    kernel::on_fresh_thread(|| {
+        let main = |kernel: Kernel| async move {
+            let scene = Scene::new();
+            scene.round(10, "caller", &vec![], "x", ("Add", 1), None);
+            let mut claims = BTreeMap::from([(InstanceId::new("a"), said)]);
+            for (instance, state, steps) in entity_states(&scene.graph.graph()) {
+                let instance = scene.graph.graph().instance(instance).clone();
+                claims.insert(instance, vec![Claim::Entity(state, steps, Timestamp::ZERO)]);
+            }
+            let client = Rc::new(Store { queried, read });
+            check(&kernel, client, &scene.graph, Claims(claims), true).await
+        };
+        kernel::simulate(KernelOptions::with_seed(1), main).expect("it ends").0
+    })
+}
+
+fn said() -> Vec<Claim> {
+    vec![
+        Claim::Accepted(Timestamp::from_secs(1)),
+        Claim::Told(done(7), Timestamp::from_secs(2)),
+        Claim::Reported(hash_of_end(&done(7)), Outcome::Completed, Timestamp::from_secs(2)),
+    ]
+}
+
+fn counter(sum: Option<i64>) -> (InstanceId, InstanceState) {
+    state("@Counter@x", RuntimeStatus::Running, sum)
+}
+
+#[test]
+fn what_is_as_it_was_told_passes() {
+    let states = vec![state("a", done(7), None), counter(Some(1))];
+    let check = judge(said(), states.clone(), states);
+    assert_eq!((check.verdict, &*check.detail), (Verdict::Pass, "2 instances are as was told"));
+}
+
+#[test]
+fn what_a_query_misses_is_asked_for_once_more() {
+    let states = vec![state("a", done(7), None), counter(Some(1))];
+    assert_eq!(judge(said(), Vec::new(), states).verdict, Verdict::Pass);
+}
+
+#[test]
+fn an_end_that_was_forgotten_or_changed_is_found() {
+    for (wrong, told) in [
+        (None, "the start of a was accepted, and it is not known"),
+        (Some(RuntimeStatus::Running), "a was told as completed with 7, and is running"),
+        (Some(done(8)), "a was told as completed with 7, and is completed with 8"),
+    ] {
+        let mut states = vec![counter(Some(1))];
+        states.extend(wrong.map(|status| state("a", status, None)));
+        let check = judge(said(), states.clone(), states);
+        assert_eq!(check.verdict, Verdict::Fail);
+        assert_eq!(check.detail, format!("1 breaches, first: {told}"));
+        assert_eq!(check.history.len(), 2, "what was told, and what is: {:?}", check.history);
+    }
+}
+
+#[test]
+fn a_report_of_the_engine_is_a_claim_too() {
+    let report = said().pop().into_iter().collect();
+    let states = vec![state("a", done(8), None), counter(Some(1))];
+    let check = judge(report, states.clone(), states);
+    assert!(check.detail.contains("a was reported as completed, and is completed with 8"));
+}
+
+#[test]
+fn an_entity_that_lost_its_last_step_is_found() {
+    for lost in [None, Some(0)] {
+        let states = vec![state("a", done(7), None), counter(lost)];
+        let check = judge(said(), states.clone(), states);
+        assert_eq!(check.verdict, Verdict::Fail);
+        let problem = "the last committed step of @Counter@x left 1, and it has";
+        assert!(check.detail.contains(problem), "{}", check.detail);
+    }
+}
