@@ -148,6 +148,18 @@ fn requests_may_take_effect_after_they_were_repeated() {
     }
 }
 
+/// The service ends all leases, of hosts on partitions and on logs: whoever had one stops, and begins anew.
+#[test]
+fn all_leases_may_be_broken() {
+    for sets in SPECULATION {
+        for seed in 71..=73 {
+            let broken = |_| Trouble::Lease { blob: named("*") };
+            let outcome = troubled(seed, sets, Duration::ZERO, broken, Effect::LeaseBroken);
+            survives(&outcome, seed, sets);
+        }
+    }
+}
+
 /// Whatever goes wrong, at many moments.
 #[test]
 #[ignore = "minutes: cargo test -p engine-netherite --test network -- --ignored"]

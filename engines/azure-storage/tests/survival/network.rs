@@ -5,13 +5,30 @@ use super::faults::{EXACT, expect_sound, play, total};
 use super::scenario::{Fault, Mix};
 use std::ops::RangeInclusive;
 
+/// The moments that CI plays.
 const FEW: RangeInclusive<u64> = 1..=3;
+const MANY: RangeInclusive<u64> = 1..=40;
+
+fn survives(fault: Fault) {
+    survives_at(fault, &FEW);
+}
 
 /// Orchestrations in the published order of a step, and money in the order in which steps are exactly
 /// once.
-fn survives(fault: Fault) {
-    expect_sound(&play(fault, Mix::Orchestrations, &["table"], FEW, &[]));
-    expect_sound(&play(fault, Mix::WithBank, &["table"], FEW, EXACT));
+fn survives_at(fault: Fault, moments: &RangeInclusive<u64>) {
+    expect_sound(&play(fault, Mix::Orchestrations, &["table"], moments.clone(), &[]));
+    expect_sound(&play(fault, Mix::WithBank, &["table"], moments.clone(), EXACT));
+}
+
+#[test]
+#[ignore = "minutes: cargo test -p engine-azure-storage --test survival network -- --ignored"]
+fn networks_may_fail_at_many_moments() {
+    survives_at(Fault::CutOne, &MANY);
+    survives_at(Fault::ClogOne, &MANY);
+    survives_at(Fault::LoseMessages, &MANY);
+    survives_at(Fault::DuplicateMessages, &MANY);
+    survives_at(Fault::LoseAnswers, &MANY);
+    survives_at(Fault::ApplyLate, &MANY);
 }
 
 #[test]

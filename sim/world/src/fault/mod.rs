@@ -37,6 +37,9 @@
 //! | `LoseAnswer` | a request is applied, and its answer never comes: an ambiguous timeout |
 //! | `ApplyLate` | a request is taken in and applied `by` later, also if the client has given up or died meanwhile: the late write that fencing is for |
 //!
+//! What an event log pushes to its readers knows outages only. Of hosts and machines those are concerned
+//! that are there when the trouble begins.
+//!
 //! **Leases.** The service ends the leases on blobs, as an administrator's break with period 0 does:
 //! whoever named the lease from then on has lost it (Azure Blob Storage, Lease Blob).
 //!
