@@ -100,7 +100,7 @@ fn a_breach_tells_its_history_with_hosts_and_instants() {
     assert_eq!(check.verdict, Verdict::Observed, "{}", check.detail);
     let history = check.history.join("\n");
     assert!(history.contains("is committed, as number"), "{history}");
-    assert!(history.contains(" on host"), "{history}");
+    assert!(history.contains(" on worker-"), "{history}");
     let instants: Vec<f64> = check
         .history
         .iter()
