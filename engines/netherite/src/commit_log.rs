@@ -20,6 +20,12 @@
 //! log is lost. \[infer\] from the published storage device, which writes pages under the ETag that it
 //! has seen last.
 //!
+//! **Speculation `global`.** What is durable may depend on work that another partition can still lose;
+//! it is *committed* when that cannot happen any more. The record then also says up to where that was
+//! known, and an incarnation that has to roll back is followed by one that begins in front of the durable
+//! end: the log is cut there. The last commit of the incarnation before has ended by then
+//! ([`CommitLog::close`]), so that it does not write its record after the new one.
+//!
 //! **Checkpoints.** The record also names the last checkpoint (the published engine has a blob of its
 //! own for that): so log and checkpoint are fenced by one lease, and one write makes both valid. The
 //! log in front of the checkpoint is deleted by whole segments.
@@ -73,6 +79,17 @@ struct CommitRecord {
     checkpoint: Option<CheckpointRef>,
 }
 
+/// How a log is opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opening {
+    /// Write under the lease, each incarnation into blobs of its own.
+    pub fenced: bool,
+    /// What is durable may not be committed.
+    pub speculative: bool,
+    /// Nothing from this position on is kept.
+    pub cut: Option<u64>,
+}
+
 struct Tail {
     /// Position of the first byte of `bytes`, a multiple of the page size.
     base: u64,
@@ -94,6 +111,7 @@ pub(crate) struct CommitLog {
     host: Host,
     lease: Rc<PartitionLease>,
     fenced: bool,
+    speculative: bool,
     tail: RefCell<Tail>,
     appended: Notify,
     committed: Notify,
@@ -101,6 +119,10 @@ pub(crate) struct CommitLog {
     /// What the next writes of the record, and of the last segment, ask for.
     record_tag: Cell<Condition>,
     segment_tag: Cell<Condition>,
+    /// Up to where the last record said that the log is committed.
+    committed_before: Cell<u64>,
+    /// Nothing from this position on is to be written any more.
+    closing: Cell<Option<u64>>,
     /// A checkpoint that the next commit names, and whom to tell then.
     checkpoint: RefCell<Option<(CheckpointRef, Resolver<()>)>>,
 }
@@ -112,19 +134,24 @@ impl CommitLog {
         prefix: String,
         host: Host,
         lease: Rc<PartitionLease>,
-        fenced: bool,
+        opening: Opening,
     ) -> Result<CommitLog, LogLost> {
+        let Opening { fenced, speculative, cut } = opening;
         let blob = format!("{prefix}/commit");
         let (read, record_tag) = match container.get_tagged(&host, &blob, 0, u64::MAX).await {
             Ok(reply) => (reply.value.0, Condition::Tag(reply.value.1)),
             Err(StorageError::NotFound { .. }) => (Bytes::new(), Condition::Absent),
             Err(_) => return Err(LogLost),
         };
-        let mut record = if read.is_empty() {
-            CommitRecord { end: FIRST_POSITION, epochs: Vec::new(), checkpoint: None }
+        let (mut record, committed) = if read.is_empty() {
+            let epochs = Vec::new();
+            let record = CommitRecord { end: FIRST_POSITION, epochs, checkpoint: None };
+            (record, FIRST_POSITION)
         } else {
-            codec::decode(&read).expect("invariant: the commit record is read as it was written")
+            decode_record(&read, speculative)
         };
+        // What is committed is never cut off.
+        record.end = cut.map_or(record.end, |cut| cut.max(committed).min(record.end));
         let epoch = record.epochs.last().map_or(1, |(_, epoch)| epoch + 1);
         let is_new = record.epochs.is_empty();
         record.epochs.push((record.end, epoch));
@@ -136,15 +163,18 @@ impl CommitLog {
             host,
             lease,
             fenced,
+            speculative,
             tail: RefCell::new(Tail { base, bytes: vec![0; (record.end - base) as usize] }),
             appended: kernel.notify(),
             committed: kernel.notify(),
             record: RefCell::new(record),
             record_tag: Cell::new(record_tag),
             segment_tag: Cell::new(Condition::Any),
+            committed_before: Cell::new(committed),
+            closing: Cell::new(None),
             checkpoint: RefCell::default(),
         };
-        log.write_record().await?;
+        log.write_record_up_to(log.durable()).await?;
         if fenced || is_new {
             log.create_segment(base / SEGMENT_BYTES).await?;
         } else {
@@ -184,6 +214,11 @@ impl CommitLog {
     /// Up to where the log is durable.
     pub(crate) fn durable(&self) -> u64 {
         self.record.borrow().end
+    }
+
+    /// Up to where this incarnation found the log to be committed, or has said so since.
+    pub(crate) fn committed_before(&self) -> u64 {
+        self.committed_before.get().min(self.durable())
     }
 
     /// Where the next record goes.
@@ -230,20 +265,33 @@ impl CommitLog {
         published
     }
 
-    /// Commits for ever, nothing from the position on that `limit` gives; `on_durable` is told the
-    /// position up to which the log is durable.
+    /// Makes the log end: what lies before `position` is written, and then [`CommitLog::run`] returns.
+    pub(crate) fn close(&self, position: u64) {
+        self.closing.set(Some(position));
+        self.wake();
+    }
+
+    /// Makes durable what is appended, until the log is closed. `committed` says up to where it is
+    /// committed, and `on_durable` is told up to where it is durable. The position at which it was closed.
     pub(crate) async fn run(
         &self,
-        limit: impl Fn() -> Option<u64>,
+        committed: impl Fn() -> u64,
         on_durable: impl Fn(u64),
-    ) -> Result<(), LogLost> {
+    ) -> Result<u64, LogLost> {
         loop {
-            let clipped = || limit().map_or(self.end(), |limit| limit.min(self.end()));
-            while clipped() <= self.durable() && self.checkpoint.borrow().is_none() {
+            let goal = || self.closing.get().map_or(self.end(), |last| last.min(self.end()));
+            while goal() <= self.durable() {
+                if let Some(last) = self.closing.get() {
+                    return Ok(last);
+                }
+                if self.checkpoint.borrow().is_some() {
+                    break;
+                }
                 self.appended.notified().await;
             }
-            let end = clipped().max(self.durable());
+            let end = goal().max(self.durable());
             self.write_tail(end).await?;
+            self.committed_before.set(committed());
             let published = self.checkpoint.take();
             {
                 let record = &mut *self.record.borrow_mut();
@@ -297,16 +345,14 @@ impl CommitLog {
         (found == *body).then_some(etag)
     }
 
-    async fn write_record(&self) -> Result<(), LogLost> {
-        let end = self.durable();
-        self.write_record_up_to(end).await
-    }
-
     async fn write_record_up_to(&self, end: u64) -> Result<(), LogLost> {
         let record = CommitRecord { end, ..self.record.borrow().clone() };
         let name = format!("{}/commit", self.prefix);
         let lease = self.fenced.then_some(self.lease.id);
-        let body = codec::encode(&record);
+        let body = match self.speculative {
+            true => codec::encode(&(record, self.committed_before.get().min(end))),
+            false => codec::encode(&record),
+        };
         let condition = self.if_fenced(self.record_tag.get());
         let put = self.container.put_if(&self.host, &name, body.clone(), lease, condition).await;
         let etag = match put {
@@ -410,12 +456,42 @@ impl CommitLog {
 
     /// What each incarnation has written and is durable: its number, from where, to where.
     fn ranges(&self) -> Vec<(u32, u64, u64)> {
-        let record = self.record.borrow();
-        let mut ranges = Vec::new();
-        for (index, (begin, epoch)) in record.epochs.iter().enumerate() {
-            let end = record.epochs.get(index + 1).map_or(record.end, |(next, _)| *next);
-            ranges.push((*epoch, *begin, end));
-        }
-        ranges
+        ranges(&self.record.borrow())
+    }
+}
+
+/// The commit record and up to where it says that the log is committed.
+fn decode_record(bytes: &[u8], speculative: bool) -> (CommitRecord, u64) {
+    const READ: &str = "invariant: the commit record is read as it was written";
+    if speculative {
+        return codec::decode(bytes).expect(READ);
+    }
+    let record: CommitRecord = codec::decode(bytes).expect(READ);
+    let end = record.end;
+    (record, end)
+}
+
+/// What is left of each incarnation: an incarnation may begin in front of where others began, and
+/// then nothing behind its beginning is theirs any more.
+fn ranges(record: &CommitRecord) -> Vec<(u32, u64, u64)> {
+    let mut end = record.end;
+    let mut ranges = Vec::new();
+    for (begin, epoch) in record.epochs.iter().rev() {
+        ranges.push((*epoch, *begin, end.max(*begin)));
+        end = end.min(*begin);
+    }
+    ranges.reverse();
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_incarnation_that_rolled_back_takes_what_lies_behind_its_beginning_from_the_others() {
+        let epochs = vec![(64, 1), (200, 2), (150, 3), (180, 4)];
+        let record = CommitRecord { end: 300, epochs, checkpoint: None };
+        assert_eq!(ranges(&record), [(1, 64, 150), (2, 200, 200), (3, 150, 180), (4, 180, 300)]);
     }
 }

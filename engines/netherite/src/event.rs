@@ -25,15 +25,38 @@ pub(crate) struct RequestId {
 
 /// Where an event from another partition comes from. The position of the log event that sent it and
 /// the number among what that event sent to one partition make it recognisable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Origin {
     pub partition: u32,
     pub position: u64,
     pub sub_position: u32,
     /// The incarnation of the partition that sent it.
     pub epoch: u32,
-    /// Whether it was sent before its position was durable.
-    pub speculative: bool,
+    /// If it was sent before its position was committed: what it depends on that may still be lost,
+    /// itself included. It may name more than that, never less.
+    pub depends: Vec<Dependency>,
+}
+
+/// Work of a partition that something depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Dependency {
+    pub partition: u32,
+    /// The incarnation that did it, and the last log position of it that counts.
+    pub epoch: u32,
+    pub position: u64,
+}
+
+impl Origin {
+    /// The work that sent it.
+    pub(crate) fn itself(&self) -> Dependency {
+        let Origin { partition, epoch, position, .. } = *self;
+        Dependency { partition, epoch, position }
+    }
+
+    /// Whether it was sent before its position was committed.
+    pub(crate) fn is_speculative(&self) -> bool {
+        !self.depends.is_empty()
+    }
 }
 
 /// A place in the input queue of a partition: an event of the event log, and the number among the
@@ -160,11 +183,11 @@ pub(crate) enum PartitionEvent {
     AcksReceived { acks: Vec<Acknowledged> },
     /// A new incarnation has rebuilt the state: what was under way starts again.
     RecoveryCompleted { recovered: Timestamp },
-    /// How far another partition is durable, and where each of its incarnations began (position and
+    /// How far another partition is committed, and where each of its incarnations began (position and
     /// number). Sent with speculation `global`; never logged.
-    OriginDurable { partition: u32, epochs: Vec<(u64, u32)>, durable: u64 },
-    /// Another partition wants to know how far this one is durable. Never logged.
-    DurabilityAsked { by: u32 },
+    OriginCommitted { partition: u32, epochs: Vec<(u64, u32)>, committed: u64 },
+    /// Another partition wants to know how far this one is committed. Never logged.
+    CommitAsked { by: u32 },
 }
 
 impl PartitionEvent {
@@ -174,8 +197,8 @@ impl PartitionEvent {
             self,
             PartitionEvent::StateRequestReceived { .. }
                 | PartitionEvent::InstanceQueryReceived { .. }
-                | PartitionEvent::OriginDurable { .. }
-                | PartitionEvent::DurabilityAsked { .. }
+                | PartitionEvent::OriginCommitted { .. }
+                | PartitionEvent::CommitAsked { .. }
         )
     }
 
@@ -189,13 +212,15 @@ impl PartitionEvent {
         }
     }
 
-    /// Marks an event for another partition as sent before it is durable.
-    pub(crate) fn speculate(&mut self) {
+    /// Marks an event for another partition as sent before it is committed, while its origin depended
+    /// on `others`.
+    pub(crate) fn speculate(&mut self, others: &[Dependency]) {
         match self {
             PartitionEvent::TaskMessagesReceived { origin, .. }
             | PartitionEvent::ActivityTransferReceived { origin, .. }
             | PartitionEvent::RemoteActivityResultReceived { origin, .. } => {
-                origin.speculative = true;
+                origin.depends = vec![origin.itself()];
+                origin.depends.extend_from_slice(others);
             }
             _ => {}
         }
@@ -231,8 +256,8 @@ impl PartitionEvent {
             | PartitionEvent::SendConfirmed { .. }
             | PartitionEvent::AcksReceived { .. }
             | PartitionEvent::RecoveryCompleted { .. }
-            | PartitionEvent::OriginDurable { .. }
-            | PartitionEvent::DurabilityAsked { .. } => {}
+            | PartitionEvent::OriginCommitted { .. }
+            | PartitionEvent::CommitAsked { .. } => {}
         }
     }
 }

@@ -11,10 +11,9 @@ use crate::host::HostProcess;
 use crate::lease::PartitionLease;
 use crate::monitor_runner::{self, MonitorCounts};
 use crate::ownership::{Plan, Seen, plan};
-use crate::partition::Origins;
 use crate::placement::host_of;
 use crate::reports::bump;
-use crate::runner::{Ending, PartitionRunner};
+use crate::runner::{Ending, PartitionRunner, Resumption};
 use crate::stop::Stop;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -262,10 +261,10 @@ async fn run_under(
     lease: &Rc<PartitionLease>,
     stop: &Stop,
 ) -> bool {
-    let mut known = Origins::new();
+    let mut left = Resumption::default();
     loop {
         let permit = process.starts.acquire().await;
-        let started = PartitionRunner::start(process, index, lease.clone(), known.clone()).await;
+        let started = PartitionRunner::start(process, index, lease.clone(), left.clone()).await;
         drop(permit);
         let Ok(runner) = started else { return false };
         process.add_runner(index, &runner);
@@ -275,7 +274,7 @@ async fn run_under(
         };
         process.remove_runner(index);
         match ending {
-            Ending::RollBack(origins) => known = origins,
+            Ending::RollBack(resumption) => left = resumption,
             Ending::Stopped => return true,
             Ending::Lost => return false,
         }

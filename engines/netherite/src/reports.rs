@@ -133,7 +133,7 @@ impl Reports {
         self.is_current() && position >= self.partition.reported.get()
     }
 
-    /// The event at `position`, which says what the work item did, is durable.
+    /// The event at `position`, which says what the work item did, is committed.
     pub(crate) fn committed(&self, position: u64, item: WorkItemId) {
         if self.is_new(position) {
             self.partition.open.borrow_mut().remove(&item);
@@ -141,17 +141,17 @@ impl Reports {
         }
     }
 
-    /// The event at `position`, which ended an orchestration, is durable.
+    /// The event at `position`, which ended an orchestration, is committed.
     pub(crate) fn completed(&self, position: u64, completion: Completion) {
         if self.is_new(position) {
             self.partition.observer.completed(completion);
         }
     }
 
-    /// Everything before `durable` has been reported.
-    pub(crate) fn durable(&self, durable: u64) {
+    /// Everything before `committed` has been reported.
+    pub(crate) fn final_up_to(&self, committed: u64) {
         if self.is_current() {
-            self.partition.reported.set(self.partition.reported.get().max(durable));
+            self.partition.reported.set(self.partition.reported.get().max(committed));
         }
     }
 
@@ -169,13 +169,16 @@ impl Reports {
         self.partition.observer.graph().removed(instance);
     }
 
-    /// The state was rebuilt: whatever is not in it was lost with earlier incarnations.
-    pub(crate) fn recovered(&self) {
+    /// The state was rebuilt: whatever is not in it was lost with earlier incarnations. Those work items
+    /// are in it, and not committed yet.
+    pub(crate) fn recovered(&self, uncommitted: impl Iterator<Item = WorkItemId>) {
         if !self.is_current() {
             return;
         }
-        let open = std::mem::take(&mut *self.partition.open.borrow_mut());
-        bump(&self.partition.counts.aborted, open.len() as u64);
-        open.into_iter().for_each(|item| self.partition.observer.graph().aborted(item));
+        let mut lost = std::mem::take(&mut *self.partition.open.borrow_mut());
+        let kept = uncommitted.filter(|item| lost.remove(item)).collect();
+        self.partition.open.replace(kept);
+        bump(&self.partition.counts.aborted, lost.len() as u64);
+        lost.into_iter().for_each(|item| self.partition.observer.graph().aborted(item));
     }
 }

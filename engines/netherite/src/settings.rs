@@ -210,7 +210,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     span(
         "rollback_caution",
         "5s",
-        "speculation global: how long a new incarnation sends only what is durable",
+        "speculation global: how long a new incarnation sends only what is committed",
     ),
     flag("dedup", Purpose::Safety, "drop messages whose origin position was seen before"),
     flag(
@@ -249,7 +249,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     flag(
         "commit_clip",
         Purpose::Safety,
-        "speculation global: commit the log only as far as what it depends on is durable",
+        "speculation global: what is durable is committed only when what it depends on is",
     ),
     flag(
         "rollback",

@@ -95,7 +95,7 @@ impl Partition {
     /// Where an event that leaves under `position` says it comes from.
     pub(super) fn origin(&self, position: u64, sub_position: u32) -> Origin {
         let (partition, epoch) = (self.index, self.epoch());
-        Origin { partition, position, sub_position, epoch, speculative: false }
+        Origin { partition, position, sub_position, epoch, depends: Vec::new() }
     }
 
     pub(super) fn start(

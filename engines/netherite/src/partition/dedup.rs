@@ -16,7 +16,7 @@ pub(crate) struct Dedup {
 
 impl Dedup {
     /// Whether what comes from `origin` is new; it is old from then on.
-    pub(crate) fn admit(&mut self, origin: Origin) -> bool {
+    pub(crate) fn admit(&mut self, origin: &Origin) -> bool {
         let received = (origin.position, origin.sub_position);
         match self.last.get(&origin.partition) {
             Some(last) if *last >= received => false,
@@ -38,6 +38,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn origin(partition: u32, position: u64, sub_position: u32) -> Origin {
+        Origin { partition, position, sub_position, epoch: 0, depends: Vec::new() }
+    }
+
     proptest! {
         /// Whatever is repeated behind the last new position, every position is admitted once.
         #[test]
@@ -47,8 +51,7 @@ mod tests {
             for (index, repeat) in repeats.iter().enumerate() {
                 for back in 0..=*repeat {
                     let position = index.saturating_sub(back) as u64;
-                    let origin = Origin { partition: 7, position, sub_position: 1, epoch: 0, speculative: false };
-                    admitted += usize::from(dedup.admit(origin));
+                    admitted += usize::from(dedup.admit(&origin(7, position, 1)));
                 }
             }
             prop_assert_eq!(admitted, repeats.len());
@@ -59,7 +62,7 @@ mod tests {
     fn origins_and_sub_positions_count_apart() {
         let mut dedup = Dedup::default();
         let mut admit = |partition, position, sub_position| {
-            dedup.admit(Origin { partition, position, sub_position, epoch: 0, speculative: false })
+            dedup.admit(&origin(partition, position, sub_position))
         };
         assert!(admit(0, 10, 0));
         assert!(admit(1, 10, 0));

@@ -16,7 +16,8 @@
 //! **Speculation.** With `local`, the effects of a step inside the partition begin when its event is
 //! applied, before it is durable. With `none`, a step's event is applied twice: the first time it is
 //! only remembered; once durable it is submitted again and its effects begin. With `global`,
-//! messages to other partitions leave at once too (`speculation.rs`).
+//! messages to other partitions leave at once too (`speculation.rs`), and what is durable is *committed*
+//! only when everything it depends on is; otherwise what is durable is committed.
 //!
 //! Source: microsoft/durabletask-netherite, `PartitionState/`; Burckhardt et al., VLDB 2022, 5.
 
@@ -89,10 +90,8 @@ pub(crate) enum Effect {
     Tell(u32, PartitionEvent),
     /// Tell the load monitor what has been received.
     Report(Positions),
-    /// The log may be committed further than before.
-    Commit,
-    /// Something that was taken in is void: the partition has to roll back.
-    RollBack,
+    /// What was taken in at this log position is void: the partition has to roll back.
+    RollBack(u64),
     /// A work item whose event is at this log position became final.
     Committed(u64, WorkItemId),
     /// A step was given up: its session was replaced.
@@ -159,12 +158,13 @@ pub(crate) struct Partition {
     /// Those before this position were submitted again.
     resubmitted: u64,
     speculation: Speculation,
-    /// Up to where the log is durable.
+    /// Up to where the log is durable, and up to where it is committed.
     durable: u64,
+    committed: u64,
     /// Sessions whose next batch waits until a log position is durable.
     barriers: VecDeque<(u64, u64, InstanceId)>,
     commits: VecDeque<(u64, Commit)>,
-    /// Reports to the load monitor that wait until a log position is durable.
+    /// Reports to the load monitor that wait until a log position is committed.
     reports: VecDeque<(u64, Positions)>,
     /// What the last report said was received.
     reported: Vec<(u32, u64, u32)>,
@@ -180,11 +180,10 @@ impl Partition {
         config: Config,
         incarnation: Incarnation,
     ) -> Partition {
-        let Incarnation { epochs, origins, cautious_until } = incarnation;
         Partition {
             index,
             partitions,
-            epochs,
+            epochs: incarnation.epochs.clone(),
             activities: Activities::new(config.placement, config.activity_queue_limit),
             instances: InstanceStore::default(),
             sessions: IndexMap::default(),
@@ -196,8 +195,9 @@ impl Partition {
             prefetch: BTreeMap::new(),
             awaiting_persistence: BTreeMap::new(),
             resubmitted: 0,
-            speculation: Speculation::new(origins, cautious_until, config.rollback),
+            speculation: Speculation::new(index, incarnation, config.rollback),
             durable: 0,
+            committed: 0,
             barriers: VecDeque::new(),
             commits: VecDeque::new(),
             reports: VecDeque::new(),
@@ -266,25 +266,29 @@ impl Partition {
         }
         let mut out = Outgoing { position, ..Outgoing::default() };
         self.apply(event, handling, &mut out, effects);
+        if out.is_empty() {
+            return;
+        }
         if read_only {
             effects.push(Effect::Send(out));
-        } else if !out.is_empty() {
+        } else {
             self.outbox.add(out, self.config.outbox_acks);
             self.send_early(position, handling.ended, effects);
         }
     }
 
-    /// Sends what does not have to wait until it is durable.
+    /// Sends what does not have to wait until it is committed.
     fn send_early(&mut self, position: u64, now: Timestamp, effects: &mut Vec<Effect>) {
         if !self.config.outbox_after_durability {
             effects.extend(self.outbox.send_now(position).map(Effect::Send));
         } else if self.config.speculation == Mode::Global && self.speculation.is_bold(now) {
-            let Some(mut early) = self.outbox.send_early(position) else { return };
-            for (destination, event) in &mut early.partitions {
-                event.speculate();
-                self.speculation.sent_early(*destination, position);
+            for mut early in self.outbox.send_early(position) {
+                for (destination, event) in &mut early.partitions {
+                    event.speculate(&self.speculation.depends());
+                    self.speculation.sent_early(*destination, early.position);
+                }
+                effects.push(Effect::Send(early));
             }
-            effects.push(Effect::Send(early));
         }
     }
 
@@ -332,8 +336,8 @@ impl Partition {
                 }
             }
             PartitionEvent::ActivityTransferReceived { origin, decided, activities } => {
+                let from = origin.partition;
                 if self.admit(origin, out.position) {
-                    let from = origin.partition;
                     self.receive_activities(from, decided, activities, handling, effects);
                 }
             }
@@ -359,15 +363,18 @@ impl Partition {
             PartitionEvent::RecoveryCompleted { recovered } => {
                 self.restart(out.position, recovered, effects);
             }
-            PartitionEvent::OriginDurable { partition, epochs, durable } => {
-                match self.speculation.learn(partition, epochs, durable) {
+            PartitionEvent::OriginCommitted { partition, epochs, committed } => {
+                match self.speculation.learn(partition, epochs, committed) {
                     Consequence::None => {}
-                    Consequence::Progress => effects.push(Effect::Commit),
-                    Consequence::RollBack => effects.push(Effect::RollBack),
+                    Consequence::Progress => {
+                        self.commit(effects);
+                        self.release(handling.ended, effects);
+                    }
+                    Consequence::RollBack(position) => effects.push(Effect::RollBack(position)),
                 }
             }
-            PartitionEvent::DurabilityAsked { by } => {
-                effects.push(Effect::Tell(by, self.statement(self.durable)));
+            PartitionEvent::CommitAsked { by } => {
+                effects.push(Effect::Tell(by, self.statement()));
             }
         }
     }
@@ -377,15 +384,20 @@ impl Partition {
         self.epochs.last().map_or(0, |(_, epoch)| *epoch)
     }
 
-    /// What other partitions are told of this one, which is durable up to `durable`.
-    fn statement(&self, durable: u64) -> PartitionEvent {
-        let (partition, epochs) = (self.index, self.epochs.clone());
-        PartitionEvent::OriginDurable { partition, epochs, durable }
+    /// What other partitions are told of this one.
+    fn statement(&self) -> PartitionEvent {
+        let (partition, epochs, committed) = (self.index, self.epochs.clone(), self.committed);
+        PartitionEvent::OriginCommitted { partition, epochs, committed }
     }
 
-    /// The first log position that must not be committed yet, if there is one.
-    pub(crate) fn commit_limit(&self) -> Option<u64> {
-        self.speculation.limit().filter(|_| self.config.commit_clip)
+    /// Up to where the log is committed.
+    pub(crate) fn committed(&self) -> u64 {
+        self.committed
+    }
+
+    /// Whether something that was taken in depends on work that is not committed at its origin.
+    pub(crate) fn has_promises(&self) -> bool {
+        self.speculation.limit().is_some()
     }
 
     /// The log is durable up to (not including) `durable`.
@@ -396,14 +408,7 @@ impl Partition {
         effects: &mut Vec<Effect>,
     ) {
         self.durable = durable;
-        while self.commits.front().is_some_and(|(position, _)| *position < durable) {
-            let (position, commit) =
-                self.commits.pop_front().expect("invariant: the front was seen");
-            effects.push(match commit {
-                Commit::WorkItem(item) => Effect::Committed(position, item),
-                Commit::Completion(completion) => Effect::Completed(position, completion),
-            });
-        }
+        self.commit(effects);
         self.remove_barriers(durable, effects);
         let from = self.resubmitted.min(durable);
         self.resubmitted = durable;
@@ -414,16 +419,37 @@ impl Partition {
             event.charge(|ledger| ledger.charge(Category::Commit, now));
             effects.push(Effect::Submit(event));
         }
-        for mut outgoing in self.outbox.release(durable) {
+        self.release(now, effects);
+    }
+
+    /// Commits what is durable and depends on nothing that can be lost.
+    fn commit(&mut self, effects: &mut Vec<Effect>) {
+        let limit = self.speculation.limit().filter(|_| self.config.commit_clip);
+        let committed = limit.map_or(self.durable, |limit| limit.min(self.durable));
+        self.committed = committed;
+        while self.commits.front().is_some_and(|(position, _)| *position < committed) {
+            let (position, commit) =
+                self.commits.pop_front().expect("invariant: the front was seen");
+            effects.push(match commit {
+                Commit::WorkItem(item) => Effect::Committed(position, item),
+                Commit::Completion(completion) => Effect::Completed(position, completion),
+            });
+        }
+    }
+
+    /// Lets out what waited to be committed.
+    fn release(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let committed = self.committed;
+        for mut outgoing in self.outbox.release(committed) {
             for (_, event) in &mut outgoing.partitions {
                 event.charge(|ledger| ledger.charge(Category::Commit, now));
             }
             effects.push(Effect::Send(outgoing));
         }
-        for destination in self.speculation.newly_durable(durable) {
-            effects.push(Effect::Tell(destination, self.statement(durable)));
+        for destination in self.speculation.newly_committed(committed) {
+            effects.push(Effect::Tell(destination, self.statement()));
         }
-        while self.reports.front().is_some_and(|(position, _)| *position <= durable) {
+        while self.reports.front().is_some_and(|(position, _)| *position <= committed) {
             let (_, report) = self.reports.pop_front().expect("invariant: the front was seen");
             effects.push(Effect::Report(report));
         }
@@ -462,12 +488,14 @@ impl Partition {
     /// Whether an event of another partition is new, or has to be taken for new. What depends on it
     /// must not be committed before its origin has.
     fn admit(&mut self, origin: Origin, position: u64) -> bool {
-        if self.config.speculation == Mode::Global
-            && self.speculation.judge(&origin) == Verdict::Promise
+        let is_new = self.dedup.admit(&origin) || !self.config.dedup;
+        if is_new
+            && self.config.speculation == Mode::Global
+            && self.speculation.judge(&origin) != Verdict::Committed
         {
             self.speculation.promise(position, origin);
         }
-        self.dedup.admit(origin) || !self.config.dedup
+        is_new
     }
 }
 

@@ -1,9 +1,9 @@
 //! Outbox: what leaves the partition, when it may, and until when it is kept.
 //!
 //! Messages to other partitions and answers to clients wait under the log position of the event
-//! that produced them, and leave when that position is durable: nobody outside sees what could
-//! still be lost. With speculation `global` messages to partitions leave at once, marked as
-//! speculative; answers to clients wait in every mode.
+//! that produced them, and leave when that position is committed, that is, durable with everything it
+//! depends on: nobody outside sees what could still be lost. With speculation `global` messages to
+//! partitions leave at once, marked as speculative; answers to clients wait in every mode.
 //!
 //! An entry is kept until the transport has taken all of it, and until the partitions it is for have
 //! said that they have it durably. A recovery sends everything again that is still there; receivers
@@ -88,64 +88,56 @@ pub(crate) struct Outbox {
     /// Every entry before this position was handed to the transport by this incarnation.
     #[serde(skip)]
     released: u64,
-    /// How many events wait, for each partition they are for.
+    /// What every entry before this position has for partitions was handed over.
     #[serde(skip)]
-    waiting_for: BTreeMap<u32, usize>,
+    sent_early: u64,
 }
 
 impl Outbox {
-    /// Keeps `outgoing` until its position is durable. Its receivers have to acknowledge it if
+    /// Keeps `outgoing` until its position is committed. Its receivers have to acknowledge it if
     /// `acknowledged` says so.
     pub(crate) fn add(&mut self, outgoing: Outgoing, acknowledged: bool) {
         if outgoing.is_empty() {
             return;
-        }
-        for (partition, _) in &outgoing.partitions {
-            *self.waiting_for.entry(*partition).or_default() += 1;
         }
         let position = outgoing.position;
         let previous = self.entries.insert(position, Entry::new(outgoing, acknowledged));
         assert!(previous.is_none(), "one entry for each log position");
     }
 
-    /// Takes out of the entry at `position` what is for partitions, to send it before it is durable;
-    /// nothing if an earlier entry waits for one of them, or there is no such entry.
-    pub(crate) fn send_early(&mut self, position: u64) -> Option<Outgoing> {
-        let entry = self.entries.get_mut(&position)?;
-        let partitions = &entry.out.partitions;
-        let own = |partition: u32| partitions.iter().filter(|(to, _)| *to == partition).count();
-        let waits = |(partition, _): &(u32, PartitionEvent)| {
-            self.waiting_for.get(partition).copied().unwrap_or_default() > own(*partition)
-        };
-        if partitions.is_empty() || partitions.iter().any(waits) {
-            return None;
+    /// What is for partitions and waits in the entries up to `position`, to send it before it is
+    /// committed. What waited because the partition was cautious goes first: so order is kept.
+    pub(crate) fn send_early(&mut self, position: u64) -> Vec<Outgoing> {
+        let mut early = Vec::new();
+        let from = self.sent_early.max(self.released).min(position);
+        for (position, entry) in self.entries.range_mut(from..=position) {
+            if !entry.out.partitions.is_empty() && !entry.partitions_sent {
+                entry.partitions_sent = true;
+                let partitions = entry.out.partitions.clone();
+                early.push(Outgoing { position: *position, partitions, clients: Vec::new() });
+            }
         }
-        entry.partitions_sent = true;
-        let partitions = partitions.clone();
-        uncount(&mut self.waiting_for, &partitions);
-        Some(Outgoing { position, partitions, clients: Vec::new() })
+        self.sent_early = self.sent_early.max(position + 1);
+        early
     }
 
     /// Hands the whole entry at `position` to the transport now.
     pub(crate) fn send_now(&mut self, position: u64) -> Option<Outgoing> {
         let entry = self.entries.get_mut(&position)?;
         (entry.partitions_sent, entry.clients_sent) = (true, true);
-        let out = entry.out.clone();
-        uncount(&mut self.waiting_for, &out.partitions);
-        Some(out)
+        Some(entry.out.clone())
     }
 
-    /// What may leave once the log is durable up to (not including) `durable`.
-    pub(crate) fn release(&mut self, durable: u64) -> Vec<Outgoing> {
+    /// What may leave once the log is committed up to (not including) `committed`.
+    pub(crate) fn release(&mut self, committed: u64) -> Vec<Outgoing> {
         let mut released = Vec::new();
-        for (position, entry) in self.entries.range_mut(self.released.min(durable)..durable) {
+        for (position, entry) in self.entries.range_mut(self.released.min(committed)..committed) {
             if entry.is_sent() {
                 continue;
             }
             let mut out = Outgoing { position: *position, ..Outgoing::default() };
             if !entry.partitions_sent {
                 out.partitions = entry.out.partitions.clone();
-                uncount(&mut self.waiting_for, &out.partitions);
             }
             if !entry.clients_sent {
                 out.clients = entry.out.clients.clone();
@@ -153,7 +145,7 @@ impl Outbox {
             (entry.partitions_sent, entry.clients_sent) = (true, true);
             released.push(out);
         }
-        self.released = self.released.max(durable);
+        self.released = self.released.max(committed);
         released
     }
 
@@ -203,34 +195,19 @@ impl Outbox {
 
     /// A new incarnation begins: everything has to be sent again.
     pub(crate) fn recover(&mut self) {
-        self.released = 0;
-        self.waiting_for.clear();
+        (self.released, self.sent_early) = (0, 0);
         for entry in self.entries.values_mut() {
             (entry.partitions_sent, entry.clients_sent) = (false, false);
-            for (partition, _) in &entry.out.partitions {
-                *self.waiting_for.entry(*partition).or_default() += 1;
-            }
         }
     }
 
     /// Forgets what a former incarnation has not seen taken (an ablation).
     pub(crate) fn forget(&mut self) {
         self.entries.clear();
-        self.waiting_for.clear();
     }
 
     /// How many entries there are.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
-    }
-}
-
-fn uncount(waiting_for: &mut BTreeMap<u32, usize>, events: &[(u32, PartitionEvent)]) {
-    for (partition, _) in events {
-        let left = waiting_for.get_mut(partition).expect("invariant: it was counted");
-        *left -= 1;
-        if *left == 0 {
-            waiting_for.remove(partition);
-        }
     }
 }

@@ -10,13 +10,13 @@
 //! Source: microsoft/durabletask-netherite, `Events/PartitionEvents/Internal/RecoveryCompleted.cs`.
 
 use super::store::{Address, InstanceStore, SegmentId};
-use super::{Effect, Incarnation, Partition};
+use super::{Commit, Effect, Incarnation, Partition};
 use crate::event::{PartitionEvent, Positions};
 use crate::placement::partition_of;
 use crate::settings::{Config, Speculation as Mode};
 use bytes::Bytes;
 use sim_model::codec;
-use sim_model::id::InstanceId;
+use sim_model::id::{InstanceId, WorkItemId};
 use sim_model::time::Timestamp;
 use std::collections::BTreeMap;
 
@@ -84,10 +84,16 @@ impl Partition {
         self.instances.written(segment);
     }
 
-    /// All events of the log have been applied, and are durable: forgets what only the incarnations
-    /// that lived them knew.
-    pub(crate) fn recover(&mut self) {
-        self.speculation.recover();
+    /// All events of the log have been applied, and are durable, up to `durable`; those before
+    /// `committed` are known to be committed. Forgets what only the incarnations that lived them knew.
+    pub(crate) fn recover(&mut self, committed: u64, durable: u64) {
+        self.speculation.recover(committed);
+        // Whoever was sent something that is not committed yet has to be told when it is.
+        let open = self.speculation.limit().filter(|limit| *limit < durable);
+        for other in self.others().filter(|_| open.is_some()) {
+            self.speculation.sent_early(other, committed);
+            self.speculation.sent_early(other, durable - 1);
+        }
         self.barriers.clear();
         self.timers.recover();
         self.resubmitted = 0;
@@ -125,21 +131,36 @@ impl Partition {
         effects.push(Effect::SetAlarm);
     }
 
-    /// What the other partitions are told when this incarnation begins at `durable`: nothing unless
-    /// some of them may have taken in what was lost.
-    pub(crate) fn announce(&self, durable: u64) -> Vec<(u32, PartitionEvent)> {
+    fn others(&self) -> impl Iterator<Item = u32> + use<> {
+        let index = self.index;
+        (0..self.partitions).filter(move |other| *other != index)
+    }
+
+    /// What the other partitions are told when this incarnation begins: nothing unless some of them may
+    /// have taken in what was lost. Those on whose open work something in the log depends are asked how
+    /// far they are, since what they said may have been read by the incarnation before.
+    pub(crate) fn announce(&self) -> Vec<(u32, PartitionEvent)> {
         if self.config.speculation != Mode::Global {
             return Vec::new();
         }
-        let others = (0..self.partitions).filter(|other| *other != self.index);
-        others.map(|other| (other, self.statement(durable))).collect()
+        let ask = |origin| (origin, PartitionEvent::CommitAsked { by: self.index });
+        let tell = self.others().map(|other| (other, self.statement()));
+        tell.chain(self.speculation.open_origins().into_iter().map(ask)).collect()
     }
 
-    /// Asks the origin of the first open promise how far it is durable, if the promise was the first
+    /// Asks the origin of the first open promise how far it is committed, if the promise was the first
     /// one at the last question too: what it would have said may be lost.
-    pub(crate) fn ask_for_durability(&mut self) -> Option<(u32, PartitionEvent)> {
+    pub(crate) fn ask_for_commit(&mut self) -> Option<(u32, PartitionEvent)> {
         let origin = self.speculation.overdue()?;
-        Some((origin, PartitionEvent::DurabilityAsked { by: self.index }))
+        Some((origin, PartitionEvent::CommitAsked { by: self.index }))
+    }
+
+    /// The work items that are durable and not committed yet.
+    pub(crate) fn uncommitted(&self) -> impl Iterator<Item = WorkItemId> {
+        self.commits.iter().filter_map(|(_, commit)| match commit {
+            Commit::WorkItem(item) => Some(*item),
+            Commit::Completion(_) => None,
+        })
     }
 
     /// Where in the input queue to go on.
@@ -193,8 +214,8 @@ impl Partition {
             | PartitionEvent::SendConfirmed { .. }
             | PartitionEvent::AcksReceived { .. }
             | PartitionEvent::RecoveryCompleted { .. }
-            | PartitionEvent::OriginDurable { .. }
-            | PartitionEvent::DurabilityAsked { .. } => {}
+            | PartitionEvent::OriginCommitted { .. }
+            | PartitionEvent::CommitAsked { .. } => {}
         }
     }
 
@@ -229,13 +250,8 @@ impl Partition {
     }
 
     /// Prepares a report of what was received up to log position `end`, which leaves when that is
-    /// durable; nothing if it would say what the last one did. `all` says everything again.
-    pub(crate) fn report_positions(
-        &mut self,
-        end: u64,
-        durable: u64,
-        all: bool,
-    ) -> Option<Positions> {
+    /// committed; nothing if it would say what the last one did. `all` says everything again.
+    pub(crate) fn report_positions(&mut self, end: u64, all: bool) -> Option<Positions> {
         let received: Vec<(u32, u64, u32)> = self.dedup.positions().collect();
         let wanted = self.outbox.wanted();
         if (received == self.reported && !all || received.is_empty()) && wanted.is_empty() {
@@ -243,7 +259,7 @@ impl Partition {
         }
         self.reported.clone_from(&received);
         let report = Positions { partition: self.index, received, wanted };
-        if end <= durable {
+        if end <= self.committed {
             return Some(report);
         }
         self.reports.push_back((end, report));

@@ -14,11 +14,17 @@ const NOW: Handling = Handling { begun: Timestamp::ZERO, ended: Timestamp::ZERO 
 
 /// Partition 0 of 2.
 fn partition(sets: &[(&str, &str)]) -> Partition {
+    cautious(sets, Timestamp::ZERO)
+}
+
+/// The same, in an incarnation that is cautious for so long.
+fn cautious(sets: &[(&str, &str)], cautious_until: Timestamp) -> Partition {
     let mut settings = Settings::defaults(SETTINGS);
     for (key, value) in sets {
         settings.set(key, value).expect("a valid setting");
     }
-    let incarnation = Incarnation { epochs: vec![(64, 1)], ..Incarnation::default() };
+    let epochs = vec![(64, 1)];
+    let incarnation = Incarnation { epochs, cautious_until, ..Incarnation::default() };
     Partition::new(0, 2, Config::new(&settings), incarnation)
 }
 
@@ -44,8 +50,8 @@ fn activity(caller: &str, event_id: u32) -> TaskMessage {
 }
 
 fn received(position: u64, messages: Vec<InstanceMessage>) -> PartitionEvent {
-    let (epoch, speculative) = (1, false);
-    let origin = Origin { partition: 1, position, sub_position: 0, epoch, speculative };
+    let depends = Vec::new();
+    let origin = Origin { partition: 1, position, sub_position: 0, epoch: 1, depends };
     PartitionEvent::TaskMessagesReceived { origin, messages }
 }
 
@@ -94,8 +100,7 @@ fn names(effects: &[Effect]) -> Vec<&'static str> {
         Effect::Send(_) => "send",
         Effect::Tell(..) => "tell",
         Effect::Report(_) => "report",
-        Effect::Commit => "commit",
-        Effect::RollBack => "roll back",
+        Effect::RollBack(_) => "roll back",
         Effect::Committed(..) => "committed",
         Effect::Aborted(_) => "aborted",
         Effect::Completed(..) => "completed",
@@ -440,4 +445,74 @@ fn messages_leave_in_the_order_of_their_positions() {
         panic!("the step is submitted again");
     };
     assert!(sent(&apply(&mut home, 260, persisted)).is_empty(), "it was sent before");
+}
+
+const GLOBAL: &[(&str, &str)] = &[("speculation", "global")];
+
+/// An event that partition 1 sent before it was committed.
+fn early(position: u64, messages: Vec<InstanceMessage>) -> PartitionEvent {
+    let mut event = received(position, messages);
+    event.speculate(&[]);
+    event
+}
+
+#[test]
+fn what_is_durable_is_committed_when_its_origin_is() {
+    let mut partition = partition(GLOBAL);
+    let effects = apply(&mut partition, 100, early(70, vec![start("a!0", 0)]));
+    let [Effect::StartStep(work)] = &effects[..] else { panic!("{:?}", names(&effects)) };
+    let mut batch = processed(work, RuntimeStatus::Running);
+    batch.messages = vec![start("b!1", 1)];
+    let effects = apply(&mut partition, 200, PartitionEvent::BatchProcessed(Box::new(batch)));
+    let [(1, sent)] = sent(&effects)[..] else { panic!("{:?}", names(&effects)) };
+    let depends = &sent.origin().expect("from a partition").depends;
+    let named: Vec<_> = depends.iter().map(|work| (work.partition, work.position)).collect();
+    assert_eq!(named, [(0, 200), (1, 70)], "itself, and what its partition depends on");
+    assert!(durable(&mut partition, 201).is_empty(), "durable, and not committed");
+    let statement = |committed| {
+        let epochs = vec![(64, 1)];
+        PartitionEvent::OriginCommitted { partition: 1, epochs, committed }
+    };
+    assert!(apply(&mut partition, 0, statement(70)).is_empty(), "not yet");
+    let effects = apply(&mut partition, 0, statement(71));
+    assert_eq!(names(&effects), ["committed", "tell"]);
+    let told = effects.iter().find_map(|effect| match effect {
+        Effect::Tell(1, PartitionEvent::OriginCommitted { committed, .. }) => Some(*committed),
+        _ => None,
+    });
+    assert_eq!(told, Some(201), "whoever was sent something early");
+}
+
+#[test]
+fn a_void_promise_is_where_the_log_is_cut() {
+    let mut partition = partition(GLOBAL);
+    apply(&mut partition, 100, early(70, vec![start("a!0", 0)]));
+    apply(&mut partition, 200, early(90, vec![start("c!0", 1)]));
+    let lost = vec![(64, 1), (80, 2)];
+    let statement = PartitionEvent::OriginCommitted { partition: 1, epochs: lost, committed: 65 };
+    let effects = apply(&mut partition, 0, statement);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::RollBack(200))), "not 100");
+    assert!(!partition.admits(&early(95, vec![start("d!0", 2)])), "lost too, and comes late");
+}
+
+#[test]
+fn what_waited_out_of_caution_leaves_first() {
+    let mut partition = cautious(GLOBAL, Timestamp::from_secs(5));
+    let send = |partition: &mut Partition, at: u64, handling: Handling| {
+        let key = format!("a{at}!0");
+        let mut effects = Vec::new();
+        let arrival = received(at, vec![start(&key, at as u32)]);
+        partition.process(at, arrival.into(), handling, &mut effects);
+        let Some(Effect::StartStep(work)) = effects.pop() else { panic!("a step begins") };
+        let mut batch = processed(&work, RuntimeStatus::Running);
+        batch.messages = vec![start("b!1", 100 + at as u32)];
+        let event = PartitionEvent::BatchProcessed(Box::new(batch));
+        partition.process(at + 1, event.into(), handling, &mut effects);
+        outgoing(&effects).map(|out| out.position).collect::<Vec<_>>()
+    };
+    let later = Handling { begun: Timestamp::from_secs(5), ended: Timestamp::from_secs(5) };
+    assert!(send(&mut partition, 100, NOW).is_empty());
+    assert!(send(&mut partition, 200, NOW).is_empty());
+    assert_eq!(send(&mut partition, 300, later), [101, 201, 301]);
+    assert_eq!(send(&mut partition, 400, later), [401]);
 }

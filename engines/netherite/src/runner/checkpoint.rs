@@ -3,8 +3,8 @@
 //! A checkpoint is due after so many bytes of log or events (20 MiB, 10,000), and when there was none
 //! for a while (60 s, staggered by partition). It encodes the state at the present end of the log, in
 //! one instant; events go on being taken in while it is written. Its blobs are, in this order: a
-//! segment with changed instances, the index, the rest of the state. When the log is durable up to its
-//! position, the next commit names it. Then whatever is not needed any more is deleted: the log in
+//! segment with changed instances, the index, the rest of the state. When the log is committed up to its
+//! position, so that nothing in it can be undone, the next commit names it. Then whatever is not needed any more is deleted: the log in
 //! front of it, the checkpoint before it, and segments without live records.
 //!
 //! **Assumption.** Encoding takes no core time: the published engine flushes pages that exist anyway.
@@ -118,10 +118,14 @@ impl PartitionRunner {
         });
     }
 
-    /// The checkpoint of a partition that is being stopped.
+    /// The checkpoint of a partition that is being stopped. It takes no statements in any more, so there is
+    /// none if something in the log waits for one.
     pub(super) async fn last_checkpoint(self: Rc<Self>) {
         let nothing_new = self.checkpoints.events.get() == 0;
-        if nothing_new || self.checkpoints.in_flight.replace(true) {
+        if nothing_new
+            || self.state.borrow().has_promises()
+            || self.checkpoints.in_flight.replace(true)
+        {
             return;
         }
         self.write_checkpoint().await;
@@ -145,7 +149,7 @@ impl PartitionRunner {
         let [index_name, state_name] = checkpoint_names(&self.prefix, &checkpoint);
         self.write(&index_name, index).await;
         self.write(&state_name, rest).await;
-        self.log.until_durable(checkpoint.position).await;
+        self.until_committed(checkpoint.position).await;
         let before = self.log.last_checkpoint();
         self.log.publish(checkpoint).await;
         bump(&self.reports.counts().checkpoints, 1);

@@ -14,7 +14,7 @@ mod recovery;
 mod upkeep;
 
 use crate::commit_log::CommitLog;
-use crate::event::{Input, InputPosition, PartitionEvent};
+use crate::event::{Input, InputPosition, Origin, PartitionEvent};
 use crate::host::HostProcess;
 use crate::lease::PartitionLease;
 use crate::partition::{Effect, Origins, Outgoing, Partition};
@@ -25,7 +25,7 @@ use rustc_hash::FxHashMap;
 use sim_model::cursor::Cursor;
 use sim_model::id::InstanceId;
 use sim_world::kernel::{Notify, Receiver, Sender};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -38,8 +38,17 @@ pub(crate) enum Ending {
     Stopped,
     /// Its lease or its log was lost.
     Lost,
-    /// It had taken in what another partition has lost; what it knew of the others.
-    RollBack(Origins),
+    /// It had taken in what another partition has lost.
+    RollBack(Resumption),
+}
+
+/// What an incarnation leaves to the next one under the same lease.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Resumption {
+    /// What it knew of the others.
+    pub origins: Origins,
+    /// Nothing that its log holds from this position on is kept.
+    pub cut: Option<u64>,
 }
 
 /// An incarnation of a partition.
@@ -61,6 +70,8 @@ pub(crate) struct PartitionRunner {
     /// Everything ends.
     ended: Stop,
     ending: RefCell<Option<Ending>>,
+    /// Up to where the log is committed and reported to be, and who waits for more.
+    committed: (Cell<u64>, Notify),
     checkpoints: checkpoint::Progress,
     latency: upkeep::Latencies,
 }
@@ -161,35 +172,32 @@ impl PartitionRunner {
             let last = self.ended.unless(self.clone().last_checkpoint());
             kernel.timeout(LAST_COMMIT, last).await;
         }
-        let last = self.ended.unless(self.log.until_durable(self.committable()));
+        let last = self.ended.unless(self.log.until_durable(self.log.end()));
         kernel.timeout(LAST_COMMIT, last).await;
         self.end(Ending::Stopped);
         self.ended().await
     }
 
-    /// Ends it because something it depends on was lost. What does not depend on that is made durable
-    /// before.
-    fn roll_back(self: &Rc<Self>) {
+    /// Ends it because what it took in at `position` was lost. What lies before is made durable; when the
+    /// last commit is through, the incarnation ends.
+    fn roll_back(&self, position: u64) {
         if self.closed.is_stopped() {
             return;
         }
         self.closed.stop();
         bump(&self.reports.counts().rollbacks, 1);
-        self.log.wake();
-        let runner = self.clone();
-        self.process.host().spawn(async move {
-            let last = runner.log.until_durable(runner.committable());
-            let bounded = runner.process.setup.kernel.timeout(LAST_COMMIT, last);
-            runner.ended.unless(bounded).await;
-            let origins = runner.state.borrow().origins().clone();
-            runner.end(Ending::RollBack(origins));
-        });
+        self.log.close(position);
     }
 
-    /// Up to where the log may be committed now.
-    fn committable(&self) -> u64 {
-        let limit = self.state.borrow().commit_limit();
-        limit.map_or(self.log.end(), |limit| limit.min(self.log.end()))
+    /// Waits until the log is committed up to `position`.
+    async fn until_committed(&self, position: u64) {
+        loop {
+            let committed = self.committed.1.notified();
+            if self.state.borrow().committed() >= position {
+                return;
+            }
+            committed.await;
+        }
     }
 
     fn became_durable(self: &Rc<Self>, position: u64) {
@@ -197,7 +205,6 @@ impl PartitionRunner {
         let now = self.process.setup.kernel.now();
         self.state.borrow_mut().became_durable(position, now, &mut effects);
         self.perform(&mut effects);
-        self.reports.durable(position);
     }
 
     fn perform(self: &Rc<Self>, effects: &mut Vec<Effect>) {
@@ -216,8 +223,7 @@ impl PartitionRunner {
                 Effect::Report(positions) => {
                     self.process.send_to_monitor(crate::event::MonitorEvent::Positions(positions));
                 }
-                Effect::Commit => self.log.wake(),
-                Effect::RollBack => self.roll_back(),
+                Effect::RollBack(position) => self.roll_back(position),
                 Effect::Committed(position, item) => self.reports.committed(position, item),
                 Effect::Aborted(item) => self.reports.aborted(item),
                 Effect::Completed(position, completion) => {
@@ -226,6 +232,11 @@ impl PartitionRunner {
                 Effect::Discarded(message) => self.reports.discarded(message),
                 Effect::Removed(instance) => self.reports.removed(&instance),
             }
+        }
+        let committed = self.state.borrow().committed();
+        if self.committed.0.replace(committed) != committed {
+            self.reports.final_up_to(committed);
+            self.committed.1.notify_all();
         }
     }
 
@@ -245,7 +256,7 @@ impl PartitionRunner {
             .then(|| Confirmation::new(outgoing.position, parts, self.submitted.0.clone()));
         let receipt = || confirmation.clone().map_or(Receipt::None, Receipt::Part);
         for (partition, event) in outgoing.partitions {
-            let early = event.origin().is_some_and(|origin| origin.speculative);
+            let early = event.origin().is_some_and(Origin::is_speculative);
             bump(&self.reports.counts().early, u64::from(early));
             self.process.send_to_partition(partition, Letter { event, receipt: receipt() });
         }

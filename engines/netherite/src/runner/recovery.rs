@@ -8,12 +8,12 @@
 
 use super::checkpoint::{Progress, checkpoint_names};
 use super::upkeep::Latencies;
-use super::{Ending, PartitionRunner};
-use crate::commit_log::{CommitLog, FIRST_POSITION, LogLost, RecordReader};
+use super::{Ending, PartitionRunner, Resumption};
+use crate::commit_log::{CommitLog, FIRST_POSITION, LogLost, Opening, RecordReader};
 use crate::event::{Input, PartitionEvent};
 use crate::host::HostProcess;
 use crate::lease::PartitionLease;
-use crate::partition::{Handling, Incarnation, Origins, Partition};
+use crate::partition::{Handling, Incarnation, Partition};
 use crate::reports::{Reports, bump};
 use crate::settings::{Placement, Speculation};
 use crate::stop::Stop;
@@ -21,7 +21,7 @@ use crate::transport::{Letter, Receipt};
 use futures_util::stream::{self, StreamExt};
 use sim_model::codec;
 use sim_model::time::Timestamp;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 /// Pieces of the log that are read ahead.
@@ -30,20 +30,22 @@ const PIECES_AHEAD: usize = 4;
 const PAST: Handling = Handling { begun: Timestamp::ZERO, ended: Timestamp::ZERO };
 
 impl PartitionRunner {
-    /// Begins a new incarnation from what is in the blobs, with what is known of other partitions.
+    /// Begins a new incarnation from what is in the blobs and what the one before has left.
     pub(crate) async fn start(
         process: &Rc<HostProcess>,
         index: u32,
         lease: Rc<PartitionLease>,
-        origins: Origins,
+        resumption: Resumption,
     ) -> Result<Rc<PartitionRunner>, LogLost> {
         let setup = &process.setup;
         let begun = setup.kernel.now();
         let reports = Reports::begin(&setup.reports[index as usize]);
         let prefix = format!("p{index:02}");
         let (host, blobs) = (process.host().clone(), setup.services.blobs.clone());
-        let fenced = setup.config.fencing;
-        let log = CommitLog::open(blobs, prefix.clone(), host, lease.clone(), fenced).await?;
+        let Resumption { origins, cut } = resumption;
+        let speculative = setup.config.speculation == Speculation::Global;
+        let opening = Opening { fenced: setup.config.fencing, speculative, cut };
+        let log = CommitLog::open(blobs, prefix.clone(), host, lease.clone(), opening).await?;
         let epochs = log.epochs();
         let cautious_until = match epochs.len() {
             1 => Timestamp::ZERO,
@@ -81,6 +83,7 @@ impl PartitionRunner {
             closed: Stop::new(kernel),
             ended: Stop::new(kernel),
             ending: RefCell::default(),
+            committed: (Cell::new(0), kernel.notify()),
             latency: Latencies::default(),
             checkpoints: Progress::new(kernel, from),
             log,
@@ -160,11 +163,11 @@ impl PartitionRunner {
         if durable > FIRST_POSITION {
             self.submit(PartitionEvent::RecoveryCompleted { recovered: setup.kernel.now() });
         }
-        self.state.borrow_mut().recover();
+        self.state.borrow_mut().recover(self.log.committed_before(), durable);
         self.became_durable(durable);
-        self.reports.recovered();
+        self.reports.recovered(self.state.borrow().uncommitted());
         if self.is_restart() {
-            for (partition, event) in self.state.borrow().announce(durable) {
+            for (partition, event) in self.state.borrow().announce() {
                 let letter = Letter { event, receipt: Receipt::None };
                 self.process.send_to_partition(partition, letter);
             }
@@ -174,7 +177,7 @@ impl PartitionRunner {
             self.spawn(self.clone().poke());
         }
         if setup.config.speculation == Speculation::Global {
-            self.spawn(self.clone().ask_for_durability());
+            self.spawn(self.clone().ask_for_commit());
         }
         self.spawn(self.clone().fire_timers());
         self.spawn(self.clone().receive_events());
@@ -196,15 +199,19 @@ impl PartitionRunner {
     }
 
     async fn commit(self: Rc<Self>) {
-        let limit = || self.state.borrow().commit_limit();
+        let committed = || self.state.borrow().committed();
         let durable = |position| {
             bump(&self.reports.counts().commits, 1);
             self.latency.durable(self.process.setup.kernel.now(), self.log.end() > position);
             self.became_durable(position);
         };
-        if self.log.run(limit, durable).await.is_err() {
+        match self.log.run(committed, durable).await {
+            Ok(cut) => {
+                let origins = self.state.borrow().origins().clone();
+                self.end(Ending::RollBack(Resumption { origins, cut: Some(cut) }));
+            }
             // Without its log a partition cannot promise anything.
-            self.end(Ending::Lost);
+            Err(LogLost) => self.end(Ending::Lost),
         }
     }
 

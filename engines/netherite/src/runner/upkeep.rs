@@ -60,7 +60,7 @@ impl PartitionRunner {
         }
     }
 
-    /// Tells the load monitor what was received and is durable, now and then.
+    /// Tells the load monitor what was received and is committed, now and then.
     pub(super) async fn report_positions(self: Rc<Self>) {
         let setup = &self.process.setup;
         for number in 1_u64.. {
@@ -69,8 +69,7 @@ impl PartitionRunner {
                 return;
             }
             let all = number.is_multiple_of(FULL_REPORT);
-            let (end, durable) = (self.log.end(), self.log.durable());
-            let report = self.state.borrow_mut().report_positions(end, durable, all);
+            let report = self.state.borrow_mut().report_positions(self.log.end(), all);
             if let Some(report) = report {
                 self.process.send_to_monitor(MonitorEvent::Positions(report));
             }
@@ -94,11 +93,11 @@ impl PartitionRunner {
         }
     }
 
-    /// Asks other partitions how far they are durable, if they have not said so for long.
-    pub(super) async fn ask_for_durability(self: Rc<Self>) {
+    /// Asks other partitions how far they are committed, if they have not said so for long.
+    pub(super) async fn ask_for_commit(self: Rc<Self>) {
         let kernel = &self.process.setup.kernel;
         while self.closed.unless(kernel.sleep(PROMISE_INTERVAL)).await.is_some() {
-            let question = self.state.borrow_mut().ask_for_durability();
+            let question = self.state.borrow_mut().ask_for_commit();
             if let Some((partition, event)) = question {
                 let letter = Letter { event, receipt: Receipt::None };
                 self.process.send_to_partition(partition, letter);
