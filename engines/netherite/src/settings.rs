@@ -220,9 +220,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     flag(
         "outbox_acks",
-        Purpose::Safety,
+        Purpose::Parameter,
         "keep what was sent to another partition until that has it durably, not only until the \
-         transport has it",
+         transport has it; no safety here: event logs keep what they took, and a receiver that \
+         recovers reads it again",
     ),
     flag("outbox_resend", Purpose::Safety, "after a recovery send again what may not have arrived"),
     flag(
@@ -244,7 +245,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     flag(
         "lease_watch",
         Purpose::Safety,
-        "stop a partition whose lease could not be renewed in time, before it ends",
+        "stop a partition whose lease could not be renewed in time, before it ends; off: a host that was \
+         thought dead can go on answering questions",
     ),
     flag(
         "commit_clip",

@@ -3,8 +3,10 @@
 mod mixture;
 mod stage;
 
+use futures_util::future::join_all;
 use mixture::{COMPLETIONS, application, requests};
 use sim_model::engine::StartRequest;
+use sim_model::id::InstanceId;
 use stage::{Outcome, Play, Stage, request, stage};
 use std::rc::Rc;
 use std::time::Duration;
@@ -133,4 +135,61 @@ fn without_rollback_lost_work_has_effects() {
         &[("speculation", "global")],
         &[("speculation", "global"), ("rollback", "false")],
     );
+}
+
+/// A host is frozen until others have taken its partitions over and have ended something there; when it
+/// comes back, a client asks for that. How many answers did not know of it.
+fn stale_answers(seed: u64, sets: Sets) -> usize {
+    let stage = Stage { seed, sets, ..stage(application).on(3) };
+    let outcome = stage.play(async move |play: Rc<Play>| {
+        play.world.hosts()[1].pause();
+        play.kernel.sleep(Duration::from_secs(100)).await;
+        // Partitions were dealt to three hosts in turn.
+        let names = [1, 4, 7, 10].map(|partition| format!("ended!{partition}"));
+        for name in &names {
+            play.start(name, "Hello", 1).await;
+            assert_eq!(play.result::<u32>(name).await, 1);
+        }
+        let ask = async |turn: u32| {
+            play.kernel.sleep(Duration::from_micros(100) * turn).await;
+            let name = &names[turn as usize % names.len()];
+            let state = play.client().status(InstanceId::new(name.as_str())).await;
+            let state = state.expect("an answer");
+            usize::from(state.is_none_or(|state| !state.status.is_final()))
+        };
+        let questions = join_all((0..300).map(ask));
+        let resume = async {
+            play.kernel.sleep(Duration::from_millis(8)).await;
+            play.world.hosts()[1].resume();
+        };
+        futures_util::join!(questions, resume).0.into_iter().sum()
+    });
+    outcome.value
+}
+
+/// Questions are answered from memory and never logged, so fencing does not keep a host that was thought
+/// dead from answering them.
+#[test]
+fn without_a_watch_on_its_lease_a_host_that_was_thought_dead_gives_stale_answers() {
+    assert!((1..=6).all(|seed| stale_answers(seed, &[]) == 0));
+    let stale: usize = (1..=6).map(|seed| stale_answers(seed, &[("lease_watch", "false")])).sum();
+    assert!(stale > 0);
+}
+
+/// Acknowledgements guard against a transport that loses what it has taken. The event logs of this world
+/// keep everything, and a receiver that recovers reads them again from where its own log ends.
+#[test]
+fn without_acknowledgements_nothing_is_lost_while_event_logs_keep_what_they_took() {
+    for speculation in ["none", "local", "global"] {
+        let sets: Sets = match speculation {
+            "none" => &[("outbox_acks", "false"), ("speculation", "none")],
+            "local" => &[("outbox_acks", "false")],
+            _ => &[("outbox_acks", "false"), ("speculation", "global")],
+        };
+        for seed in 1..=6 {
+            for fault in [Fault::Crash, Fault::Freeze] {
+                assert!(is_sound(fault, &play(seed, fault, sets)), "{speculation}, seed {seed}");
+            }
+        }
+    }
 }
