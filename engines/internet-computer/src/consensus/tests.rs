@@ -4,6 +4,7 @@ use super::rules::test_parameters;
 use super::*;
 use crate::block::{Block, Payload};
 use proptest::prelude::*;
+use sim_world::seed::SeedTree;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
@@ -300,6 +301,26 @@ fn whoever_supported_two_blocks_finalizes_neither() {
     };
     assert!(!finalizes(true));
     assert!(finalizes(false));
+}
+
+/// Whether four replicas, of which one is late with its blocks, come to finalize two blocks at one
+/// height, under slow links that the seed says.
+fn forks(seed: u64, finalization_check: bool) -> bool {
+    let mut draws = SeedTree::new(seed).stream("schedule");
+    let delays = (0..17).map(|_| 1 + draws.below(8_000)).collect();
+    let mut faults = honest(4);
+    faults[3] = Fault::Late;
+    let parameters = Parameters { seed, finalization_check, ..test_parameters(4) };
+    let mut net = Net::new(parameters, faults, delays);
+    net.run(Duration::from_secs(60));
+    net.conflict.is_some()
+}
+
+/// Some finalize the first block although they have supported the late one too; others go on from that.
+#[test]
+fn without_the_check_two_blocks_are_finalized_at_one_height() {
+    assert!((20..40).all(|seed| !forks(seed, true)));
+    assert!((20..40).any(|seed| forks(seed, false)));
 }
 
 #[test]

@@ -71,8 +71,8 @@ pub struct End {
 #[derive(Debug, PartialEq)]
 pub struct Report {
     pub ends: Vec<End>,
-    /// What clients that waited were told, by instance.
-    pub told: BTreeMap<String, String>,
+    /// What clients that waited were told, by instance: how it ended, or why that is not known.
+    pub told: BTreeMap<String, Result<String, String>>,
     /// The final states of the counters "0" to "3", where they exist.
     pub counters_read: Vec<Option<String>>,
     pub digest: u64,
@@ -100,6 +100,7 @@ impl Report {
         for end in &self.ends {
             assert_eq!(end.result.as_deref(), Ok(result), "{}", end.instance);
         }
+        assert!(self.told.values().all(Result::is_ok), "{:?}", self.told);
         assert_eq!(self.violations, Vec::<String>::new());
     }
 }
@@ -206,7 +207,7 @@ async fn run_in(world: &World, plan: &Plan) -> Report {
     let deployment = Deployment { application: Rc::new(application()), settings, observer };
     let hub = InternetComputer.deploy(world, deployment).expect("deployable");
     (0..2).for_each(|host| hub.start_host(host));
-    let told: Rc<RefCell<BTreeMap<String, String>>> = Rc::default();
+    let told: Rc<RefCell<BTreeMap<String, Result<String, String>>>> = Rc::default();
     let (done, all_done) = kernel.completion();
     let done = Rc::new(RefCell::new(Some(done)));
     for outage in plan.outages {
@@ -224,8 +225,10 @@ async fn run_in(world: &World, plan: &Plan) -> Report {
         world.hosts()[host].spawn(async move {
             let instance = request.instance.clone();
             client.start(request).await.expect("started");
-            let state = client.wait(instance.clone()).await.expect("ended");
-            told.borrow_mut().insert(instance.to_string(), format!("{:?}", state.status));
+            let answer = client.wait(instance.clone()).await;
+            let answer = answer.map(|state| format!("{:?}", state.status));
+            let answer = answer.map_err(|error| error.to_string());
+            told.borrow_mut().insert(instance.to_string(), answer);
             if told.borrow().len() == count {
                 done.borrow_mut().take().expect("once").resolve(());
             }
