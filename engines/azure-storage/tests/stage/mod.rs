@@ -11,6 +11,9 @@ use sim_world::network::LinkProfile;
 pub use sim_world::stage::{Outcome, Play, Stage, finding, request};
 use std::time::Duration;
 
+/// The finding that the steps of an instance do not form one chain.
+pub const SERIAL: usize = 3;
+
 /// One host.
 pub fn stage(application: fn() -> Application) -> Stage {
     Stage::new(|| Box::new(AzureStorage), application)
