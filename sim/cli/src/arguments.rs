@@ -122,7 +122,8 @@ pub(crate) enum Command {
     /// Run workloads on several engines and compare what they come to
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(CompareArguments),
-    /// List what can be asked for: engines, workloads, loads, profiles, plans, settings, figures
+    /// List what can be asked for: engines, workloads, loads, profiles, plans, settings, ablations,
+    /// figures
     #[command(after_help = LIST_EXAMPLES)]
     List(ListArguments),
     /// Check workflow definitions written for other platforms
@@ -270,7 +271,7 @@ pub(crate) struct Seeds(pub(crate) Vec<u64>);
 /// Flags of `sim list`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ListArguments {
-    /// engines, workloads, loads, profiles, plans, settings or figures; all if absent
+    /// engines, workloads, loads, profiles, plans, settings, ablations or figures; all if absent
     #[arg(value_name = "WHAT")]
     pub(crate) what: Option<String>,
 }

@@ -72,7 +72,7 @@ fn unknown_names() {
         (
             &["list", "engins"],
             "unknown list \"engins\": did you mean \"engines\"? valid: engines, workloads, loads, \
-             profiles, plans, settings, figures",
+             profiles, plans, settings, ablations, figures",
         ),
         (
             &["figure", "hello-latency"],

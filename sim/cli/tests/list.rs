@@ -33,12 +33,43 @@ fn each_list_has_one_line_for_each_item() {
 #[test]
 fn the_whole_list_has_all_lists() {
     let all = list(&[]);
-    for name in ["engines", "workloads", "loads", "profiles", "plans", "settings", "figures"] {
+    for name in
+        ["engines", "workloads", "loads", "profiles", "plans", "settings", "ablations", "figures"]
+    {
         assert!(all.lines().any(|line| line.starts_with(&format!("{name} ("))), "{name}");
         for line in list(&[name]).lines() {
             assert!(all.contains(&format!("  {line}\n")), "{line}");
         }
     }
+}
+
+/// Each line is a setting that a run takes: the name of the mechanism, switched off, and what it does.
+#[test]
+fn ablations_are_the_safety_mechanisms_of_all_engines() {
+    let ablations = list(&["ablations"]);
+    let settings = list(&["settings"]);
+    let of_settings: Vec<&str> = settings
+        .lines()
+        .filter(|line| line.ends_with(", safety]"))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    let names: Vec<&str> =
+        ablations.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let switched_off: Vec<String> =
+        of_settings.iter().map(|setting| format!("{setting}=false")).collect();
+    assert_eq!(names, switched_off);
+    for engine in ["azure-storage", "internet-computer", "netherite", "sql-server", "triggerflow"] {
+        assert!(names.iter().any(|name| name.starts_with(&format!("{engine}."))), "{engine}");
+    }
+    let dedup = ablations.lines().find(|line| line.starts_with("netherite.dedup=false "));
+    assert!(
+        dedup.is_some_and(
+            |line| line.ends_with("drop messages whose origin position was seen before")
+        )
+    );
+    assert!(!names.iter().any(|name| name.starts_with("netherite.speculation")), "no safety");
+    let off = ablations.lines().find(|line| line.starts_with("azure-storage.instance_etag=false "));
+    assert!(off.is_some_and(|line| line.ends_with("[off by default]")));
 }
 
 #[test]

@@ -8,20 +8,21 @@ use sim_lab::experiment::{self, Experiment};
 use sim_lab::spec::{RunSpec, SpecError};
 use sim_lab::suggest::UnknownName;
 use sim_lab::{registry, workload};
-use sim_model::settings::{Purpose, Setting};
+use sim_model::settings::{Purpose, Setting, SettingKind};
 use sim_world::profile::Profile;
 
 /// A list: its name, what it holds, and its lines (name, rest).
 type List = (&'static str, &'static str, fn() -> Result<Vec<Line>, Failure>);
 type Line = (String, String);
 
-const LISTS: [List; 7] = [
+const LISTS: [List; 8] = [
     ("engines", "--engine NAME", engines),
     ("workloads", "--workload NAME:KEY=VALUE,...", workloads),
     ("loads", "--load SHAPE", loads),
     ("profiles", "--profile NAME|PATH", profiles),
     ("plans", "--plan NAME", plans),
     ("settings", "--set ENGINE.KEY=VALUE", settings),
+    ("ablations", "--set ENGINE.KEY=false", ablations),
     ("figures", "sim figure NAME", figures),
 ];
 
@@ -141,6 +142,23 @@ fn settings() -> Result<Vec<Line>, Failure> {
     Ok(lines)
 }
 
+/// The safety mechanisms of all engines, each as the setting that switches it off.
+fn ablations() -> Result<Vec<Line>, Failure> {
+    let mut lines = Vec::new();
+    for engine in registry::engines() {
+        let of_engine = engine.settings().iter();
+        let safety = of_engine.filter(|setting| setting.purpose == Purpose::Safety);
+        lines.extend(safety.map(|setting| ablation(engine.name(), setting)));
+    }
+    Ok(lines)
+}
+
+fn ablation(engine: &str, setting: &Setting) -> Line {
+    debug_assert_eq!(setting.kind, SettingKind::Flag, "a mechanism has a switch");
+    let usual = if setting.default == "false" { " [off by default]" } else { "" };
+    (format!("{engine}.{}=false", setting.key), format!("{}{usual}", setting.help))
+}
+
 fn figures() -> Result<Vec<Line>, Failure> {
     let line = |known: &Experiment| (known.name().to_owned(), known.summary().to_owned());
     Ok(experiment::all().iter().map(line).collect())
@@ -181,6 +199,16 @@ mod tests {
             layout(&lines(), look, 0),
             "short     a few words\na-rather-long-name\n          and its\n          explanation\n"
         );
+    }
+
+    #[test]
+    fn every_safety_mechanism_has_a_switch() {
+        let engines = registry::engines();
+        let settings = engines.iter().flat_map(|engine| engine.settings());
+        let safety = settings.filter(|setting| setting.purpose == Purpose::Safety);
+        let kinds: Vec<_> = safety.map(|setting| (setting.key, setting.kind)).collect();
+        assert!(kinds.len() > 30, "{kinds:?}");
+        assert!(kinds.iter().all(|(_, kind)| *kind == SettingKind::Flag), "{kinds:?}");
     }
 
     #[test]
