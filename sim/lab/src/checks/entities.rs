@@ -50,7 +50,7 @@ pub(super) fn checks(
 ) -> Vec<Check> {
     let objects = collect::objects(graph, history, steps == Delivery::ExactlyOnce);
     let mut tally = Tally { budget: BUDGET, ..Tally::default() };
-    for object in objects.values().filter(|object| object.is_observed() && !object.purged) {
+    for object in objects.iter().filter(|object| object.is_observed() && !object.purged) {
         tally.judge(graph, application, object);
     }
     let promised = match steps {

@@ -9,7 +9,7 @@ use sim_model::graph::checks::in_commit_order;
 use sim_model::graph::entities::{Asked, EntityStep};
 use sim_model::graph::{Graph, Progress, WorkItem, WorkItemKind};
 use sim_model::history::EventId;
-use sim_model::id::{EntityId, MessageId, WorkItemId};
+use sim_model::id::{EntityId, InstanceId, MessageId, WorkItemId};
 use sim_model::payload::Payload;
 use sim_model::time::Timestamp;
 use std::collections::BTreeMap;
@@ -97,46 +97,66 @@ fn is_committed(item: &WorkItem) -> bool {
     matches!(item.progress, Progress::Committed(_))
 }
 
-/// The histories of all entities. Of an engine that `exactly` commits its steps once, what an attempt
+/// The histories of all entities, in the order in which they were first heard of. Of an engine that `exactly` commits its steps once, what an attempt
 /// asked that was given up is no part of it.
-pub(super) fn objects(
-    graph: &Graph,
-    clients: &[ClientOperation],
-    exactly: bool,
-) -> BTreeMap<EntityId, Object> {
-    let mut objects = Objects::default();
-    let called = objects.requests(graph, exactly);
-    objects.answers(graph, &called);
+pub(super) fn objects(graph: &Graph, clients: &[ClientOperation], exactly: bool) -> Vec<Object> {
+    let mut objects = Objects { graph, objects: BTreeMap::new(), strangers: FxHashMap::default() };
+    let called = objects.requests(exactly);
+    objects.answers(&called);
     objects.clients(clients);
-    objects.steps(graph, &called);
-    objects.0
+    objects.steps(&called);
+    objects.objects.into_values().collect()
 }
 
 /// Where the operation of a call is: by its caller and the number of its decision.
 type Called = FxHashMap<(u32, EventId), (u32, usize)>;
 
-#[derive(Default)]
-struct Objects(BTreeMap<EntityId, Object>);
+struct Objects<'a> {
+    graph: &'a Graph,
+    /// By the graph's index of the entity.
+    objects: BTreeMap<u32, Object>,
+    /// Entities that only clients have named, with indices beyond those of the graph.
+    strangers: FxHashMap<InstanceId, u32>,
+}
 
-impl Objects {
-    fn of(&mut self, entity: EntityId) -> &mut Object {
-        self.0.entry(entity.clone()).or_insert_with(|| Object::new(entity))
+impl<'a> Objects<'a> {
+    /// The object of an entity that the graph knows; none if the instance is no entity.
+    fn of(&mut self, index: u32) -> Option<&mut Object> {
+        use std::collections::btree_map::Entry;
+        match self.objects.entry(index) {
+            Entry::Occupied(entry) => Some(entry.into_mut()),
+            Entry::Vacant(entry) => {
+                let entity = EntityId::of(self.graph.instance(index))?;
+                Some(entry.insert(Object::new(entity)))
+            }
+        }
     }
 
-    fn requests(&mut self, graph: &Graph, exactly: bool) -> Called {
+    /// The object of an entity that a client has named.
+    fn named(&mut self, instance: &InstanceId) -> Option<&mut Object> {
+        if !instance.is_entity() {
+            return None;
+        }
+        if let Some(index) = self.graph.index_of(instance) {
+            return self.of(index);
+        }
+        let entity = EntityId::of(instance)?;
+        let next = (self.graph.instances() + self.strangers.len()) as u32;
+        let index = *self.strangers.entry(instance.clone()).or_insert(next);
+        Some(self.objects.entry(index).or_insert_with(|| Object::new(entity)))
+    }
+
+    fn requests(&mut self, exactly: bool) -> Called {
+        let graph = self.graph;
         let mut called: Called = FxHashMap::default();
         for sent in graph.entities().requests() {
-            let (Asked::Operation(operation), Some(entity)) =
-                (&sent.asked, EntityId::of(graph.instance(sent.entity)))
-            else {
-                continue;
-            };
+            let Asked::Operation(operation) = &sent.asked else { continue };
             let item = graph.item(sent.by);
             if exactly && !is_committed(item) {
                 continue;
             }
             let invoked = item.fetched_at;
-            let object = self.of(entity);
+            let Some(object) = self.of(sent.entity) else { continue };
             let key = operation
                 .caller
                 .as_ref()
@@ -162,7 +182,8 @@ impl Objects {
         called
     }
 
-    fn answers(&mut self, graph: &Graph, called: &Called) {
+    fn answers(&mut self, called: &Called) {
+        let graph = self.graph;
         let answers = graph.entities().answers();
         if answers.is_empty() {
             return;
@@ -181,9 +202,10 @@ impl Objects {
                 let Some((entity, op)) = called.get(&(answer.to, answer.event_id)) else {
                     continue;
                 };
-                let Some(entity) = EntityId::of(graph.instance(*entity)) else { continue };
                 let (at, result) = (item.fetched_at, answer.result.clone());
-                let op = &mut self.of(entity).ops[*op];
+                let Some(op) = self.of(*entity).map(|object| &mut object.ops[*op]) else {
+                    continue;
+                };
                 op.observed.get_or_insert(Observed { at, result, by: id });
             }
         }
@@ -191,14 +213,14 @@ impl Objects {
 
     fn clients(&mut self, clients: &[ClientOperation]) {
         for ClientOperation { host, instance, request, invoked, answer } in clients {
-            let Some(entity) = EntityId::of(instance) else { continue };
+            let Some(object) = self.named(instance) else { continue };
             match (request, answer) {
                 (ClientRequest::Send(_), Some((_, Told::Refused(_)))) => {}
                 (ClientRequest::Send(ClientMessage::Signal { operation, input, at }), _) => {
                     let (name, input, scheduled) = (operation.clone(), input.clone(), *at);
                     let operation =
                         Operation { name, input, caller: None, section: None, scheduled };
-                    self.of(entity).ops.push(Op {
+                    object.ops.push(Op {
                         operation,
                         origin: Origin::Client(*host),
                         invoked: *invoked,
@@ -209,9 +231,9 @@ impl Objects {
                 (ClientRequest::Status, Some((responded, Told::State(state)))) => {
                     let seen = state.as_ref().and_then(|state| state.entity_state.clone());
                     let (host, invoked, responded) = (*host, *invoked, *responded);
-                    self.of(entity).reads.push(Read { host, invoked, responded, seen });
+                    object.reads.push(Read { host, invoked, responded, seen });
                 }
-                (ClientRequest::Purge, _) => self.of(entity).purged = true,
+                (ClientRequest::Purge, _) => object.purged = true,
                 _ => {}
             }
         }
@@ -219,7 +241,8 @@ impl Objects {
 
     /// The committed steps, and which operations of the histories they ran. Signals that ask the
     /// same are interchangeable: the first that ran is the one that was asked for first.
-    fn steps(&mut self, graph: &Graph, called: &Called) {
+    fn steps(&mut self, called: &Called) {
+        let graph = self.graph;
         let committed = |step: &&EntityStep| is_committed(graph.item(step.item));
         let mut steps: Vec<&EntityStep> =
             graph.entities().steps().iter().filter(committed).collect();
@@ -234,8 +257,7 @@ impl Objects {
             }
         }
         for (instance, steps) in by_entity {
-            let Some(entity) = EntityId::of(graph.instance(instance)) else { continue };
-            let object = self.of(entity);
+            let Some(object) = self.of(instance) else { continue };
             if !object.is_observed() {
                 continue;
             }
