@@ -108,7 +108,10 @@ async fn make_final(
         give_up(worker, item, &error, begun);
         return false;
     }
-    worker.shared.record_committed(item);
+    let shared = &worker.shared;
+    shared.record_committed(item);
+    let queue = shared.ownership.queue_of(&session.instance);
+    shared.observer.progressed(queue as u32, worker.life);
     if !history_first {
         return true;
     }

@@ -21,6 +21,7 @@ use crate::store::{Store, StoreError};
 use crate::{control, dispatch};
 use futures_util::future::{join_all, select};
 use rustc_hash::FxHashMap;
+use sim_model::engine::HostLife;
 use sim_model::history::EventKind;
 use sim_model::id::{InstanceId, WorkItemId};
 use sim_model::ledger::Timing;
@@ -84,6 +85,8 @@ pub(crate) const STOP_POLL: Duration = Duration::from_millis(100);
 pub(crate) struct Worker {
     pub shared: Rc<Shared>,
     pub index: usize,
+    /// The life of the host that it is.
+    pub life: HostLife,
     /// By what it signs its leases: another one for each start, so that a restarted host does not take
     /// the leases of the one that crashed for its own.
     pub name: Rc<str>,
@@ -146,6 +149,7 @@ impl Worker {
         Rc::new(Worker {
             shared: shared.clone(),
             index,
+            life: HostLife { host: index, life: incarnation },
             name: format!("{}/{incarnation}", functions.host().name()).into(),
             store: Store::new(shared, functions.host()),
             functions,

@@ -118,8 +118,9 @@ impl Engine<World> for Netherite {
             blobs: world.storage().container("netherite"),
             loads: world.storage().table("DurableTaskPartitions"),
         };
+        let observer = &deployment.observer;
         let reports =
-            (0..partitions).map(|_| PartitionReports::new(deployment.observer.clone())).collect();
+            (0..partitions).map(|index| PartitionReports::new(index, observer.clone())).collect();
         let hub = Rc::new(Hub {
             world: world.clone(),
             application: deployment.application,

@@ -5,8 +5,12 @@
 //! Reports are measurements: here each commit is reported once, by its log position, and whatever an
 //! incarnation leaves unfinished is reported as aborted when the next one has rebuilt the state.
 //! Nothing in the engine depends on it.
+//!
+//! Each step that an incarnation commits is also reported as progress of the partition on its host; not
+//! those that it found committed in the log.
 
-use sim_model::engine::{Completion, Observer};
+use sim_model::engine::{Completion, HostLife, Observer};
+use sim_model::graph::checks;
 use sim_model::id::{InstanceId, MessageId, WorkItemId};
 use sim_model::step::StepOutcome;
 use sim_model::time::Timestamp;
@@ -43,9 +47,12 @@ pub(crate) fn bump(cell: &Cell<u64>, by: u64) {
 
 /// The reports of one partition.
 pub(crate) struct PartitionReports {
+    index: u32,
     observer: Observer,
     pub counts: Counts,
     incarnation: Cell<u64>,
+    /// Whether the present incarnation has rebuilt the state.
+    rebuilt: Cell<bool>,
     /// Commits before this log position were reported.
     reported: Cell<u64>,
     /// Work items that were fetched and are neither committed nor aborted.
@@ -57,14 +64,17 @@ pub(crate) struct PartitionReports {
 pub(crate) struct Reports {
     partition: Rc<PartitionReports>,
     incarnation: u64,
+    owner: HostLife,
 }
 
 impl PartitionReports {
-    pub(crate) fn new(observer: Observer) -> Rc<PartitionReports> {
+    pub(crate) fn new(index: u32, observer: Observer) -> Rc<PartitionReports> {
         Rc::new(PartitionReports {
+            index,
             observer,
             counts: Counts::default(),
             incarnation: Cell::new(0),
+            rebuilt: Cell::new(false),
             reported: Cell::new(0),
             open: RefCell::default(),
         })
@@ -73,10 +83,11 @@ impl PartitionReports {
 
 impl Reports {
     /// Those of a new incarnation: what earlier ones say from now on is not reported any more.
-    pub(crate) fn begin(partition: &Rc<PartitionReports>) -> Reports {
+    pub(crate) fn begin(partition: &Rc<PartitionReports>, owner: HostLife) -> Reports {
         let incarnation = partition.incarnation.get() + 1;
         partition.incarnation.set(incarnation);
-        Reports { partition: partition.clone(), incarnation }
+        partition.rebuilt.set(false);
+        Reports { partition: partition.clone(), incarnation, owner }
     }
 
     pub(crate) fn counts(&self) -> &Counts {
@@ -136,8 +147,12 @@ impl Reports {
     /// The event at `position`, which says what the work item did, is committed.
     pub(crate) fn committed(&self, position: u64, item: WorkItemId) {
         if self.is_new(position) {
-            self.partition.open.borrow_mut().remove(&item);
-            self.partition.observer.graph().committed(item);
+            let PartitionReports { index, observer, rebuilt, open, .. } = &*self.partition;
+            open.borrow_mut().remove(&item);
+            observer.graph().committed(item);
+            if rebuilt.get() && checks::is_step(&observer.graph().graph().item(item).kind) {
+                observer.progressed(*index, self.owner);
+            }
         }
     }
 
@@ -175,6 +190,7 @@ impl Reports {
         if !self.is_current() {
             return;
         }
+        self.partition.rebuilt.set(true);
         let mut lost = std::mem::take(&mut *self.partition.open.borrow_mut());
         let kept = uncommitted.filter(|item| lost.remove(item)).collect();
         self.partition.open.replace(kept);

@@ -65,6 +65,15 @@ pub struct Completion {
     pub ledger: Ledger,
 }
 
+/// One life of a host: what an engine has in memory lives as long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostLife {
+    /// The host.
+    pub host: usize,
+    /// How often it had been restarted before.
+    pub life: u32,
+}
+
 /// Where an engine reports what happens. Reports are measurements: they cost nothing and nothing
 /// in an engine may depend on them.
 #[derive(Clone)]
@@ -72,17 +81,24 @@ pub struct Observer {
     graph: GraphRecorder,
     completed: Rc<dyn Fn(Completion)>,
     level: Rc<dyn Fn(&'static str, u64)>,
+    progressed: Rc<dyn Fn(u32, HostLife)>,
 }
 
 impl Observer {
     /// An observer that records work items in `graph` and hands completions to `completed`.
     pub fn new(graph: GraphRecorder, completed: impl Fn(Completion) + 'static) -> Observer {
-        Observer { graph, completed: Rc::new(completed), level: Rc::new(|_, _| ()) }
+        let (level, progressed) = (Rc::new(|_, _| ()), Rc::new(|_, _| ()));
+        Observer { graph, completed: Rc::new(completed), level, progressed }
     }
 
     /// The same, and hands levels to `level`.
     pub fn with_levels(self, level: impl Fn(&'static str, u64) + 'static) -> Observer {
         Observer { level: Rc::new(level), ..self }
+    }
+
+    /// The same, and hands the progress of partitions to `progressed`.
+    pub fn with_progress(self, progressed: impl Fn(u32, HostLife) + 'static) -> Observer {
+        Observer { progressed: Rc::new(progressed), ..self }
     }
 
     /// The recorder of work items.
@@ -103,6 +119,13 @@ impl Observer {
     /// a level over time, where [`TaskHub::counters`] are totals.
     pub fn level(&self, what: &'static str, value: u64) {
         (self.level)(what, value);
+    }
+
+    /// Reports that a step of an instance of `partition` has become final, which `owner` has executed:
+    /// for engines whose instances are in partitions, each of which one host works for at a time, and
+    /// which can move.
+    pub fn progressed(&self, partition: u32, owner: HostLife) {
+        (self.progressed)(partition, owner);
     }
 }
 

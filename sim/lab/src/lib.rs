@@ -20,6 +20,7 @@ pub mod definition;
 pub mod diverge;
 pub mod experiment;
 pub mod figure;
+pub mod handover;
 pub mod history;
 pub mod host_event;
 pub mod isolation;

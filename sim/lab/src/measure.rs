@@ -61,6 +61,14 @@ impl Default for Latencies {
     }
 }
 
+impl FromIterator<Duration> for Latencies {
+    fn from_iter<T: IntoIterator<Item = Duration>>(spans: T) -> Latencies {
+        let mut latencies = Latencies::default();
+        spans.into_iter().for_each(|span| latencies.record(span));
+        latencies
+    }
+}
+
 impl Latencies {
     /// Adds one latency; in percentiles below the maximum, more than an hour counts as an hour.
     pub fn record(&mut self, latency: Duration) {

@@ -11,6 +11,7 @@
 //! | `timeseries.csv` | orchestrations and operations for each second of virtual time |
 //! | `levels.csv` | if any were reported: levels over time, a row for each change of each |
 //! | `stuck.csv` | if anything has not ended: what each orchestration or job waits for |
+//! | `handovers.csv` | if there were any: partitions that went to another host, and how long each stood still |
 //! | `counters.csv` | the engine's own counters, and the cost split in three |
 //! | `events.csv` | marks of the event trail, by which two runs are compared |
 //! | `figures/latency.svg`, `.png` | the latency distribution of the run |
@@ -272,6 +273,9 @@ pub fn files(
     }
     if !outcome.stuck.is_empty() {
         files.insert("stuck.csv".to_owned(), tables::stuck(outcome));
+    }
+    if !outcome.handovers.is_empty() {
+        files.insert("handovers.csv".to_owned(), tables::handovers(outcome));
     }
     files.insert("counters.csv".to_owned(), tables::counters(outcome));
     files.insert(EVENTS.to_owned(), tables::events(&outcome.trail));

@@ -15,6 +15,7 @@ pub use rest::{DRAIN, REST_BOUND, REST_BOUND_AFTER_FAULTS};
 
 use crate::checks::durability::{self, Claims};
 use crate::checks::{self, Entities, Evidence};
+use crate::handover::{Handover, HandoverRecorder};
 use crate::history::HistoryRecorder;
 use crate::history::export::{self, Seen};
 use crate::host_event::Fleet;
@@ -119,6 +120,8 @@ pub struct RunOutcome {
     pub counters: Vec<(&'static str, u64)>,
     /// Levels over time, by name.
     pub levels: BTreeMap<&'static str, LevelSeries>,
+    /// Partitions that went from one host, or life of a host, to another, by time.
+    pub handovers: Vec<Handover>,
     /// 32 hexadecimal digits over all results, whatever their order: equal for all engines if the
     /// workload does not depend on timing.
     pub results_digest: String,
@@ -237,6 +240,7 @@ struct Stage {
     orchestrations: Orchestrations,
     recorder: Recorder,
     history: HistoryRecorder,
+    handovers: HandoverRecorder,
     fleet: Fleet,
 }
 
@@ -264,6 +268,11 @@ impl Stage {
         let observer = Observer::new(graph.clone(), move |completion| listener.ended(&completion));
         let listener = recorder.clone();
         let observer = observer.with_levels(move |what, value| listener.level(what, value));
+        let (handovers, clock) = (HandoverRecorder::default(), kernel.clone());
+        let listener = handovers.clone();
+        let observer = observer.with_progress(move |partition, owner| {
+            listener.progressed(clock.now(), partition, owner);
+        });
         let engine = registry::engine(&asked.engine)
             .unwrap_or_else(|unknown| unreachable!("the specification was checked: {unknown}"));
         let deployment = Deployment {
@@ -275,7 +284,17 @@ impl Stage {
         let guarantees = engine.guarantees(spec.settings());
         let fleet = Fleet::new(&world, &hub);
         let history = HistoryRecorder::new(kernel);
-        Ok(Stage { world, hub, graph, guarantees, orchestrations, recorder, history, fleet })
+        Ok(Stage {
+            world,
+            hub,
+            graph,
+            guarantees,
+            orchestrations,
+            recorder,
+            history,
+            handovers,
+            fleet,
+        })
     }
 
     /// Runs the load to its end, or to the bound.
@@ -313,6 +332,7 @@ impl Stage {
             series: self.world.meter().series(),
             counters: self.hub.counters(),
             levels: self.recorder.levels().take(now),
+            handovers: self.handovers.take(),
             cpu_used: self.world.hosts().iter().map(|host| host.cpu_used()).collect(),
             machines: self.world.machines().iter().map(MachineUse::of).collect(),
         }
@@ -394,6 +414,7 @@ impl Stage {
             cost: measured.cost,
             counters: measured.counters,
             levels: measured.levels,
+            handovers: measured.handovers,
             results_digest: results_digest(recording.results, &entities),
             timing_independent: workload.timing_independent(),
             finals: recording.kept.map(|statuses| Finals { statuses, entities }),

@@ -20,6 +20,7 @@ use crate::stop::Stop;
 use crate::transport::{Letter, Receipt};
 use futures_util::stream::{self, StreamExt};
 use sim_model::codec;
+use sim_model::engine::HostLife;
 use sim_model::time::Timestamp;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -39,7 +40,8 @@ impl PartitionRunner {
     ) -> Result<Rc<PartitionRunner>, LogLost> {
         let setup = &process.setup;
         let begun = setup.kernel.now();
-        let reports = Reports::begin(&setup.reports[index as usize]);
+        let owner = HostLife { host: setup.index as usize, life: process.life };
+        let reports = Reports::begin(&setup.reports[index as usize], owner);
         let prefix = format!("p{index:02}");
         let (host, blobs) = (process.host().clone(), setup.services.blobs.clone());
         let Resumption { origins, cut } = resumption;

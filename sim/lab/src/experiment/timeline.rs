@@ -3,14 +3,20 @@
 //! Every panel (a workload, a load, and what happens to hosts) is run with every series (an engine with
 //! settings) under every seed. Completed orchestrations are counted in windows of equal length, by the
 //! engine's time of the last update, and averaged over the seeds. The table says what the first event
-//! cost; it compares with nothing, since no such measurement of the real systems was released.
+//! cost; it compares with nothing, since no such measurement of the real systems was released. Where it is
+//! asked for, it also says how long partitions stood still that were handed over ([`crate::handover`]):
+//! percentiles over all handovers of all seeds.
 
+mod cost;
+
+use self::cost::{Cost, SMOOTHED};
 use super::runs::{self, Job};
 use super::{Experiment, ExperimentOutcome, ResultTable, Row, Series, Unit};
 use crate::figure::{Figure, TimelineBand, TimelineCurve, TimelineFigure, TimelinePanel};
+use crate::handover::Handover;
 use crate::host_event::{HostChange, HostEvent};
 use crate::load::LoadSpec;
-use crate::measure;
+use crate::measure::{self, Latencies};
 use crate::progress::Progress;
 use crate::recorder::Outcome;
 use crate::run::{RunError, RunOutcome};
@@ -19,10 +25,6 @@ use crate::spec::{RunSpec, SpecError, WorkloadSpec};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Windows over which a rate is averaged before it is said to have fallen or come back.
-const SMOOTHED: usize = 5;
-/// A rate has come back when it is this part of what it was before.
-const RECOVERED: f64 = 0.9;
 /// Most windows of a panel.
 const WINDOWS_MAX: u64 = 20_000;
 
@@ -72,6 +74,9 @@ pub struct TimelineScenario {
     /// Counters of the engines that stand in the table, where an engine has them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub counters: Vec<String>,
+    /// Whether the table says how long partitions stood still that were handed over.
+    #[serde(default, skip_serializing_if = "super::is_false")]
+    pub handovers: bool,
 }
 
 impl TimelineScenario {
@@ -168,7 +173,7 @@ pub struct CheckedTimeline {
 }
 
 /// What is kept of a run, or of several of them.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 struct Measured {
     /// Orchestrations completed in each window of the load.
     completed: Vec<f64>,
@@ -176,6 +181,8 @@ struct Measured {
     slowest_ms: f64,
     /// The counters that are asked for, if the engine has them.
     counters: Vec<Option<f64>>,
+    /// How long partitions stood still that were handed over.
+    handovers: Latencies,
 }
 
 impl Measured {
@@ -206,10 +213,11 @@ impl Measured {
             completed,
             slowest_ms: slowest.as_secs_f64() * 1e3,
             counters: counters.iter().map(counter).collect(),
+            handovers: outcome.handovers.iter().map(Handover::span).collect(),
         }
     }
 
-    /// The mean of several runs; of latencies, the greatest.
+    /// The mean of several runs; of latencies, the greatest; of handovers, all.
     fn mean(all: &[&Measured]) -> Measured {
         let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / all.len() as f64;
         let windows = all.first().map_or(0, |first| first.completed.len());
@@ -226,47 +234,10 @@ impl Measured {
                     values.map(|values| mean(&mut values.into_iter()))
                 })
                 .collect(),
-        }
-    }
-}
-
-/// What an event has cost, read off windows.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Cost {
-    /// Mean rate before it, a window.
-    before: f64,
-    /// The least mean of [`SMOOTHED`] windows after it.
-    lowest: f64,
-    /// The most windows after it without a completion, one after the other.
-    gap: usize,
-    /// Windows from the event until the rate, after its lowest, had come back; `None` if it has not.
-    /// Later dips are not looked at: arrivals alone make some.
-    recovered: Option<usize>,
-}
-
-impl Cost {
-    /// The cost of an event at the beginning of window `event`.
-    fn of(completed: &[f64], event: usize) -> Cost {
-        let (earlier, later) = completed.split_at(event.min(completed.len()));
-        let before = earlier.iter().sum::<f64>() / earlier.len().max(1) as f64;
-        let smooth: Vec<f64> = later
-            .windows(SMOOTHED)
-            .map(|several| several.iter().sum::<f64>() / SMOOTHED as f64)
-            .collect();
-        let fallen = |rate: &f64| *rate < RECOVERED * before;
-        let gap = later.split(|completed| *completed > 0.0).map(<[f64]>::len).max().unwrap_or(0);
-        let numbered = smooth.iter().copied().enumerate();
-        let least = numbered.min_by(|one, other| one.1.total_cmp(&other.1));
-        let (at, lowest) = least.unwrap_or((0, before));
-        let back = |rate: &f64| !fallen(rate);
-        Cost {
-            before,
-            lowest,
-            gap,
-            recovered: match fallen(&lowest) {
-                false => Some(0),
-                true => smooth[at..].iter().position(back).map(|after| at + after),
-            },
+            handovers: all.iter().fold(Latencies::default(), |mut merged, one| {
+                merged.merge(&one.handovers);
+                merged
+            }),
         }
     }
 }
@@ -348,6 +319,18 @@ impl CheckedTimeline {
                 rows.push(row(&name.replace('_', " "), Unit::Count, *value));
             }
         }
+        if asked.handovers {
+            let spans = &line.measured.handovers;
+            let for_each_seed = spans.count() as f64 / self.experiment.seeds.len() as f64;
+            rows.push(row("handovers", Unit::Count, Some(for_each_seed)));
+            for (metric, quantile) in [
+                ("partition still p50, ms", 0.5),
+                ("partition still p95, ms", 0.95),
+                ("partition still longest, ms", 1.0),
+            ] {
+                rows.push(row(metric, Unit::Milliseconds, spans.quantile_ms(quantile)));
+            }
+        }
         rows
     }
 
@@ -376,23 +359,48 @@ impl CheckedTimeline {
             title: self.experiment.title.clone(),
             unit: "orchestrations".to_owned(),
             panels: panels.iter().enumerate().map(panel).collect(),
-            caption: self.caption(),
+            caption: self.caption(lines),
         }
     }
 
-    fn caption(&self) -> String {
+    fn caption(&self, lines: &[Line]) -> String {
         let TimelineExperiment { name, seeds, panels, .. } = &self.experiment;
+        let handed_over: Vec<String> = lines.iter().filter_map(|line| self.stood(line)).collect();
+        let handed_over = match &handed_over[..] {
+            [] => String::new(),
+            all => {
+                format!(" A partition that went to another host stood still: {}.", all.join("; "))
+            }
+        };
         let loads: Vec<String> = panels
             .iter()
             .map(|panel| format!("{}: {}, {}", panel.title, panel.workload, panel.load))
             .collect();
         format!(
             "Experiment {name}: {}, {}. {}. Completed orchestrations, mean of the seeds; shaded: what \
-             happens to hosts.",
+             happens to hosts.{handed_over}",
             self.experiment.setup(),
             super::seeds_in_words(seeds),
             loads.join("; ")
         )
+    }
+
+    /// How long partitions stood still that were handed over, in words.
+    fn stood(&self, line: &Line) -> Option<String> {
+        let spans = &line.measured.handovers;
+        let seconds =
+            |quantile| spans.quantile_ms(quantile).map(|span| format!("{:.1}", span / 1e3));
+        if !self.experiment.panels[line.panel].handovers {
+            return None;
+        }
+        Some(format!(
+            "{} median {} s, 95 of 100 at most {} s, longest {} s ({} times)",
+            self.experiment.series[line.series].label,
+            seconds(0.5)?,
+            seconds(0.95)?,
+            seconds(1.0)?,
+            spans.count()
+        ))
     }
 }
 
@@ -435,23 +443,6 @@ fn name(event: &HostEvent) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_cost_of_an_event_is_read_off_the_windows() {
-        let mut completed = vec![10.0; 20];
-        completed.extend([0.0, 0.0, 0.0, 2.0, 4.0, 8.0, 30.0]);
-        completed.extend(vec![10.0; 20]);
-        let cost = Cost::of(&completed, 20);
-        assert_eq!((cost.before, cost.gap), (10.0, 3));
-        assert_eq!(cost.lowest, 6.0 / 5.0);
-        // The five windows from the third on still have a mean of 8.8, those from the fourth 10.8.
-        assert_eq!(cost.recovered, Some(3));
-        assert_eq!(Cost::of(&[10.0; 40], 20).recovered, Some(0));
-        let mut lost = vec![10.0; 20];
-        lost.extend(vec![0.0; 20]);
-        assert_eq!(Cost::of(&lost, 20).recovered, None);
-        assert_eq!(Cost::of(&lost, 20).gap, 20);
-    }
 
     #[test]
     fn events_at_one_instant_are_one_band() {

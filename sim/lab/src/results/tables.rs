@@ -1,5 +1,6 @@
 //! The tables of a result. Spans are written from whole nanoseconds, without floating point.
 
+use crate::handover::Handover;
 use crate::measure;
 use crate::run::{MARK_INTERVAL, RunOutcome};
 use crate::stuck::Stuck;
@@ -134,9 +135,26 @@ pub(super) fn levels(outcome: &RunOutcome) -> Vec<u8> {
     }
     changes.sort_unstable();
     for (at, what, value) in changes {
-        let nanos = at.as_nanos();
-        let seconds = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
-        table.row([seconds, what.to_owned(), value.to_string()]);
+        table.row([seconds(at), what.to_owned(), value.to_string()]);
+    }
+    table.finish()
+}
+
+/// An instant in seconds, exactly.
+fn seconds(at: Timestamp) -> String {
+    let nanos = at.as_nanos();
+    format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000)
+}
+
+/// `handovers.csv`: one row for each partition that went from one life of a host to another.
+pub(super) fn handovers(outcome: &RunOutcome) -> Vec<u8> {
+    let heading = ["partition", "from_host", "from_life", "to_host", "to_life"];
+    let mut table = Table::new(heading.into_iter().chain(["last_s", "first_s", "still_ms"]));
+    for Handover { partition, from, to, last, first } in &outcome.handovers {
+        let owners = [from.host.to_string(), from.life.to_string(), to.host.to_string()];
+        let times = [to.life.to_string(), seconds(*last), seconds(*first)];
+        let still = millis(first.since(*last));
+        table.row([partition.to_string()].into_iter().chain(owners).chain(times).chain([still]));
     }
     table.finish()
 }

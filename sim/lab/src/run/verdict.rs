@@ -4,6 +4,7 @@ use super::MachineUse;
 use super::RunOutcome;
 use crate::checks;
 use crate::checks::durability::Claims;
+use crate::handover::Handover;
 use crate::levels::{self, LevelSeries};
 use crate::measure;
 use crate::recorder::Recording;
@@ -27,6 +28,7 @@ pub(super) struct Measured {
     pub(super) cost: Cost,
     pub(super) counters: Vec<(&'static str, u64)>,
     pub(super) levels: BTreeMap<&'static str, LevelSeries>,
+    pub(super) handovers: Vec<Handover>,
     pub(super) cpu_used: Vec<Duration>,
     pub(super) machines: Vec<MachineUse>,
 }
