@@ -100,6 +100,13 @@ impl Engine<World> for Netherite {
         SETTINGS
     }
 
+    fn votes(&self, settings: &Settings) -> Result<(), &'static str> {
+        match settings.flag("load_publishing") {
+            true => Ok(()),
+            false => Err("nobody counts what is to be done: set netherite.load_publishing=true"),
+        }
+    }
+
     fn deploy(
         &self,
         world: &World,

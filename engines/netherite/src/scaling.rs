@@ -13,8 +13,8 @@
 //! 5. all partitions are fast: remove one with a chance of 1/8.
 //!
 //! **Assumptions.** Latency is the time from taking an event in to its durability, at most, in the
-//! interval. Slow means M or H. The rule votes; this testbed reports the vote as a level
-//! (`recommended_workers`) and leaves the number of hosts to whoever runs the experiment.
+//! interval. Slow means M or H. The rule votes: the vote is reported as a level (`recommended_workers`), and
+//! who runs the hub may carry it out.
 //!
 //! Source: microsoft/durabletask-netherite, `Scaling/`, and its documentation `ptable.md`.
 

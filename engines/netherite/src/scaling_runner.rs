@@ -5,7 +5,7 @@
 
 use crate::scaling::{CHANCE_TO_SHRINK, PartitionLoad, READ_INTERVAL, Vote, vote};
 use sim_model::codec;
-use sim_model::engine::Observer;
+use sim_model::engine::{Observer, RECOMMENDED_WORKERS};
 use sim_world::table::Table;
 use sim_world::world::World;
 
@@ -34,6 +34,6 @@ pub(crate) async fn run(
             Vote::Remove => workers - 1,
             Vote::ToZero => 0,
         };
-        observer.level("recommended_workers", recommended as u64);
+        observer.level(RECOMMENDED_WORKERS, recommended as u64);
     }
 }

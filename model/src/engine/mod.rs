@@ -152,6 +152,9 @@ pub enum DeployError {
     },
 }
 
+/// The level by which an engine says how many hosts it wants ([`Observer::level`]).
+pub const RECOMMENDED_WORKERS: &str = "recommended_workers";
+
 /// An engine: how messages and state are stored, batched and recovered.
 pub trait Engine<W> {
     /// Its name on the command line and in results.
@@ -165,6 +168,15 @@ pub trait Engine<W> {
 
     /// What can be set.
     fn settings(&self) -> &'static [Setting];
+
+    /// Whether, under `settings`, it says how many hosts it wants ([`RECOMMENDED_WORKERS`]), and lets hosts
+    /// come and go by that.
+    ///
+    /// # Errors
+    /// Why it does not, and what would change that, in words.
+    fn votes(&self, _settings: &Settings) -> Result<(), &'static str> {
+        Err("this engine does not say how many hosts it wants")
+    }
 
     /// Creates a task hub: its stores exist afterwards, and no host works for it yet.
     ///

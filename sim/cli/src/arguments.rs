@@ -178,6 +178,11 @@ pub(crate) struct RunArguments {
     #[arg(long = "host-event", value_name = "EVENT", help_heading = "Where it runs")]
     pub(crate) host_events: Vec<String>,
 
+    /// Let hosts join and leave by the votes of the engine, between these numbers of them; --hosts is
+    /// how many there are at first
+    #[arg(long, value_name = "min=N,max=N", help_heading = "Where it runs")]
+    pub(crate) autoscale: Option<String>,
+
     /// Latencies, limits and prices: a name, or the path of a TOML file [default: azure-2021-10]
     #[arg(long, value_name = "NAME|PATH", help_heading = "Where it runs")]
     pub(crate) profile: Option<String>,

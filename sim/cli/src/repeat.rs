@@ -17,6 +17,7 @@ pub(crate) fn flags(spec: &RunSpec) -> Vec<String> {
     ];
     let events = spec.host_events.iter();
     flags.extend(events.map(|event| format!("--host-event {}", quoted(&event.to_string()))));
+    flags.extend(spec.autoscale.map(|bounds| format!("--autoscale {bounds}")));
     let settings = spec.settings.iter();
     flags.extend(
         settings.map(|(key, value)| format!("--set {}", quoted(&format!("{key}={value}")))),

@@ -183,6 +183,7 @@ fn spec_differences(a: &RunSpec, b: &RunSpec) -> Vec<(String, String, String)> {
             ("load", spec.load.to_string()),
             ("plan", spec.plan.clone()),
             ("hosts", spec.hosts.to_string()),
+            ("autoscale", spec.autoscale.map(|bounds| bounds.to_string()).unwrap_or_default()),
             ("partitions", spec.partitions.to_string()),
             ("profile", spec.profile.clone()),
             ("seed", spec.seed.to_string()),

@@ -20,6 +20,7 @@ use sim_model::time::Timestamp;
 use sim_world::kernel::{Kernel, NodeId};
 use sim_world::world::World;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
 use std::str::FromStr;
@@ -185,6 +186,8 @@ struct Inner {
     door: RefCell<Option<FrontDoor>>,
     /// Since when each host is paid for; `None` while it is switched off.
     since: RefCell<Vec<Option<Timestamp>>>,
+    /// Hosts that are switched on and do not run the application yet.
+    starting: RefCell<BTreeSet<usize>>,
     paid: RefCell<Duration>,
 }
 
@@ -196,13 +199,14 @@ impl Fleet {
             hub: hub.clone(),
             door: RefCell::new(None),
             since: RefCell::new(vec![None; world.hosts().len()]),
+            starting: RefCell::default(),
             paid: RefCell::new(Duration::ZERO),
         }))
     }
 
-    /// Starts the hosts that are there at first.
-    pub(crate) fn start(&self, events: &[HostEvent]) {
-        for host in 0..self.0.world.hosts().len() {
+    /// Starts those of the first `hosts` hosts that are there at first.
+    pub(crate) fn start(&self, events: &[HostEvent], hosts: u32) {
+        for host in 0..hosts as usize {
             if is_there_at_first(events, host as u32) {
                 self.switch_on(host);
                 self.0.hub.start_host(host);
@@ -210,9 +214,16 @@ impl Fleet {
         }
     }
 
-    /// Which hosts are switched on.
+    /// Which hosts are switched on, and not still starting up.
     pub(crate) fn running(&self) -> Vec<bool> {
-        self.0.since.borrow().iter().map(Option::is_some).collect()
+        let (since, starting) = (self.0.since.borrow(), self.0.starting.borrow());
+        let on = since.iter().enumerate();
+        on.map(|(host, since)| since.is_some() && !starting.contains(&host)).collect()
+    }
+
+    /// Requests come through this door.
+    pub(crate) fn enter_by(&self, door: &FrontDoor) {
+        *self.0.door.borrow_mut() = Some(door.clone());
     }
 
     /// Time that hosts are paid for, up to now, all together.
@@ -224,7 +235,7 @@ impl Fleet {
 
     /// Lets the events happen, from now on.
     pub(crate) fn play(&self, events: &[HostEvent], door: &FrontDoor) {
-        *self.0.door.borrow_mut() = Some(door.clone());
+        self.enter_by(door);
         let begin = self.kernel().now();
         for event in events.iter().copied() {
             let fleet = self.clone();
@@ -284,19 +295,30 @@ impl Fleet {
                 self.kernel().sleep(lasting).await;
                 self.0.world.hosts()[host].resume();
             }
-            HostChange::Leave => {
-                if let Some(door) = &*self.0.door.borrow() {
-                    door.host_leaving(host);
-                }
-                self.0.hub.stop_host(host).await;
-                self.lose(host);
-                self.switch_off(host);
-            }
-            HostChange::Join => {
-                self.switch_on(host);
-                self.bring_back(host);
-            }
+            HostChange::Leave => self.leave(host).await,
+            HostChange::Join => self.join(host, Duration::ZERO).await,
         }
+    }
+
+    /// Takes a host out of service, and switches it off.
+    pub(crate) async fn leave(&self, host: usize) {
+        if let Some(door) = &*self.0.door.borrow() {
+            door.host_leaving(host);
+        }
+        self.0.hub.stop_host(host).await;
+        self.lose(host);
+        self.switch_off(host);
+    }
+
+    /// Switches a host on, which is there when it has started up.
+    pub(crate) async fn join(&self, host: usize, startup: Duration) {
+        self.switch_on(host);
+        if !startup.is_zero() {
+            self.0.starting.borrow_mut().insert(host);
+            self.kernel().sleep(startup).await;
+            self.0.starting.borrow_mut().remove(&host);
+        }
+        self.bring_back(host);
     }
 }
 

@@ -14,6 +14,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod autoscale;
 pub mod checks;
 pub mod compare;
 pub mod definition;

@@ -13,6 +13,7 @@ mod verdict;
 
 pub use rest::{DRAIN, REST_BOUND, REST_BOUND_AFTER_FAULTS};
 
+use crate::autoscale::{Autoscaler, Votes};
 use crate::checks::durability::{self, Claims};
 use crate::checks::{self, Entities, Evidence};
 use crate::handover::{Handover, HandoverRecorder};
@@ -116,6 +117,8 @@ pub struct RunOutcome {
     pub ended_per_second: Vec<u32>,
     /// Money.
     pub cost: Cost,
+    /// Time that hosts are paid for, all together.
+    pub host_time: Duration,
     /// The engine's own counters.
     pub counters: Vec<(&'static str, u64)>,
     /// Levels over time, by name.
@@ -214,6 +217,9 @@ fn simulate(
         let stage = Stage::set(&kernel, &spec, &progress, options.keep_results)?;
         stage.play(&spec, options.bound).await;
         let measured = stage.measure();
+        if let Some(autoscaler) = &stage.autoscaler {
+            autoscaler.end().await;
+        }
         let entities = stage.read_entities().await;
         let judged = stage.judge(&spec, measured, entities, &options);
         Ok::<_, RunError>(stage.look_again(judged).await)
@@ -242,6 +248,7 @@ struct Stage {
     history: HistoryRecorder,
     handovers: HandoverRecorder,
     fleet: Fleet,
+    autoscaler: Option<Autoscaler>,
 }
 
 impl Stage {
@@ -255,7 +262,7 @@ impl Stage {
         let asked = spec.spec();
         let deployment = world::Deployment {
             plan: asked.plan.clone(),
-            hosts: asked.hosts,
+            hosts: asked.hosts_at_most(),
             partitions: asked.partitions,
         };
         let world = World::new(kernel, asked.seed, Rc::new(spec.profile()), &deployment)?;
@@ -267,7 +274,12 @@ impl Stage {
         let listener = recorder.clone();
         let observer = Observer::new(graph.clone(), move |completion| listener.ended(&completion));
         let listener = recorder.clone();
-        let observer = observer.with_levels(move |what, value| listener.level(what, value));
+        let votes = Votes::new(kernel, asked.hosts);
+        let heard = votes.clone();
+        let observer = observer.with_levels(move |what, value| {
+            listener.level(what, value);
+            heard.level(what, value);
+        });
         let (handovers, clock) = (HandoverRecorder::default(), kernel.clone());
         let listener = handovers.clone();
         let observer = observer.with_progress(move |partition, owner| {
@@ -284,6 +296,11 @@ impl Stage {
         let guarantees = engine.guarantees(spec.settings());
         let fleet = Fleet::new(&world, &hub);
         let history = HistoryRecorder::new(kernel);
+        let pace = world.profile().scaling;
+        let autoscaler = asked
+            .autoscale
+            .zip(pace)
+            .map(|scaling| Autoscaler::new(kernel, scaling, asked.hosts, votes, &fleet, &recorder));
         Ok(Stage {
             world,
             hub,
@@ -294,6 +311,7 @@ impl Stage {
             history,
             handovers,
             fleet,
+            autoscaler,
         })
     }
 
@@ -302,7 +320,7 @@ impl Stage {
         let load = &spec.spec().load;
         let kernel = self.world.kernel();
         let events = &spec.spec().host_events;
-        self.fleet.start(events);
+        self.fleet.start(events, spec.spec().hosts);
         kernel.sleep(load.settle()).await;
         let field = load::Field {
             world: &self.world,
@@ -311,14 +329,22 @@ impl Stage {
             recorder: &self.recorder,
             history: &self.history,
             running: self.fleet.running(),
-            hosts_change: !events.is_empty(),
+            hosts_change: self.hosts_change(spec),
             messages_can_be_lost: false,
         };
-        self.fleet.play(events, &load::generate(&field, load));
+        let door = load::generate(&field, load);
+        self.fleet.play(events, &door);
+        if let Some(autoscaler) = &self.autoscaler {
+            autoscaler.start(&door);
+        }
         let over = kernel.timeout(load.duration() + bound, self.recorder.over()).await;
         if over.is_some() {
-            rest::come_to_rest(kernel, &self.graph, !events.is_empty()).await;
+            rest::come_to_rest(kernel, &self.graph, self.hosts_change(spec)).await;
         }
+    }
+
+    fn hosts_change(&self, spec: &CheckedSpec) -> bool {
+        !spec.spec().host_events.is_empty() || self.autoscaler.is_some()
     }
 
     /// What the run has used so far.
@@ -333,6 +359,7 @@ impl Stage {
             counters: self.hub.counters(),
             levels: self.recorder.levels().take(now),
             handovers: self.handovers.take(),
+            host_time: self.fleet.host_time(),
             cpu_used: self.world.hosts().iter().map(|host| host.cpu_used()).collect(),
             machines: self.world.machines().iter().map(MachineUse::of).collect(),
         }
@@ -415,6 +442,7 @@ impl Stage {
             counters: measured.counters,
             levels: measured.levels,
             handovers: measured.handovers,
+            host_time: measured.host_time,
             results_digest: results_digest(recording.results, &entities),
             timing_independent: workload.timing_independent(),
             finals: recording.kept.map(|statuses| Finals { statuses, entities }),

@@ -10,6 +10,7 @@ mod workload_spec;
 
 pub(crate) use items::Items;
 
+use crate::autoscale::Autoscale;
 use crate::host_event::{self, HostEvent};
 use crate::load::LoadSpec;
 use crate::registry;
@@ -170,6 +171,9 @@ pub struct RunSpec {
     /// What happens to hosts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub host_events: Vec<HostEvent>,
+    /// Between how many hosts there are by the votes of the engine; without it, their number is fixed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub autoscale: Option<Autoscale>,
     /// Settings of the engine, by `engine.key`.
     pub settings: BTreeMap<String, String>,
 }
@@ -187,6 +191,7 @@ impl Default for RunSpec {
             profile: "azure-2021-10".to_owned(),
             seed: 1,
             host_events: Vec::new(),
+            autoscale: None,
             settings: BTreeMap::new(),
         }
     }
@@ -199,7 +204,7 @@ impl RunSpec {
     }
 
     /// The keys of a specification file.
-    const KEYS: [&'static str; 10] = [
+    const KEYS: [&'static str; 11] = [
         "engine",
         "workload",
         "load",
@@ -209,6 +214,7 @@ impl RunSpec {
         "profile",
         "seed",
         "host_events",
+        "autoscale",
         "settings",
     ];
 
@@ -312,8 +318,11 @@ impl RunSpec {
         let mut spec = self.clone();
         spec.load = load_of(&*built, &self.load)?;
         host_event::check(&self.host_events, self.hosts)?;
-        if !self.host_events.is_empty() {
+        if !self.host_events.is_empty() || self.autoscale.is_some() {
             can_be_repeated(&*built, &spec.load)?;
+        }
+        if let Some(bounds) = self.autoscale {
+            self.can_scale(bounds, engine.votes(&settings), profile.scaling.is_some())?;
         }
         spec.workload.parameters = texts(&parameters, "");
         for (key, file) in parameters.files() {
@@ -325,6 +334,36 @@ impl RunSpec {
         }
         spec.settings = texts(&settings, &format!("{}.", self.engine));
         Ok(CheckedSpec { spec, workload, parameters, settings, source })
+    }
+
+    fn can_scale(
+        &self,
+        bounds: Autoscale,
+        votes: Result<(), &'static str>,
+        has_pace: bool,
+    ) -> Result<(), SpecError> {
+        let refused = |expected: String| Err(SpecError::bad("autoscale", bounds, expected));
+        if let Err(reason) = votes {
+            let engine = &self.engine;
+            return refused(format!("an engine that votes; of {engine}: {reason}"));
+        }
+        if !self.host_events.is_empty() {
+            return refused("no host events: the engine says which hosts come and go".to_owned());
+        }
+        if !has_pace {
+            let profile = &self.profile;
+            return refused(format!("a section [scaling], which profile {profile} lacks"));
+        }
+        if self.hosts > bounds.max {
+            let expected = format!("at most {}: autoscale has max={0}", bounds.max);
+            return Err(SpecError::bad("hosts", self.hosts, expected));
+        }
+        Ok(())
+    }
+
+    /// Hosts that there can be.
+    pub fn hosts_at_most(&self) -> u32 {
+        self.autoscale.map_or(self.hosts, |bounds| bounds.max)
     }
 
     fn check_setting(
@@ -359,7 +398,7 @@ fn load_of(workload: &dyn Workload, load: &LoadSpec) -> Result<LoadSpec, SpecErr
     Ok(load.completed())
 }
 
-/// Host events break connections, and robots ask again: that needs a load whose every request names
+/// Hosts that go break connections, and robots ask again: that needs a load whose every request names
 /// the same orchestration each time.
 fn can_be_repeated(workload: &dyn Workload, load: &LoadSpec) -> Result<(), SpecError> {
     let problem = match (workload.start(), load) {
@@ -369,7 +408,11 @@ fn can_be_repeated(workload: &dyn Workload, load: &LoadSpec) -> Result<(), SpecE
         }
         _ => return Ok(()),
     };
-    Err(SpecError::bad("host events with load", load, format!("another load: {problem}")))
+    Err(SpecError::bad(
+        "host events or autoscale with load",
+        load,
+        format!("another load: {problem}"),
+    ))
 }
 
 fn texts(settings: &Settings, prefix: &str) -> BTreeMap<String, String> {

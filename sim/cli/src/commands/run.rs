@@ -127,6 +127,9 @@ fn specification(asked: &RunArguments) -> Result<RunSpec, Failure> {
         let events = asked.host_events.iter().map(|event| event.parse());
         spec.host_events = events.collect::<Result<_, _>>()?;
     }
+    if let Some(bounds) = &asked.autoscale {
+        spec.autoscale = Some(bounds.parse()?);
+    }
     set(&mut spec, &asked.settings)?;
     Ok(spec)
 }

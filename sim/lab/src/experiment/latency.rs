@@ -114,6 +114,7 @@ impl LatencyExperiment {
             profile: self.profile.clone(),
             seed,
             host_events: Vec::new(),
+            autoscale: None,
             settings: series.settings.clone(),
         }
     }

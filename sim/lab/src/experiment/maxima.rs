@@ -130,6 +130,7 @@ impl MaximaExperiment {
             profile: self.profile.clone(),
             seed,
             host_events: Vec::new(),
+            autoscale: None,
             settings: self.engine.settings.clone(),
         }
     }

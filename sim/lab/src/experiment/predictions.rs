@@ -176,6 +176,7 @@ impl PredictionsExperiment {
             profile: self.profile.clone(),
             seed,
             host_events: Vec::new(),
+            autoscale: None,
             settings: series.settings.clone(),
         }
     }

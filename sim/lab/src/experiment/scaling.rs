@@ -106,6 +106,7 @@ impl ScalingExperiment {
             profile: self.profile.clone(),
             seed,
             host_events: Vec::new(),
+            autoscale: None,
             settings,
         }
     }

@@ -136,6 +136,7 @@ impl ThroughputExperiment {
             profile: self.profile.clone(),
             seed,
             host_events: Vec::new(),
+            autoscale: None,
             settings: series.settings.clone(),
         }
     }

@@ -159,6 +159,7 @@ impl TimelineExperiment {
             profile: self.profile.clone(),
             seed,
             host_events: asked.host_events.clone(),
+            autoscale: None,
             settings: series.settings.clone(),
         }
     }

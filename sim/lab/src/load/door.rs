@@ -50,6 +50,8 @@ struct Inner {
     messages_can_be_lost: bool,
     /// Requests that found no host.
     waiting: RefCell<VecDeque<Request>>,
+    /// Who is told of every request.
+    told: RefCell<Option<Told>>,
 }
 
 /// A request under way.
@@ -59,6 +61,8 @@ struct UnderWay {
     /// Tells it from the same request asked at another time.
     number: u64,
 }
+
+type Told = Box<dyn Fn()>;
 
 /// What a request is known by: an index, or the batch, which is under way as long as its host is there.
 type Key = Option<u64>;
@@ -83,6 +87,7 @@ impl FrontDoor {
             sent: Cell::new(0),
             messages_can_be_lost,
             waiting: RefCell::default(),
+            told: RefCell::default(),
         }))
     }
 
@@ -100,10 +105,12 @@ impl FrontDoor {
         let found = in_turn.into_iter().find_map(|host| Some((host, hosts[host].clone()?)));
         let Some((host, front)) = found else {
             self.0.waiting.borrow_mut().push_back(*request);
+            self.tell();
             return None;
         };
         self.0.next_host.set((host + 1) % hosts.len());
         self.note(host, request);
+        self.tell();
         Some(front)
     }
 
@@ -114,7 +121,8 @@ impl FrontDoor {
     }
 
     fn note(&self, host: usize, request: &Request) {
-        if let Some(under_way) = &self.0.under_way {
+        let is_batch = request.key().is_none();
+        if let Some(under_way) = self.0.under_way.as_ref().filter(|_| !is_batch || !self.tells()) {
             let number = self.0.sent.get() + 1;
             self.0.sent.set(number);
             let entry = UnderWay { host, request: *request, number };
@@ -157,6 +165,35 @@ impl FrontDoor {
     pub(super) fn ask_again(&self, request: Request) {
         let again = self.0.again.borrow();
         again.as_ref().expect("invariant: set before the load starts")(request.again());
+    }
+
+    fn tell(&self) {
+        if let Some(told) = &*self.0.told.borrow() {
+            told();
+        }
+    }
+
+    /// Calls `told` at every request. Hosts that are told go only when they are idle, and have begun all
+    /// of a batch then: it is not asked for again.
+    pub(crate) fn tell_of_requests(&self, told: impl Fn() + 'static) {
+        *self.0.told.borrow_mut() = Some(Box::new(told));
+        if let Some(under_way) = &self.0.under_way {
+            under_way.borrow_mut().remove(&None);
+        }
+    }
+
+    fn tells(&self) -> bool {
+        self.0.told.borrow().is_some()
+    }
+
+    /// Whether somebody waits for an answer.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.0.under_way.as_ref().is_some_and(|under_way| !under_way.borrow().is_empty())
+    }
+
+    /// Whether requests wait for a host.
+    pub(crate) fn is_waited_at(&self) -> bool {
+        !self.0.waiting.borrow().is_empty()
     }
 
     /// No new requests go to this host.

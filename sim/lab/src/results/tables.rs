@@ -1,5 +1,6 @@
 //! The tables of a result. Spans are written from whole nanoseconds, without floating point.
 
+use crate::autoscale::HOSTS;
 use crate::handover::Handover;
 use crate::measure;
 use crate::run::{MARK_INTERVAL, RunOutcome};
@@ -164,6 +165,9 @@ pub(super) fn counters(outcome: &RunOutcome) -> Vec<u8> {
     let mut table = Table::new(["what", "value"]);
     for (name, value) in &outcome.counters {
         table.row([format!("engine {name}"), value.to_string()]);
+    }
+    if outcome.levels.contains_key(HOSTS) {
+        table.row(["time that hosts are paid for ms".to_owned(), millis(outcome.host_time)]);
     }
     for (host, used) in outcome.cpu_used.iter().enumerate() {
         table.row([format!("cpu of host {host} ms"), millis(*used)]);

@@ -29,6 +29,7 @@ pub(super) struct Measured {
     pub(super) counters: Vec<(&'static str, u64)>,
     pub(super) levels: BTreeMap<&'static str, LevelSeries>,
     pub(super) handovers: Vec<Handover>,
+    pub(super) host_time: Duration,
     pub(super) cpu_used: Vec<Duration>,
     pub(super) machines: Vec<MachineUse>,
 }

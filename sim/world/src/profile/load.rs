@@ -7,6 +7,7 @@ use super::error::ProfileError;
 use super::inherit;
 use super::reader::{BANDWIDTH, CORES, Context, PRICE, RATE, RATIO, RENT, Section};
 use super::replication;
+use super::scaling;
 use super::schema::*;
 use super::selfhosted;
 use super::store;
@@ -30,6 +31,7 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         "selfhosted",
         "stream_store",
         "broker",
+        "scaling",
         "database",
         "replication",
         "host",
@@ -51,6 +53,7 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         selfhosted: selfhosted::selfhosted(&root)?,
         store: store::store(&root)?,
         broker: broker::broker(&root)?,
+        scaling: scaling::scaling(&root)?,
         database: database::database(&root)?,
         replication: replication::load(&root)?,
         cpu: cpu(&root)?,

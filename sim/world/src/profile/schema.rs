@@ -3,6 +3,7 @@
 use super::broker::BrokerProfile;
 use super::database::DatabaseProfile;
 use super::disk::DiskProfile;
+use super::scaling::ScalingProfile;
 use super::selfhosted::SelfHostedProfile;
 use super::store::StoreProfile;
 use super::transport::TransportProfile;
@@ -30,6 +31,8 @@ pub struct Profile {
     pub store: Option<Rc<StoreProfile>>,
     /// Costs of a log broker, if there is one.
     pub broker: Option<Rc<BrokerProfile>>,
+    /// The pace at which hosts are added, if that is described.
+    pub scaling: Option<ScalingProfile>,
     /// Relational databases on rented machines.
     pub database: Option<DatabaseProfile>,
     /// What replicas cost, if the profile says so.
