@@ -1,6 +1,6 @@
 //! What clients asked of a task hub, when, and what they were told: the view from outside.
 //!
-//! Every client handle of a run is wrapped ([`HistoryRecorder::watch`]). A request is noted when it is
+//! Every client handle of a run is wrapped (`history/client.rs`). A request is noted when it is
 //! made, its answer when it arrives; a request whose host dies, or whose answer never comes, stays
 //! open: it may have taken effect, may still, or may never. Recording takes no virtual time and decides
 //! nothing. Queries are not recorded: they are about no instance.
