@@ -146,13 +146,16 @@ pub(crate) async fn repair(worker: &Worker, instance: &InstanceId, facts: Facts,
     let Ok(row) = worker.store.read_instance(instance).await else { return };
     session.row_version = row.value.as_ref().map(|(_, version)| *version);
     let row = row.value.map(|(row, _)| row);
-    let shows_end = row.as_ref().is_some_and(|row| {
-        // The row of a later execution is none of this one's business.
-        row.execution != execution || row.status.is_final()
-    });
+    // The row of a later execution is none of this one's business.
+    let shows_end = |row: &InstanceRow| row.execution != execution || row.status.is_final();
+    let is_needed = !row.as_ref().is_some_and(shows_end);
     let view = view(&session, at, row, loaded);
-    if !shows_end && instances::write(worker, &mut session, execution, &view).await.is_err() {
-        return;
+    if is_needed && instances::write(worker, &mut session, execution, &view).await.is_err() {
+        // A repetition is refused if the write before it was applied and its answer lost.
+        let Ok(row) = worker.store.read_instance(instance).await else { return };
+        if !row.value.is_some_and(|(row, _)| shows_end(&row)) {
+            return;
+        }
     }
     step::report(worker, &session, execution, view, Ledger::new(at));
 }

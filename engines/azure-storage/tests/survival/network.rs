@@ -52,9 +52,12 @@ fn a_tenth_of_the_messages_may_come_twice() {
     survives(Fault::DuplicateMessages);
 }
 
+/// At the fifteenth moment the answer is lost to the write that repairs the row of an orchestration that has
+/// ended, and its repetition is refused.
 #[test]
 fn a_fifth_of_the_answers_may_be_lost() {
     survives(Fault::LoseAnswers);
+    survives_at(Fault::LoseAnswers, &(15..=15));
 }
 
 #[test]
