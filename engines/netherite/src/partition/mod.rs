@@ -164,6 +164,10 @@ pub(crate) struct Partition {
     /// Sessions whose next batch waits until a log position is durable.
     barriers: VecDeque<(u64, u64, InstanceId)>,
     commits: VecDeque<(u64, Commit)>,
+    /// The position of the last event that was applied, if any was.
+    applied: Option<u64>,
+    /// Answers to questions about the state that wait until what they saw is committed.
+    answers: VecDeque<(u64, Outgoing)>,
     /// Reports to the load monitor that wait until a log position is committed.
     reports: VecDeque<(u64, Positions)>,
     /// What the last report said was received.
@@ -200,6 +204,8 @@ impl Partition {
             committed: 0,
             barriers: VecDeque::new(),
             commits: VecDeque::new(),
+            applied: None,
+            answers: VecDeque::new(),
             reports: VecDeque::new(),
             reported: Vec::new(),
             scratch: Vec::new(),
@@ -270,7 +276,13 @@ impl Partition {
             return;
         }
         if read_only {
-            effects.push(Effect::Send(out));
+            // Nobody outside is to see what can be rolled back. In the other modes answers go at once, as in
+            // the published engine: what they tell can be lost with the host.
+            let uncommitted = self.applied.filter(|applied| *applied >= self.committed);
+            match uncommitted.filter(|_| self.config.speculation == Mode::Global) {
+                Some(applied) => self.answers.push_back((applied, out)),
+                None => effects.push(Effect::Send(out)),
+            }
         } else {
             self.outbox.add(out, self.config.outbox_acks);
             self.send_early(position, handling.ended, effects);
@@ -299,6 +311,7 @@ impl Partition {
         out: &mut Outgoing,
         effects: &mut Vec<Effect>,
     ) {
+        self.applied = self.applied.max(Some(out.position).filter(|position| *position > 0));
         match event {
             PartitionEvent::StateRequestReceived { request, instance } => {
                 out.clients.push((request.client, self.state_of(request, &instance)));
@@ -445,6 +458,10 @@ impl Partition {
                 event.charge(|ledger| ledger.charge(Category::Commit, now));
             }
             effects.push(Effect::Send(outgoing));
+        }
+        while self.answers.front().is_some_and(|(seen, _)| *seen < committed) {
+            let (_, answer) = self.answers.pop_front().expect("invariant: the front was seen");
+            effects.push(Effect::Send(answer));
         }
         for destination in self.speculation.newly_committed(committed) {
             effects.push(Effect::Tell(destination, self.statement()));

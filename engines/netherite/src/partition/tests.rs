@@ -331,6 +331,28 @@ fn a_client_can_replace_only_what_has_ended() {
     assert!(matches!(answers(&accepted)[..], [ClientEvent::Creation { created: true, .. }]));
 }
 
+/// Under global speculation nobody is told what a rollback can take back.
+#[test]
+fn a_question_is_answered_when_what_it_saw_is_committed() {
+    let question = || {
+        let (request, instance) = (RequestId { client: 0, number: 9 }, InstanceId::new("a!0"));
+        PartitionEvent::StateRequestReceived { request, instance }
+    };
+    let mut bold = partition(&[("speculation", "global")]);
+    assert_eq!(answers(&apply(&mut bold, 0, question())).len(), 1, "nothing was begun");
+    apply(&mut bold, 200, creation(1));
+    assert!(answers(&apply(&mut bold, 0, question())).is_empty());
+    assert!(answers(&durable(&mut bold, 200)).is_empty(), "up to it is not beyond it");
+    assert!(matches!(
+        answers(&durable(&mut bold, 201))[..],
+        [ClientEvent::Creation { .. }, ClientEvent::State { state: Some(_), .. }]
+    ));
+    assert_eq!(answers(&apply(&mut bold, 0, question())).len(), 1);
+    let mut local = partition(&[("speculation", "local")]);
+    apply(&mut local, 200, creation(1));
+    assert_eq!(answers(&apply(&mut local, 0, question())).len(), 1, "as published");
+}
+
 /// A message of `a!0` to itself for later, as a timer is.
 fn timer(fire_at: Timestamp) -> TimerMessage {
     let kind = EventKind::TimerFired { timer_id: 0, fire_at };
