@@ -1,24 +1,24 @@
 //! The commit log of a partition: group commit with one commit in flight.
 //!
-//! **What it models.** Events are appended to an in-memory tail. One commit at a time makes
-//! everything appended so far durable: the 512-byte-aligned tail is written to page blobs (chunks of
-//! at most 1 MiB, segments of 64 MiB), and then the commit record, which says how far the log
-//! reaches, to a block blob under the partition's lease: two dependent storage writes. What is
-//! appended meanwhile joins the next commit. Source: microsoft/durabletask-netherite, `LogWorker.cs`
-//! and FASTER's log (page 2 MB, segment 64 MB, positions from 64).
+//! **What it models.** Events are appended to an in-memory tail. One commit at a time makes everything
+//! appended so far durable, together with the commit record, which says how far the log reaches; what is
+//! appended meanwhile joins the next commit. Positions begin at 64. Source:
+//! microsoft/durabletask-netherite, `LogWorker.cs`.
+//!
+//! **Media.** Where a log lies is a setting (`log`):
+//!
+//! | setting | a commit is | who can recover it |
+//! |---|---|---|
+//! | `page-blob` (published) | two dependent storage writes ([`page_blobs`]) | any host that gets the partition's lease |
+//! | `local-disk` | one write and one sync on the disk of the host ([`file`]) | this host alone |
+//! | `replicated-disk` | one round trip to three machines, two of which have synced ([`quorum`]) | any host that gets the lease and a majority's promise |
+//!
+//! The published engine has page blobs only. FASTER, whose log it uses, can also write to local devices
+//! \[general\]; the other two are what-if questions of this testbed. Checkpoints and the instance store lie
+//! in blobs whatever the log does.
 //!
 //! **Incarnations.** Who opens the log writes the number of a new incarnation (epoch) into the commit
-//! record before anything else, and its pages into blobs of its own. Pages are not under the lease,
-//! as in the published engine; there a host that was frozen between two writes could write over pages
-//! of its successor. Here its late pages land in blobs that nobody reads beyond where the successor
-//! began.
-//!
-//! **Late copies.** A write that was not answered in time is repeated by the client library, and the first
-//! copy may be applied after later writes of the same incarnation: a lease does not keep it out. So each
-//! write of a page or of the record is made on condition that its blob has the ETag of the write
-//! before. One that is refused has either been applied already, unanswered, which reading shows, or the
-//! log is lost. \[infer\] from the published storage device, which writes pages under the ETag that it
-//! has seen last.
+//! record before anything else. What incarnations before it write late is refused, or not read.
 //!
 //! **Speculation `global`.** What is durable may depend on work that another partition can still lose;
 //! it is *committed* when that cannot happen any more. The record then also says up to where that was
@@ -27,37 +27,36 @@
 //! ([`CommitLog::close`]), so that it does not write its record after the new one.
 //!
 //! **Checkpoints.** The record also names the last checkpoint (the published engine has a blob of its
-//! own for that): so log and checkpoint are fenced by one lease, and one write makes both valid. The
-//! log in front of the checkpoint is deleted by whole segments.
+//! own for that): so log and checkpoint are fenced by one mechanism, and one write makes both valid.
 //!
 //! Units: positions are bytes from the start of the log.
 
+mod file;
+mod journal;
+mod page_blobs;
+mod place;
+mod quorum;
 mod reader;
+mod server;
 
+pub(crate) use place::{LogPlace, Opening};
 pub(crate) use reader::RecordReader;
 
-use crate::lease::PartitionLease;
 use bytes::Bytes;
+use place::{Medium, Opened};
 use serde::{Deserialize, Serialize};
-use sim_model::codec;
-use sim_world::blob::{BlobContainer, Condition};
-use sim_world::host::Host;
-use sim_world::kernel::{Completion, Notify, Resolver};
-use sim_world::service::StorageError;
+use sim_world::kernel::{Completion, Kernel, Notify, Resolver};
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::time::Duration;
 
 /// Log positions below this one are the log's own header.
 pub(crate) const FIRST_POSITION: u64 = 64;
-const PAGE_BYTES: u64 = 512;
-const CHUNK_BYTES: u64 = 1 << 20;
-const SEGMENT_BYTES: u64 = 1 << 26;
 /// Bytes that a recovery reads at once: a page of FASTER's log.
 const READ_BYTES: u64 = 1 << 21;
 /// The length in front of each record.
 const RECORD_HEADER_BYTES: usize = 4;
 
-/// The log lost its blobs or its lease; the partition has to stop.
+/// The log lost its medium or its lease; the partition has to stop.
 #[derive(Debug)]
 pub(crate) struct LogLost;
 
@@ -69,9 +68,9 @@ pub(crate) struct CheckpointRef {
     pub position: u64,
 }
 
-/// What the commit blob holds.
+/// How far the log reaches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct CommitRecord {
+pub(crate) struct CommitRecord {
     /// Up to where the log is durable.
     end: u64,
     /// First position and number of each incarnation.
@@ -79,46 +78,55 @@ struct CommitRecord {
     checkpoint: Option<CheckpointRef>,
 }
 
-/// How a log is opened.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Opening {
-    /// Write under the lease, each incarnation into blobs of its own.
-    pub fenced: bool,
-    /// What is durable may not be committed.
-    pub speculative: bool,
-    /// Nothing from this position on is kept.
-    pub cut: Option<u64>,
+impl CommitRecord {
+    /// The record of an empty log.
+    fn new() -> CommitRecord {
+        CommitRecord { end: FIRST_POSITION, epochs: Vec::new(), checkpoint: None }
+    }
+
+    /// The number of the last incarnation; 0 before the first.
+    fn epoch(&self) -> u32 {
+        self.epochs.last().map_or(0, |(_, epoch)| *epoch)
+    }
+
+    /// What is left of each incarnation: its number, from where, to where. An incarnation may begin in
+    /// front of where others began, and then nothing behind its beginning is theirs any more.
+    fn ranges(&self) -> Vec<(u32, u64, u64)> {
+        let mut end = self.end;
+        let mut ranges = Vec::new();
+        for (begin, epoch) in self.epochs.iter().rev() {
+            ranges.push((*epoch, *begin, end.max(*begin)));
+            end = end.min(*begin);
+        }
+        ranges.reverse();
+        ranges
+    }
 }
 
+/// What was appended and is not durable, and, where a medium has pages, the page in which that begins.
 struct Tail {
-    /// Position of the first byte of `bytes`, a multiple of the page size.
+    /// Position of the first byte of `bytes`, a multiple of the medium's page.
     base: u64,
     bytes: Vec<u8>,
 }
 
-/// A piece of a log blob.
+/// A piece of the log, to be read at a recovery.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Piece {
-    pub blob: String,
-    pub offset: u64,
-    pub length: u64,
+pub(crate) enum Piece {
+    /// A part of a blob.
+    Blob { blob: String, offset: u64, length: u64 },
+    /// What was read when the log was opened.
+    Held(Bytes),
 }
 
 /// The log of one partition, as its holder writes it.
 pub(crate) struct CommitLog {
-    container: BlobContainer,
-    prefix: String,
-    host: Host,
-    lease: Rc<PartitionLease>,
-    fenced: bool,
-    speculative: bool,
+    kernel: Kernel,
+    medium: Medium,
     tail: RefCell<Tail>,
     appended: Notify,
     committed: Notify,
     record: RefCell<CommitRecord>,
-    /// What the next writes of the record, and of the last segment, ask for.
-    record_tag: Cell<Condition>,
-    segment_tag: Cell<Condition>,
     /// Up to where the last record said that the log is committed.
     committed_before: Cell<u64>,
     /// Nothing from this position on is to be written any more.
@@ -129,71 +137,20 @@ pub(crate) struct CommitLog {
 
 impl CommitLog {
     /// Opens the log and begins a new incarnation, where the log ends.
-    pub(crate) async fn open(
-        container: BlobContainer,
-        prefix: String,
-        host: Host,
-        lease: Rc<PartitionLease>,
-        opening: Opening,
-    ) -> Result<CommitLog, LogLost> {
-        let Opening { fenced, speculative, cut } = opening;
-        let blob = format!("{prefix}/commit");
-        let (read, record_tag) = match container.get_tagged(&host, &blob, 0, u64::MAX).await {
-            Ok(reply) => (reply.value.0, Condition::Tag(reply.value.1)),
-            Err(StorageError::NotFound { .. }) => (Bytes::new(), Condition::Absent),
-            Err(_) => return Err(LogLost),
-        };
-        let (mut record, committed) = if read.is_empty() {
-            let epochs = Vec::new();
-            let record = CommitRecord { end: FIRST_POSITION, epochs, checkpoint: None };
-            (record, FIRST_POSITION)
-        } else {
-            decode_record(&read, speculative)
-        };
-        // What is committed is never cut off.
-        record.end = cut.map_or(record.end, |cut| cut.max(committed).min(record.end));
-        let epoch = record.epochs.last().map_or(1, |(_, epoch)| epoch + 1);
-        let is_new = record.epochs.is_empty();
-        record.epochs.push((record.end, epoch));
-        let base = record.end / PAGE_BYTES * PAGE_BYTES;
-        let kernel = host.kernel().clone();
-        let log = CommitLog {
-            container,
-            prefix,
-            host,
-            lease,
-            fenced,
-            speculative,
-            tail: RefCell::new(Tail { base, bytes: vec![0; (record.end - base) as usize] }),
+    pub(crate) async fn open(opening: Opening<'_>) -> Result<CommitLog, LogLost> {
+        let kernel = opening.host.kernel().clone();
+        let Opened { medium, record, committed, tail } = Medium::open(opening).await?;
+        Ok(CommitLog {
+            medium,
+            tail: RefCell::new(tail),
             appended: kernel.notify(),
             committed: kernel.notify(),
             record: RefCell::new(record),
-            record_tag: Cell::new(record_tag),
-            segment_tag: Cell::new(Condition::Any),
             committed_before: Cell::new(committed),
             closing: Cell::new(None),
             checkpoint: RefCell::default(),
-        };
-        log.write_record_up_to(log.durable()).await?;
-        if fenced || is_new {
-            log.create_segment(base / SEGMENT_BYTES).await?;
-        } else {
-            log.read_last_page().await?;
-        }
-        Ok(log)
-    }
-
-    /// An unfenced log goes on in the page in which its predecessor ended.
-    async fn read_last_page(&self) -> Result<(), LogLost> {
-        let base = self.tail.borrow().base;
-        let (blob, offset) =
-            (self.segment(self.epoch(), base / SEGMENT_BYTES), base % SEGMENT_BYTES);
-        let read = self.container.get_range(&self.host, &blob, offset, PAGE_BYTES).await;
-        let page = read.map_err(|_| LogLost)?.value;
-        let tail = &mut *self.tail.borrow_mut();
-        let kept = tail.bytes.len();
-        tail.bytes.copy_from_slice(&page[..kept]);
-        Ok(())
+            kernel,
+        })
     }
 
     /// First position and number of each incarnation, this one last.
@@ -203,7 +160,7 @@ impl CommitLog {
 
     /// The number of this incarnation.
     pub(crate) fn epoch(&self) -> u32 {
-        self.record.borrow().epochs.last().map_or(0, |(_, epoch)| *epoch)
+        self.record.borrow().epoch()
     }
 
     /// The last checkpoint that is valid.
@@ -259,7 +216,7 @@ impl CommitLog {
 
     /// Makes the next commit name this checkpoint; resolved when that is durable.
     pub(crate) fn publish(&self, checkpoint: CheckpointRef) -> Completion<()> {
-        let (resolver, published) = self.host.kernel().completion();
+        let (resolver, published) = self.kernel.completion();
         self.checkpoint.replace(Some((checkpoint, resolver)));
         self.wake();
         published
@@ -272,11 +229,12 @@ impl CommitLog {
     }
 
     /// Makes durable what is appended, until the log is closed. `committed` says up to where it is
-    /// committed, and `on_durable` is told up to where it is durable. The position at which it was closed.
+    /// committed, and `on_durable` is told up to where it is durable, and how long the commit took. The
+    /// position at which it was closed.
     pub(crate) async fn run(
         &self,
         committed: impl Fn() -> u64,
-        on_durable: impl Fn(u64),
+        on_durable: impl Fn(u64, Duration),
     ) -> Result<u64, LogLost> {
         loop {
             let goal = || self.closing.get().map_or(self.end(), |last| last.min(self.end()));
@@ -289,115 +247,31 @@ impl CommitLog {
                 }
                 self.appended.notified().await;
             }
-            let end = goal().max(self.durable());
-            self.write_tail(end).await?;
+            let begun = self.kernel.now();
+            let (durable, end) = (self.durable(), goal().max(self.durable()));
+            if let Medium::PageBlobs(blobs) = &self.medium {
+                let pages = |from, until| self.pages(from, until);
+                blobs.write_pages(self.epoch(), durable, end, pages).await?;
+            }
             self.committed_before.set(committed());
             let published = self.checkpoint.take();
-            {
+            let record = {
                 let record = &mut *self.record.borrow_mut();
                 if let Some((checkpoint, _)) = &published {
                     record.checkpoint = Some(*checkpoint);
                 }
-            }
-            self.write_record_up_to(end).await?;
+                CommitRecord { end, ..record.clone() }
+            };
+            let bytes = || self.bytes(durable, end);
+            self.medium.commit(record, self.committed_before.get(), bytes).await?;
             self.trim(end);
             self.record.borrow_mut().end = end;
-            on_durable(end);
+            on_durable(end, self.kernel.now().since(begun));
             self.committed.notify_all();
             if let Some((_, resolver)) = published {
                 resolver.resolve(());
             }
         }
-    }
-
-    fn segment(&self, epoch: u32, number: u64) -> String {
-        let epoch = if self.fenced { epoch } else { 0 };
-        format!("{}/log.{epoch}.{number}", self.prefix)
-    }
-
-    /// Pages are not under the lease: they count only once the commit blob, which is, names them.
-    async fn create_segment(&self, number: u64) -> Result<(), LogLost> {
-        let segment = self.segment(self.epoch(), number);
-        let condition = self.if_fenced(Condition::Absent);
-        let created =
-            self.container.page_create_if(&self.host, &segment, SEGMENT_BYTES, condition).await;
-        let etag = match created {
-            Ok(reply) => Some(reply.value),
-            // Nobody else makes it: there is nothing in it yet.
-            Err(StorageError::PreconditionFailed) => {
-                self.applied(&segment, (0, 0), &Bytes::new()).await
-            }
-            Err(_) => None,
-        };
-        self.segment_tag.set(Condition::Tag(etag.ok_or(LogLost)?));
-        Ok(())
-    }
-
-    /// An unfenced log asks for nothing.
-    fn if_fenced(&self, condition: Condition) -> Condition {
-        if self.fenced { condition } else { Condition::Any }
-    }
-
-    /// The ETag of a blob in which a write that was refused is found after all.
-    async fn applied(&self, blob: &str, (offset, length): (u64, u64), body: &Bytes) -> Option<u64> {
-        let read = self.container.get_tagged(&self.host, blob, offset, length).await;
-        let (found, etag) = read.ok()?.value;
-        (found == *body).then_some(etag)
-    }
-
-    async fn write_record_up_to(&self, end: u64) -> Result<(), LogLost> {
-        let record = CommitRecord { end, ..self.record.borrow().clone() };
-        let name = format!("{}/commit", self.prefix);
-        let lease = self.fenced.then_some(self.lease.id);
-        let body = match self.speculative {
-            true => codec::encode(&(record, self.committed_before.get().min(end))),
-            false => codec::encode(&record),
-        };
-        let condition = self.if_fenced(self.record_tag.get());
-        let put = self.container.put_if(&self.host, &name, body.clone(), lease, condition).await;
-        let etag = match put {
-            Ok(reply) => Some(reply.value),
-            Err(StorageError::PreconditionFailed) => {
-                self.applied(&name, (0, u64::MAX), &body).await
-            }
-            Err(_) => None,
-        };
-        self.record_tag.set(Condition::Tag(etag.ok_or(LogLost)?));
-        Ok(())
-    }
-
-    /// Writes the pages from the last durable one up to `end`, in order.
-    async fn write_tail(&self, end: u64) -> Result<(), LogLost> {
-        let durable = self.durable();
-        let mut from = durable / PAGE_BYTES * PAGE_BYTES;
-        let to = if end > durable { end.next_multiple_of(PAGE_BYTES) } else { from };
-        while from < to {
-            if self.lease.is_lost() {
-                return Err(LogLost);
-            }
-            let segment_end = (from / SEGMENT_BYTES + 1) * SEGMENT_BYTES;
-            let until = to.min(from + CHUNK_BYTES).min(segment_end);
-            let offset = from % SEGMENT_BYTES;
-            if offset == 0 && from > 0 && from >= durable {
-                self.create_segment(from / SEGMENT_BYTES).await?;
-            }
-            let segment = self.segment(self.epoch(), from / SEGMENT_BYTES);
-            let pages = self.pages(from, until);
-            let condition = self.if_fenced(self.segment_tag.get());
-            let write = (offset, pages.clone());
-            let written =
-                self.container.page_write_if(&self.host, &segment, write, condition).await;
-            let etag = match written {
-                Ok(reply) => Some(reply.value),
-                Err(StorageError::PreconditionFailed) => {
-                    self.applied(&segment, (offset, until - from), &pages).await
-                }
-                Err(_) => None,
-            };
-            self.segment_tag.set(Condition::Tag(etag.ok_or(LogLost)?));
-            from = until;
-        }
-        Ok(())
     }
 
     /// The bytes from `from` to `until`, zero-padded behind the end of the log.
@@ -410,10 +284,18 @@ impl CommitLog {
         Bytes::from(pages)
     }
 
+    /// The bytes from `from` to `until`.
+    fn bytes(&self, from: u64, until: u64) -> Bytes {
+        let tail = self.tail.borrow();
+        let place = |position: u64| (position - tail.base) as usize;
+        Bytes::copy_from_slice(&tail.bytes[place(from)..place(until)])
+    }
+
     /// Forgets the pages that are durable and full.
     fn trim(&self, durable: u64) {
         let mut tail = self.tail.borrow_mut();
-        let base = durable / PAGE_BYTES * PAGE_BYTES;
+        let page = self.medium.page_bytes();
+        let base = durable / page * page;
         let full = (base - tail.base) as usize;
         tail.bytes.drain(..full);
         tail.base = base;
@@ -421,67 +303,18 @@ impl CommitLog {
 
     /// The pieces of the log from `from` to its durable end, to be read in this order.
     pub(crate) fn pieces(&self, from: u64) -> Vec<Piece> {
-        let mut pieces = Vec::new();
-        for (epoch, begin, end) in self.ranges() {
-            let mut at = begin.max(from);
-            while at < end {
-                let segment_end = (at / SEGMENT_BYTES + 1) * SEGMENT_BYTES;
-                let until = end.min(segment_end).min(at + READ_BYTES);
-                let blob = self.segment(epoch, at / SEGMENT_BYTES);
-                pieces.push(Piece { blob, offset: at % SEGMENT_BYTES, length: until - at });
-                at = until;
-            }
-        }
-        pieces
+        self.medium.pieces(&self.record.borrow(), from)
     }
 
     /// Blobs that hold nothing from `checkpoint` on and something from `before` on: they can be
     /// deleted when a checkpoint at `checkpoint` is valid, after one at `before`.
     pub(crate) fn obsolete(&self, before: u64, checkpoint: u64) -> Vec<String> {
-        let mut blobs = Vec::new();
-        let current = self.segment(self.epoch(), self.durable() / SEGMENT_BYTES);
-        for (epoch, begin, end) in self.ranges() {
-            let mut at = begin;
-            while at < end {
-                let until = end.min((at / SEGMENT_BYTES + 1) * SEGMENT_BYTES);
-                let blob = self.segment(epoch, at / SEGMENT_BYTES);
-                if until > before && until <= checkpoint && blob != current {
-                    blobs.push(blob);
-                }
-                at = until;
-            }
+        match &self.medium {
+            Medium::PageBlobs(blobs) => blobs.obsolete(&self.record.borrow(), before, checkpoint),
+            // Journals let go of it by themselves.
+            Medium::LocalDisk(_) | Medium::ReplicatedDisk(_) => Vec::new(),
         }
-        blobs
     }
-
-    /// What each incarnation has written and is durable: its number, from where, to where.
-    fn ranges(&self) -> Vec<(u32, u64, u64)> {
-        ranges(&self.record.borrow())
-    }
-}
-
-/// The commit record and up to where it says that the log is committed.
-fn decode_record(bytes: &[u8], speculative: bool) -> (CommitRecord, u64) {
-    const READ: &str = "invariant: the commit record is read as it was written";
-    if speculative {
-        return codec::decode(bytes).expect(READ);
-    }
-    let record: CommitRecord = codec::decode(bytes).expect(READ);
-    let end = record.end;
-    (record, end)
-}
-
-/// What is left of each incarnation: an incarnation may begin in front of where others began, and
-/// then nothing behind its beginning is theirs any more.
-fn ranges(record: &CommitRecord) -> Vec<(u32, u64, u64)> {
-    let mut end = record.end;
-    let mut ranges = Vec::new();
-    for (begin, epoch) in record.epochs.iter().rev() {
-        ranges.push((*epoch, *begin, end.max(*begin)));
-        end = end.min(*begin);
-    }
-    ranges.reverse();
-    ranges
 }
 
 #[cfg(test)]
@@ -492,6 +325,6 @@ mod tests {
     fn an_incarnation_that_rolled_back_takes_what_lies_behind_its_beginning_from_the_others() {
         let epochs = vec![(64, 1), (200, 2), (150, 3), (180, 4)];
         let record = CommitRecord { end: 300, epochs, checkpoint: None };
-        assert_eq!(ranges(&record), [(1, 64, 150), (2, 200, 200), (3, 150, 180), (4, 180, 300)]);
+        assert_eq!(record.ranges(), [(1, 64, 150), (2, 200, 200), (3, 150, 180), (4, 180, 300)]);
     }
 }

@@ -5,6 +5,7 @@
 //! functions runtime execute, and submit the outcome to the incarnation of the partition that the work
 //! item came from: if that has ended, the outcome is lost, and its successor executes the item again.
 
+use crate::commit_log::LogPlace;
 use crate::event::{ActivityCompleted, BatchProcessed, ClientEvent, MonitorEvent, PartitionEvent};
 use crate::partition::{ActivityWork, StepWork};
 use crate::reports::PartitionReports;
@@ -44,6 +45,8 @@ pub(crate) struct Services {
     pub client_log: EventLog,
     pub monitor_log: EventLog,
     pub blobs: BlobContainer,
+    /// Where commit logs lie.
+    pub log_place: LogPlace,
     /// What partitions publish of their load.
     pub loads: Table,
 }

@@ -6,6 +6,9 @@
 //! take over. A lease that
 //! another holds is asked for every second. Source: microsoft/durabletask-netherite,
 //! `StorageLayer/Faster/AzureBlobs/BlobManager.cs`.
+//!
+//! A log on the disk of its host needs no lease: nobody else can write it, and a process of that host has
+//! ended before the next one begins.
 
 use crate::settings::Config;
 use bytes::Bytes;
@@ -50,17 +53,42 @@ impl LeaseClock {
 
 /// A lease that this host holds, or has lost.
 pub(crate) struct PartitionLease {
-    pub id: LeaseId,
     host: Host,
-    blobs: BlobContainer,
-    blob: String,
+    /// The lease on a blob; none if it is the disk of the host that says who may write.
+    on_blob: Option<OnBlob>,
     config: Config,
     clock: Cell<LeaseClock>,
     lost: Cell<bool>,
     changed: Notify,
 }
 
+struct OnBlob {
+    id: LeaseId,
+    blobs: BlobContainer,
+    blob: String,
+}
+
 impl PartitionLease {
+    /// What stands for the lease of a log on the disk of `host`.
+    pub(crate) fn of_disk(host: Host, config: Config) -> Rc<PartitionLease> {
+        let kernel = host.kernel();
+        let clock = LeaseClock::new(config.lease_duration, config.lease_buffer, kernel.now());
+        let (clock, changed) = (Cell::new(clock), kernel.notify());
+        Rc::new(PartitionLease {
+            on_blob: None,
+            config,
+            clock,
+            lost: Cell::new(false),
+            changed,
+            host,
+        })
+    }
+
+    /// The lease on the blob, if there is one.
+    pub(crate) fn id(&self) -> Option<LeaseId> {
+        self.on_blob.as_ref().map(|held| held.id)
+    }
+
     /// Asks for the lease on `blob` until it is granted. The blob is created if there is none.
     pub(crate) async fn acquire(
         host: Host,
@@ -87,9 +115,7 @@ impl PartitionLease {
         };
         let clock = LeaseClock::new(config.lease_duration, config.lease_buffer, asked);
         let lease = Rc::new(PartitionLease {
-            id,
-            blobs,
-            blob,
+            on_blob: Some(OnBlob { id, blobs, blob }),
             config,
             clock: Cell::new(clock),
             lost: Cell::new(false),
@@ -104,7 +130,8 @@ impl PartitionLease {
     /// Whether the holder must not act on it any more. A host that was frozen asks before it does
     /// anything.
     pub(crate) fn is_lost(&self) -> bool {
-        if !self.lost.get() && self.config.lease_watch && self.left().is_zero() {
+        let can_end = self.on_blob.is_some() && self.config.lease_watch;
+        if !self.lost.get() && can_end && self.left().is_zero() {
             self.lose();
         }
         self.lost.get()
@@ -130,8 +157,10 @@ impl PartitionLease {
     /// Gives it up.
     pub(crate) async fn release(&self) {
         self.lose();
-        // A lease that cannot be released ends by itself.
-        drop(self.blobs.release_lease(&self.host, &self.blob, self.id).await);
+        if let Some(OnBlob { id, blobs, blob }) = &self.on_blob {
+            // A lease that cannot be released ends by itself.
+            drop(blobs.release_lease(&self.host, blob, *id).await);
+        }
     }
 
     fn lose(&self) {
@@ -141,13 +170,14 @@ impl PartitionLease {
 
     async fn renew(self: Rc<Self>) {
         let kernel = self.host.kernel().clone();
+        let Some(OnBlob { id, blobs, blob }) = &self.on_blob else { return };
         while !self.lost.get() {
             self.host.sleep(self.config.lease_renewal).await;
             if self.lost.get() {
                 return;
             }
             let asked = kernel.now();
-            match self.blobs.renew_lease(&self.host, &self.blob, self.id).await {
+            match blobs.renew_lease(&self.host, blob, *id).await {
                 Ok(_) => {
                     let mut clock = self.clock.get();
                     clock.renewed(asked);

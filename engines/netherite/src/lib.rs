@@ -14,6 +14,7 @@
 //! | `ownership.rs` | which host runs which partition, as a plain function |
 //! | `runner/` | one incarnation of a partition on its host: recovery, intake, checkpoints |
 //! | `commit_log.rs`, `lease.rs` | group commit and the record of what is durable; who may write it |
+//! | `commit_log/` | what a log lies on: page blobs, the disk of the host, the disks of three machines |
 //! | `ownership_runner.rs`, `monitor_runner.rs` | what a host owns; the load monitor on its host |
 //! | `scaling.rs`, `scaling_runner.rs` | how many workers are needed; the scale controller |
 //! | `transport.rs` | batches to partitions, clients and the load monitor |
@@ -54,11 +55,12 @@ mod stop;
 mod transport;
 
 use crate::client::NetheriteClient;
+use crate::commit_log::LogPlace;
 use crate::host::{HostProcess, ProcessSetup, Services};
 use crate::monitor_runner::MonitorCounts;
 use crate::ownership_runner::Owner;
 use crate::reports::{Counts, PartitionReports};
-use crate::settings::{Config, SETTINGS};
+use crate::settings::{Config, LogMedium, SETTINGS};
 use crate::transport::TransportCounts;
 use futures_util::future::LocalBoxFuture;
 use sim_model::application::Application;
@@ -101,6 +103,10 @@ impl Engine<World> for Netherite {
     }
 
     fn votes(&self, settings: &Settings) -> Result<(), &'static str> {
+        if settings.choice("log") == LogMedium::LocalDisk.name() {
+            return Err("a partition whose log is on the disk of a host stays there: set another \
+                        netherite.log");
+        }
         match settings.flag("load_publishing") {
             true => Ok(()),
             false => Err("nobody counts what is to be done: set netherite.load_publishing=true"),
@@ -118,7 +124,11 @@ impl Engine<World> for Netherite {
         }
         let partitions = world.deployment().partitions;
         let hosts = world.hosts().len() as u32;
+        let log_place = LogPlace::prepare(world, &config);
+        let log_place = log_place
+            .map_err(|problem| DeployError::Unsupported { engine: self.name(), problem })?;
         let services = Services {
+            log_place,
             partition_log: world.event_log("partitions", partitions),
             client_log: world.event_log("clients", hosts),
             monitor_log: world.event_log("loadmonitor", 1),
@@ -257,6 +267,7 @@ impl TaskHub for Hub {
             ("instances_loaded", self.sum(|counts| counts.loaded.get())),
             ("leases_lost", self.sum(|counts| counts.lost.get())),
             ("load_reports", self.monitored.reports.get()),
+            ("log_commit_us", self.sum(|counts| counts.commit_time.get().as_micros() as u64)),
             ("log_commits", self.sum(|counts| counts.commits.get())),
             ("log_events", self.sum(|counts| counts.logged.get())),
             ("moved_activities", now(&|runner| runner.moved_activities())),

@@ -6,7 +6,11 @@
 //! until it ends, and begins the next one: at once after a rollback, after a growing pause (0, 1, 5,
 //! 10, 60 s) after a failure. Source of the pauses: microsoft/durabletask-netherite,
 //! `TransportLayer/EventHubs/PartitionProcessor.cs`.
+//!
+//! A partition whose log lies on the disk of a host is that host's: it begins there whenever the host
+//! starts, without any lease, and is neither taken nor stolen by others.
 
+use crate::commit_log::LogLost;
 use crate::host::HostProcess;
 use crate::lease::PartitionLease;
 use crate::monitor_runner::{self, MonitorCounts};
@@ -14,6 +18,7 @@ use crate::ownership::{Plan, Seen, plan};
 use crate::placement::host_of;
 use crate::reports::bump;
 use crate::runner::{Ending, PartitionRunner, Resumption};
+use crate::settings::LogMedium;
 use crate::stop::Stop;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -31,7 +36,8 @@ const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// Something a host owns.
 struct Owned {
-    lease: LeaseId,
+    /// None for a partition that the disk of this host holds.
+    lease: Option<LeaseId>,
     renewed: Timestamp,
     /// Ends what runs because of it.
     stop: Rc<Stop>,
@@ -58,6 +64,11 @@ impl Owner {
         self.process.setup.partitions
     }
 
+    /// Whether the disk of one host says who owns it.
+    fn is_on_disk(&self, unit: u32) -> bool {
+        unit != self.monitor() && self.process.setup.config.log == LogMedium::LocalDisk
+    }
+
     fn blob(&self, unit: u32) -> String {
         if unit == self.monitor() {
             "owners/monitor".to_owned()
@@ -75,6 +86,9 @@ impl Owner {
             false => host_of(*unit, hosts) == setup.index as usize,
         };
         let dealt: Vec<u32> = (0..=self.monitor()).filter(dealt).collect();
+        let (held, dealt): (Vec<u32>, Vec<u32>) =
+            dealt.into_iter().partition(|unit| self.is_on_disk(*unit));
+        held.into_iter().for_each(|unit| self.begin(unit, None, setup.kernel.now()));
         join_all(dealt.into_iter().map(|unit| self.claim(unit, false))).await;
         let mut draws = setup.seeds.stream(&format!("ownership {}", self.process.host().name()));
         let mut pause = FIRST_LOOK;
@@ -88,6 +102,9 @@ impl Owner {
             let Some((seen, monitor_is_free)) = self.look().await else { continue };
             if monitor_is_free {
                 self.claim(self.monitor(), false).await;
+            }
+            if self.is_on_disk(0) {
+                continue;
             }
             let Plan { take, steal_one_of } = plan(&seen, &self.process.name());
             join_all(take.into_iter().map(|unit| self.claim(unit, false))).await;
@@ -139,10 +156,10 @@ impl Owner {
         if blobs.set_metadata(host, &blob, name, Some(lease)).await.is_err() {
             return;
         }
-        self.begin(unit, lease, asked);
+        self.begin(unit, Some(lease), asked);
     }
 
-    fn begin(self: &Rc<Self>, unit: u32, lease: LeaseId, renewed: Timestamp) {
+    fn begin(self: &Rc<Self>, unit: u32, lease: Option<LeaseId>, renewed: Timestamp) {
         let setup = &self.process.setup;
         let stop = Rc::new(Stop::new(&setup.kernel));
         let (resolver, ended) = setup.kernel.completion();
@@ -168,14 +185,19 @@ impl Owner {
     /// Renews what is owned, and gives up what is not owned any more.
     async fn renew(&self) {
         let setup = &self.process.setup;
-        let leases: Vec<(u32, LeaseId)> =
-            self.owned.borrow().iter().map(|(unit, owned)| (*unit, owned.lease)).collect();
+        let leases: Vec<(u32, LeaseId)> = self
+            .owned
+            .borrow()
+            .iter()
+            .filter_map(|(unit, owned)| Some((*unit, owned.lease?)))
+            .collect();
         let asked = setup.kernel.now();
         let renew = async |(unit, lease): (u32, LeaseId)| {
             let blob = self.blob(unit);
             let renewed = setup.services.blobs.renew_lease(self.process.host(), &blob, lease).await;
             let mut owned = self.owned.borrow_mut();
-            let Some(entry) = owned.get_mut(&unit).filter(|entry| entry.lease == lease) else {
+            let Some(entry) = owned.get_mut(&unit).filter(|entry| entry.lease == Some(lease))
+            else {
                 return;
             };
             let counted = self.process.host().counted_since(entry.renewed);
@@ -205,9 +227,11 @@ impl Owner {
             if let Some(ended) = owned.ended.take() {
                 ended.await;
             }
-            let (host, blobs) = (self.process.host(), &self.process.setup.services.blobs);
-            // What cannot be released ends by itself.
-            drop(blobs.release_lease(host, &self.blob(unit), owned.lease).await);
+            if let Some(lease) = owned.lease {
+                let (host, blobs) = (self.process.host(), &self.process.setup.services.blobs);
+                // What cannot be released ends by itself.
+                drop(blobs.release_lease(host, &self.blob(unit), lease).await);
+            }
         };
         join_all(owned.into_iter().map(give_up)).await;
         self.process.drain().await;
@@ -231,9 +255,15 @@ async fn run_partition(process: &Rc<HostProcess>, index: u32, stop: &Stop) {
     let mut failures = 0;
     while !stop.is_stopped() {
         let (host, blobs) = (process.host().clone(), setup.services.blobs.clone());
-        let blob = lease_blob(index, setup.config.fencing);
-        let acquired = PartitionLease::acquire(host, blobs, blob, setup.config.clone());
-        let Some(lease) = stop.unless(acquired).await else { return };
+        let lease = match setup.config.log {
+            LogMedium::LocalDisk => PartitionLease::of_disk(host, setup.config.clone()),
+            LogMedium::PageBlob | LogMedium::ReplicatedDisk => {
+                let blob = lease_blob(index, setup.config.fencing);
+                let acquired = PartitionLease::acquire(host, blobs, blob, setup.config.clone());
+                let Some(lease) = stop.unless(acquired).await else { return };
+                lease
+            }
+        };
         let clean = run_under(process, index, &lease, stop).await;
         if clean {
             lease.release().await;
@@ -264,7 +294,12 @@ async fn run_under(
     let mut left = Resumption::default();
     loop {
         let permit = process.starts.acquire().await;
-        let started = PartitionRunner::start(process, index, lease.clone(), left.clone()).await;
+        let starting = PartitionRunner::start(process, index, lease.clone(), left.clone());
+        let started = match process.setup.config.log {
+            // A majority of the machines may be gone for long.
+            LogMedium::ReplicatedDisk => stop.unless(starting).await.unwrap_or(Err(LogLost)),
+            LogMedium::PageBlob | LogMedium::LocalDisk => starting.await,
+        };
         drop(permit);
         let Ok(runner) = started else { return false };
         process.add_runner(index, &runner);

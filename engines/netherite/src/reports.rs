@@ -24,6 +24,8 @@ use std::time::Duration;
 pub(crate) struct Counts {
     pub logged: Cell<u64>,
     pub commits: Cell<u64>,
+    /// Time that commits took, all together.
+    pub commit_time: Cell<Duration>,
     pub replays: Cell<u64>,
     pub checkpoints: Cell<u64>,
     pub compactions: Cell<u64>,

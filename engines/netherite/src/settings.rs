@@ -28,6 +28,29 @@ pub(crate) enum Placement {
     Locavore,
 }
 
+/// On what the commit logs lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogMedium {
+    /// Page blobs of the storage account.
+    PageBlob,
+    /// The disk of the host.
+    LocalDisk,
+    /// The disks of three machines.
+    ReplicatedDisk,
+}
+
+/// Machines that keep a replicated log.
+pub(crate) const LOG_MACHINES: u64 = 3;
+
+impl LogMedium {
+    const NAMES: &[&str] = &["page-blob", "local-disk", "replicated-disk"];
+
+    /// Its name in settings.
+    pub(crate) fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
 const fn count(
     key: &'static str,
     default: &'static str,
@@ -57,6 +80,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         help: "when successors of a step start: none = once it is durable (PersistStepsFirst), \
                local = at once within the partition, global = at once on all partitions, rolled back \
                if the step is lost [paper 5.3; docs/speculation.md]",
+    },
+    Setting {
+        key: "log",
+        kind: SettingKind::Choice(LogMedium::NAMES),
+        default: "page-blob",
+        purpose: Purpose::Performance,
+        help: "on what the commit logs lie: page-blob = the storage account, as published; local-disk = \
+               the disk of the host, on which the partition then stays; replicated-disk = the disks of \
+               three rented machines, two of which have to have it",
     },
     flag(
         "cursor_cache",
@@ -212,6 +244,16 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "5s",
         "speculation global: how long a new incarnation sends only what is committed",
     ),
+    Setting {
+        key: "log_quorum",
+        kind: SettingKind::Count { min: 1, max: LOG_MACHINES },
+        default: "2",
+        purpose: Purpose::Safety,
+        help: "log=replicated-disk: of the three machines, how many have to have a commit, and have to \
+               promise that they take nothing more from those before; below 2 two hosts may have no \
+               machine in common",
+    },
+    flag("log_sync", Purpose::Safety, "logs on disks: sync what was written before it counts"),
     flag("dedup", Purpose::Safety, "drop messages whose origin position was seen before"),
     flag(
         "outbox_after_durability",
@@ -267,6 +309,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub speculation: Speculation,
+    pub log: LogMedium,
     pub cursor_cache: bool,
     pub max_orchestrations: usize,
     pub max_entities: usize,
@@ -294,6 +337,8 @@ pub(crate) struct Config {
     pub load_publishing: bool,
     pub ack_interval: Duration,
     pub rollback_caution: Duration,
+    pub log_quorum: usize,
+    pub log_sync: bool,
     pub dedup: bool,
     pub outbox_after_durability: bool,
     pub outbox_acks: bool,
@@ -314,6 +359,11 @@ impl Config {
                 "none" => Speculation::None,
                 "global" => Speculation::Global,
                 _ => Speculation::Local,
+            },
+            log: match settings.choice("log") {
+                "local-disk" => LogMedium::LocalDisk,
+                "replicated-disk" => LogMedium::ReplicatedDisk,
+                _ => LogMedium::PageBlob,
             },
             cursor_cache: settings.flag("cursor_cache"),
             max_orchestrations: count("max_orchestrations"),
@@ -346,6 +396,8 @@ impl Config {
             load_publishing: settings.flag("load_publishing"),
             ack_interval: settings.span("ack_interval"),
             rollback_caution: settings.span("rollback_caution"),
+            log_quorum: count("log_quorum"),
+            log_sync: settings.flag("log_sync"),
             dedup: settings.flag("dedup"),
             outbox_after_durability: settings.flag("outbox_after_durability"),
             outbox_acks: settings.flag("outbox_acks"),

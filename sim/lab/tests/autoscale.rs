@@ -99,6 +99,8 @@ fn what_cannot_scale_is_refused_in_words() {
     assert!(line.contains("an engine that votes; of azure-storage"), "{line}");
     let line = told(&|spec| spec.settings.clear());
     assert!(line.contains("set netherite.load_publishing=true"), "{line}");
+    let line = told(&|spec| spec.set("netherite.log=local-disk").expect("a setting"));
+    assert!(line.contains("stays there"), "{line}");
     let line = told(&|spec| spec.hosts = 5);
     assert!(line.contains("at most 4: autoscale has max=4"), "{line}");
     let line = told(&|spec| {

@@ -248,6 +248,8 @@ fn disks_and_servers_name_the_field_that_is_wrong() {
         ("selfhosted", "keep_alive"),
         ("selfhosted", "connect_timeout"),
         ("broker", "request_timeout"),
+        ("log_store", "request_timeout"),
+        ("log_store", "retry"),
     ] {
         let line = refused(&entry(section, key, &zero));
         assert!(line.contains(&format!("field {section}.{key}: value is 0")), "{line}");

@@ -9,7 +9,7 @@
 use super::checkpoint::{Progress, checkpoint_names};
 use super::upkeep::Latencies;
 use super::{Ending, PartitionRunner, Resumption};
-use crate::commit_log::{CommitLog, FIRST_POSITION, LogLost, Opening, RecordReader};
+use crate::commit_log::{CommitLog, FIRST_POSITION, LogLost, Opening, Piece, RecordReader};
 use crate::event::{Input, PartitionEvent};
 use crate::host::HostProcess;
 use crate::lease::PartitionLease;
@@ -43,11 +43,20 @@ impl PartitionRunner {
         let owner = HostLife { host: setup.index as usize, life: process.life };
         let reports = Reports::begin(&setup.reports[index as usize], owner);
         let prefix = format!("p{index:02}");
-        let (host, blobs) = (process.host().clone(), setup.services.blobs.clone());
         let Resumption { origins, cut } = resumption;
-        let speculative = setup.config.speculation == Speculation::Global;
-        let opening = Opening { fenced: setup.config.fencing, speculative, cut };
-        let log = CommitLog::open(blobs, prefix.clone(), host, lease.clone(), opening).await?;
+        let log = CommitLog::open(Opening {
+            place: &setup.services.log_place,
+            container: setup.services.blobs.clone(),
+            partition: index,
+            prefix: prefix.clone(),
+            host: process.host().clone(),
+            host_index: setup.index as usize,
+            lease: lease.clone(),
+            fenced: setup.config.fencing,
+            speculative: setup.config.speculation == Speculation::Global,
+            cut,
+        })
+        .await?;
         let epochs = log.epochs();
         let cautious_until = match epochs.len() {
             1 => Timestamp::ZERO,
@@ -109,8 +118,11 @@ impl PartitionRunner {
     /// Applies the events of the log from position `from` on.
     async fn replay(self: &Rc<Self>, from: u64) -> Result<(), LogLost> {
         let mut reader = RecordReader::new(from);
-        let read = |piece: crate::commit_log::Piece| async move {
-            self.read(&piece.blob, piece.offset, piece.length).await
+        let read = |piece| async move {
+            match piece {
+                Piece::Blob { blob, offset, length } => self.read(&blob, offset, length).await,
+                Piece::Held(bytes) => Some(bytes),
+            }
         };
         let mut pieces = stream::iter(self.log.pieces(from)).map(read).buffered(PIECES_AHEAD);
         while let Some(piece) = pieces.next().await {
@@ -202,8 +214,10 @@ impl PartitionRunner {
 
     async fn commit(self: Rc<Self>) {
         let committed = || self.state.borrow().committed();
-        let durable = |position| {
-            bump(&self.reports.counts().commits, 1);
+        let durable = |position, took| {
+            let counts = self.reports.counts();
+            bump(&counts.commits, 1);
+            counts.commit_time.set(counts.commit_time.get() + took);
             self.latency.durable(self.process.setup.kernel.now(), self.log.end() > position);
             self.became_durable(position);
         };

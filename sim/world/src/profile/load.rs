@@ -5,6 +5,7 @@ use super::database;
 use super::disk::{self, DiskProfile};
 use super::error::ProfileError;
 use super::inherit;
+use super::log_store;
 use super::reader::{BANDWIDTH, CORES, Context, PRICE, RATE, RATIO, RENT, Section};
 use super::replication;
 use super::scaling;
@@ -32,6 +33,7 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         "stream_store",
         "broker",
         "scaling",
+        "log_store",
         "database",
         "replication",
         "host",
@@ -54,6 +56,7 @@ pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
         store: store::store(&root)?,
         broker: broker::broker(&root)?,
         scaling: scaling::scaling(&root)?,
+        log_store: log_store::log_store(&root)?,
         database: database::database(&root)?,
         replication: replication::load(&root)?,
         cpu: cpu(&root)?,

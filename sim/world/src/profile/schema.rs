@@ -3,6 +3,7 @@
 use super::broker::BrokerProfile;
 use super::database::DatabaseProfile;
 use super::disk::DiskProfile;
+use super::log_store::LogStoreProfile;
 use super::scaling::ScalingProfile;
 use super::selfhosted::SelfHostedProfile;
 use super::store::StoreProfile;
@@ -33,6 +34,8 @@ pub struct Profile {
     pub broker: Option<Rc<BrokerProfile>>,
     /// The pace at which hosts are added, if that is described.
     pub scaling: Option<ScalingProfile>,
+    /// Costs of logs on disks, if any are described.
+    pub log_store: Option<Rc<LogStoreProfile>>,
     /// Relational databases on rented machines.
     pub database: Option<DatabaseProfile>,
     /// What replicas cost, if the profile says so.
