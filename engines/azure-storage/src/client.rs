@@ -79,15 +79,19 @@ async fn put(
     ledger: Ledger,
 ) -> Result<MessageId, ClientError> {
     let graph = worker.shared.observer.graph();
-    let id = graph.client_message();
+    let sending = graph.sending();
+    let id = sending.message();
     let message = InstanceMessage { id, target, event, ledger };
     match outbox::put_message(worker, &message).await {
-        Ok(()) => Ok(id),
-        Err(error) if error.is_ambiguous() => Err(after_put(&error)),
-        Err(error) => {
-            graph.discarded(id);
-            Err(ClientError::Refused(error.to_string()))
+        Ok(()) => {
+            sending.accepted();
+            Ok(id)
         }
+        Err(error) if error.is_ambiguous() => Err(after_put(&error)),
+        Err(error @ StorageError::ServerBusy { .. }) => {
+            Err(ClientError::Unavailable(error.to_string()))
+        }
+        Err(error) => Err(ClientError::Refused(error.to_string())),
     }
 }
 
@@ -118,12 +122,12 @@ pub(crate) async fn wait(
     }
 }
 
-/// A read failed: nothing has taken effect. Without an answer nothing is known.
+/// A read failed: nothing has taken effect.
 pub(crate) fn unread(error: StoreError) -> ClientError {
     match error {
-        StoreError::Storage(error) if error.is_ambiguous() => {
-            ClientError::Unknown(error.to_string())
-        }
+        StoreError::Storage(
+            error @ (StorageError::TimedOut { .. } | StorageError::ServerBusy { .. }),
+        ) => ClientError::Unavailable(error.to_string()),
         error => ClientError::Refused(error.to_string()),
     }
 }

@@ -72,14 +72,15 @@ use futures_util::future::LocalBoxFuture;
 use settings::{PARTITIONS_MAX, Parameters, SETTINGS};
 use shared::Shared;
 use sim_model::engine::{
-    Client, ClientAnswer, ClientMessage, Delivery, DeployError, Deployment, Engine, Guarantees,
-    InstanceQuery, InstanceState, StartRequest, TaskHub,
+    Client, ClientAnswer, ClientMessage, Delivery, DeployError, Deployment, Engine, FaultBudget,
+    FaultClass, Guarantees, InstanceQuery, InstanceState, StartRequest, TaskHub,
 };
 use sim_model::id::InstanceId;
 use sim_model::settings::{Setting, Settings};
 use sim_world::world::World;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 use worker::{STOP_POLL, Worker};
 
 /// The name of the engine.
@@ -118,6 +119,23 @@ impl Engine<World> for AzureStorage {
             fifo_between_instances: false,
             durable: true,
             lossless: true,
+        }
+    }
+
+    fn fault_budget(&self, settings: &Settings) -> FaultBudget {
+        // A message that a lost worker had taken is hidden for the visibility timeout, and again if the
+        // worker that takes it next is not the partition's owner yet; a lease runs out; a failed
+        // fetch pauses; an idle queue is looked at again.
+        let visibility = settings
+            .span("control_queue_visibility_timeout")
+            .max(settings.span("work_item_queue_visibility_timeout"));
+        let pauses = settings.span("lease_interval").max(Duration::from_secs(60))
+            + settings.span("lease_acquire_interval")
+            + settings.span("fetch_error_delay")
+            + settings.span("max_polling_interval");
+        FaultBudget {
+            survives: FaultClass::OF_CLOUD.to_vec(),
+            heals_within: visibility * 2 + pauses * 2,
         }
     }
 

@@ -17,8 +17,8 @@ use rustc_hash::FxBuildHasher;
 use sim_model::application::Application;
 use sim_model::cursor::Cursor;
 use sim_model::engine::{
-    Client, Completion, Delivery, DeployError, Deployment, Engine, Guarantees, InstanceState,
-    Observer, TaskHub,
+    Client, Completion, Delivery, DeployError, Deployment, Engine, FaultBudget, FaultClass,
+    Guarantees, InstanceState, Observer, TaskHub,
 };
 use sim_model::history::EventId;
 use sim_model::id::{InstanceId, MessageId, Producer};
@@ -65,6 +65,29 @@ impl Engine<World> for InMemory {
             fifo_between_instances: true,
             durable: false,
             lossless: false,
+        }
+    }
+
+    fn fault_budget(&self, _settings: &Settings) -> FaultBudget {
+        // It writes nothing: what takes the memory of a host takes the work with it. What concerns
+        // services, disks and messages between hosts concerns it only through the front door.
+        FaultBudget {
+            survives: vec![
+                FaultClass::HostPause,
+                FaultClass::NetworkDelay,
+                FaultClass::ServiceDelay,
+                FaultClass::Throttling,
+                FaultClass::ServiceOutage,
+                FaultClass::LostAnswer,
+                FaultClass::LateApplication,
+                FaultClass::LeaseLoss,
+                FaultClass::DiskDelay,
+                FaultClass::DiskError,
+                FaultClass::DiskCorruption,
+                FaultClass::SlowCpu,
+                FaultClass::ClockError,
+            ],
+            heals_within: Duration::from_secs(60),
         }
     }
 

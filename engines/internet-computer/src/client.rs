@@ -12,8 +12,9 @@ use sim_model::engine::{
     Client, ClientAnswer, ClientError, ClientMessage, InstanceQuery, InstanceState, Observer,
     StartRequest,
 };
+use sim_model::graph::Sending;
 use sim_model::history::{EventKind, HistoryEvent};
-use sim_model::id::{InstanceId, MessageId};
+use sim_model::id::InstanceId;
 use sim_model::ledger::Ledger;
 use sim_model::message::InstanceMessage;
 use std::cell::RefCell;
@@ -36,26 +37,30 @@ impl CanisterClient {
         gateway.expect("a host is started before an application on it makes a call")
     }
 
-    fn message(&self, target: &InstanceId, kind: EventKind) -> InstanceMessage {
+    fn message(&self, target: &InstanceId, kind: EventKind) -> (Sending, InstanceMessage) {
         let now = self.gateway().kernel().now();
-        let id = self.observer.graph().client_message();
+        let sending = self.observer.graph().sending();
+        let id = sending.message();
         let event = HistoryEvent { timestamp: now, kind };
-        InstanceMessage { id, target: target.clone(), event, ledger: Ledger::new(now) }
+        let message =
+            InstanceMessage { id, target: target.clone(), event, ledger: Ledger::new(now) };
+        (sending, message)
     }
 
     /// Makes an update call that carries a message, and waits until it is accepted.
-    fn deliver(&self, instance: &InstanceId, id: MessageId, method: Method) -> ClientAnswer<()> {
+    fn deliver(&self, instance: &InstanceId, sending: Sending, method: Method) -> ClientAnswer<()> {
         let gateway = self.gateway();
         let canister = gateway.placement().canister_of(instance);
-        let graph = self.observer.graph().clone();
         Box::pin(async move {
             match gateway.update(canister, method).await {
-                Reply::Accepted => Ok(()),
-                Reply::Refused(problem) => Err(ClientError::Refused(problem)),
-                Reply::Expired => {
-                    graph.discarded(id);
-                    Err(ClientError::Refused("the call expired before it entered a block".into()))
+                Reply::Accepted => {
+                    sending.accepted();
+                    Ok(())
                 }
+                Reply::Refused(problem) => Err(ClientError::Refused(problem)),
+                Reply::Expired => Err(ClientError::Unavailable(
+                    "the call expired before it entered a block".into(),
+                )),
                 other => unreachable!("a delivery was answered by {other:?}"),
             }
         })
@@ -69,13 +74,14 @@ impl Client for CanisterClient {
             let problem = format!("{instance} is the key of an entity");
             return Box::pin(std::future::ready(Err(ClientError::Refused(problem))));
         }
-        let message = self.message(&instance, EventKind::execution_started(name, input));
-        self.deliver(&instance, message.id, Method::Start(message))
+        let kind = EventKind::execution_started(name, input);
+        let (sending, message) = self.message(&instance, kind);
+        self.deliver(&instance, sending, Method::Start(message))
     }
 
     fn send(&self, instance: InstanceId, message: ClientMessage) -> ClientAnswer<()> {
-        let message = self.message(&instance, message.into_event());
-        self.deliver(&instance, message.id, Method::Send(message))
+        let (sending, message) = self.message(&instance, message.into_event());
+        self.deliver(&instance, sending, Method::Send(message))
     }
 
     fn status(&self, instance: InstanceId) -> ClientAnswer<Option<InstanceState>> {
@@ -123,9 +129,9 @@ impl Client for CanisterClient {
             match gateway.update(canister, Method::Purge(instance)).await {
                 Reply::Purged(existed) => Ok(existed),
                 Reply::Refused(problem) => Err(ClientError::Refused(problem)),
-                Reply::Expired => {
-                    Err(ClientError::Refused("the call expired before it entered a block".into()))
-                }
+                Reply::Expired => Err(ClientError::Unavailable(
+                    "the call expired before it entered a block".into(),
+                )),
                 other => unreachable!("a purge was answered by {other:?}"),
             }
         })

@@ -40,7 +40,9 @@ use gateway::{Access, Gateway};
 use placement::Placement;
 use replica::Disk;
 use settings::Config;
-use sim_model::engine::{Client, Delivery, DeployError, Deployment, Engine, Guarantees, TaskHub};
+use sim_model::engine::{
+    Client, Delivery, DeployError, Deployment, Engine, FaultBudget, FaultClass, Guarantees, TaskHub,
+};
 use sim_model::settings::{Setting, Settings};
 use sim_world::distribution::Latency;
 use sim_world::machine::Machine;
@@ -50,6 +52,7 @@ use sim_world::world::World;
 use state::{Checkpoint, Execution, Program, SubnetState};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 use subnet::{Directory, Subnet};
 
 const NAME: &str = "internet-computer";
@@ -77,6 +80,14 @@ impl Engine<World> for InternetComputer {
             durable: true,
             lossless: true,
         }
+    }
+
+    fn fault_budget(&self, settings: &Settings) -> FaultBudget {
+        // A gateway asks another replica, and a replica that was away fetches a state.
+        let again = settings.span("call_timeout") * 4;
+        let survives =
+            [&FaultClass::OF_CLOUD[..], &FaultClass::OF_MACHINES, &[FaultClass::Byzantine]];
+        FaultBudget { survives: survives.concat(), heals_within: again + Duration::from_secs(300) }
     }
 
     fn settings(&self) -> &'static [Setting] {

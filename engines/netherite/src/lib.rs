@@ -65,7 +65,8 @@ use crate::transport::TransportCounts;
 use futures_util::future::LocalBoxFuture;
 use sim_model::application::Application;
 use sim_model::engine::{
-    Client, Delivery, DeployError, Deployment, Engine, Guarantees, Observer, TaskHub,
+    Client, Delivery, DeployError, Deployment, Engine, FaultBudget, FaultClass, Guarantees,
+    Observer, TaskHub,
 };
 use sim_model::settings::{Setting, Settings};
 use sim_world::functions::FunctionsHost;
@@ -96,6 +97,16 @@ impl Engine<World> for Netherite {
             durable: true,
             lossless: true,
         }
+    }
+
+    fn fault_budget(&self, settings: &Settings) -> FaultBudget {
+        // A client gives up and asks again; before that a lease and an ownership run out, twice if the
+        // first new owner is lost too.
+        let takeover = settings.span("lease_duration")
+            + settings.span("ownership_lease")
+            + settings.span("ownership_interval");
+        let again = settings.span("request_timeout") + settings.span("ack_interval");
+        FaultBudget { survives: FaultClass::OF_CLOUD.to_vec(), heals_within: again + takeover * 2 }
     }
 
     fn settings(&self) -> &'static [Setting] {

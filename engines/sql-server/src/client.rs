@@ -31,7 +31,17 @@ fn refuse(error: &SqlError, instance: &InstanceId) -> ClientError {
             ClientError::Refused(format!("instance {instance} has not ended"))
         }
         error if error.is_ambiguous() => ClientError::Unknown(error.to_string()),
+        error if error.is_transient() => ClientError::Unavailable(error.to_string()),
         error => ClientError::Refused(error.to_string()),
+    }
+}
+
+/// What was only read has had no effect.
+fn unread(error: &SqlError) -> ClientError {
+    if error.is_transient() {
+        ClientError::Unavailable(error.to_string())
+    } else {
+        ClientError::Refused(error.to_string())
     }
 }
 
@@ -112,7 +122,7 @@ pub(crate) async fn status(
     worker.record().counters.status_queries.count();
     call(worker, Procedure::QuerySingleOrchestration, instance)
         .await
-        .map_err(|error| ClientError::Refused(error.to_string()))
+        .map_err(|error| unread(&error))
 }
 
 /// Asks for the state of an instance, now and then, until it has ended.
@@ -141,7 +151,7 @@ pub(crate) async fn query(
         let args = QueryMany { query: query.clone(), after, page: PAGE };
         let page: Result<Page, SqlError> =
             call(worker, Procedure::QueryManyOrchestrations, &args).await;
-        let page = page.map_err(|error| ClientError::Refused(error.to_string()))?;
+        let page = page.map_err(|error| unread(&error))?;
         found.extend(page.instances);
         after = page.end;
         if after.is_none() {

@@ -43,8 +43,8 @@ use procedures::DurableSchema;
 use record::Record;
 use settings::{Parameters, SETTINGS};
 use sim_model::engine::{
-    Client, ClientAnswer, ClientMessage, Delivery, DeployError, Deployment, Engine, Guarantees,
-    InstanceQuery, InstanceState, StartRequest, TaskHub,
+    Client, ClientAnswer, ClientMessage, Delivery, DeployError, Deployment, Engine, FaultBudget,
+    FaultClass, Guarantees, InstanceQuery, InstanceState, StartRequest, TaskHub,
 };
 use sim_model::id::InstanceId;
 use sim_model::settings::{Setting, Settings};
@@ -52,6 +52,7 @@ use sim_world::sql::{Database, DatabaseOptions};
 use sim_world::world::World;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 use worker::{Shared, Worker};
 
 /// The name of the engine.
@@ -96,6 +97,23 @@ impl Engine<World> for SqlServer {
             durable: is_durable,
             lossless: is_durable,
         }
+    }
+
+    fn fault_budget(&self, settings: &Settings) -> FaultBudget {
+        // The lock of a lost worker runs out, then somebody polls.
+        let again = settings.span("work_item_lock_timeout")
+            + settings.span("max_polling_interval")
+            + settings.span("status_polling_interval");
+        // Sessions are not repeated by anybody but their client, and a commit that need not be durable
+        // does not outlive its machine.
+        let durable = !settings.flag("delayed_durability");
+        let mut survives = [&FaultClass::OF_CLOUD[..], &FaultClass::OF_MACHINES].concat();
+        survives.retain(|class| {
+            let loses_log =
+                matches!(class, FaultClass::MachineCrash | FaultClass::MachinePowerLoss);
+            *class != FaultClass::Duplication && (durable || !loses_log)
+        });
+        FaultBudget { survives, heals_within: again * 2 + Duration::from_secs(60) }
     }
 
     fn settings(&self) -> &'static [Setting] {

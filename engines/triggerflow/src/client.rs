@@ -72,8 +72,14 @@ impl TriggerClient {
                  workflow that is data, or use v1, v2 or v4"
                     .to_owned(),
             ),
-            Err(NotCreated::Store(error)) if error.is_ambiguous() => Err(unknown(&error)),
-            Err(NotCreated::Store(error)) => refuse(error.to_string()),
+            Err(NotCreated::Store(error)) if error.is_ambiguous() => {
+                self.hub.observer.graph().discarded(id);
+                Err(unknown(&error))
+            }
+            Err(NotCreated::Store(error)) => {
+                self.hub.observer.graph().discarded(id);
+                Err(ClientError::Unavailable(error.to_string()))
+            }
         }
     }
 
@@ -90,10 +96,13 @@ impl TriggerClient {
         }
         match api::append(&self.hub, &self.connection, message).await {
             Ok(()) => Ok(()),
-            Err(error) if error.is_ambiguous() => Err(unknown(&error)),
+            Err(error) if error.is_ambiguous() => {
+                drop_it();
+                Err(unknown(&error))
+            }
             Err(error) => {
                 drop_it();
-                Err(ClientError::Refused(error.to_string()))
+                Err(ClientError::Unavailable(error.to_string()))
             }
         }
     }
@@ -213,8 +222,9 @@ fn entity_state(trigger: &Trigger) -> Option<InstanceState> {
 }
 
 /// A read failed: nothing has taken effect.
+/// What was only read has had no effect.
 fn unanswered(error: &StoreError) -> ClientError {
-    ClientError::Refused(error.to_string())
+    ClientError::Unavailable(error.to_string())
 }
 
 fn unknown(error: &StoreError) -> ClientError {

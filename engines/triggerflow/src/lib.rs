@@ -56,7 +56,8 @@ use crate::store::Store;
 use crate::workspace::Logic;
 use futures_util::future::LocalBoxFuture;
 use sim_model::engine::{
-    Client, DeployError, Deployment, Engine, Guarantees, InstanceState, TaskHub,
+    Client, DeployError, Deployment, Engine, FaultBudget, FaultClass, Guarantees, InstanceState,
+    TaskHub,
 };
 use sim_model::id::{MessageId, Producer};
 use sim_model::orchestration::RuntimeStatus;
@@ -91,6 +92,36 @@ impl Engine<World> for Triggerflow {
 
     fn guarantees(&self, settings: &Settings) -> Guarantees {
         settings::guarantees(settings)
+    }
+
+    fn fault_budget(&self, settings: &Settings) -> FaultBudget {
+        // A function whose host died is run again, a worker is started again at the next look.
+        let again = settings.span("function_retry_delay")
+            + settings.span("polling_interval")
+            + settings.span("pod_start")
+            + settings.span("invocation_timeout")
+            + settings.span("set_aside_delay");
+        // Starting a workflow is several commands: a client whose request is interrupted leaves a workspace
+        // that never gets its start, whatever the discipline. The published disciplines besides lose what a
+        // crash interrupts, and take what comes twice for two.
+        let as_published = Parameters::new(settings).discipline != Discipline::V4;
+        let interrupted = [
+            FaultClass::HostCrash,
+            FaultClass::HostPowerLoss,
+            FaultClass::MachineCrash,
+            FaultClass::NetworkLoss,
+            FaultClass::ServiceOutage,
+            FaultClass::LostAnswer,
+        ];
+        // What the store has not synced is lost with the power of its machine.
+        let synced = settings.choice("durability") == "always";
+        let mut survives = [&FaultClass::OF_CLOUD[..], &FaultClass::OF_MACHINES].concat();
+        survives.retain(|class| {
+            (synced || *class != FaultClass::MachinePowerLoss)
+                && !interrupted.contains(class)
+                && !(as_published && *class == FaultClass::Duplication)
+        });
+        FaultBudget { survives, heals_within: again * 4 }
     }
 
     fn settings(&self) -> &'static [Setting] {

@@ -156,12 +156,19 @@ impl Connection {
         StoreError: From<E>,
     {
         let mut left = self.attempts;
+        let mut in_doubt = None;
         loop {
             left -= 1;
             match command().await.map_err(StoreError::from) {
                 Ok(reply) => return Ok(reply.value),
-                Err(error) if left == 0 || error.is_final() => return Err(error),
-                Err(_) => {
+                // What an earlier attempt may have done is not undone by the failure of a later one.
+                Err(error) if left == 0 || error.is_final() => {
+                    return Err(in_doubt.unwrap_or(error));
+                }
+                Err(error) => {
+                    if error.is_ambiguous() {
+                        in_doubt.get_or_insert(error);
+                    }
                     self.repeated.set(self.repeated.get() + 1);
                     self.host.kernel().sleep(self.pause).await;
                 }

@@ -159,6 +159,16 @@ pub enum ClientError {
     /// The request did not take effect.
     #[error("refused: {0}")]
     Refused(String),
+    /// The request did not take effect because something was not available: it can be made again.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+}
+
+impl ClientError {
+    /// Whether the same request may be answered otherwise if it is made again.
+    pub fn is_transient(&self) -> bool {
+        !matches!(self, ClientError::Refused(_))
+    }
 }
 
 /// What a client gets, later.

@@ -7,8 +7,10 @@
 //! To add an engine: one crate that implements [`Engine`], [`TaskHub`] and [`Client`], and one line
 //! in the lab's registry. It then gets every workload, check and figure.
 
+mod budget;
 mod client;
 
+pub use budget::{FaultBudget, FaultClass};
 pub use client::{
     Client, ClientAnswer, ClientError, ClientMessage, InstanceQuery, InstanceState, StartRequest,
 };
@@ -165,6 +167,9 @@ pub trait Engine<W> {
 
     /// What it promises under `settings`.
     fn guarantees(&self, settings: &Settings) -> Guarantees;
+
+    /// Under which faults it keeps these promises, under `settings`.
+    fn fault_budget(&self, settings: &Settings) -> FaultBudget;
 
     /// What can be set.
     fn settings(&self) -> &'static [Setting];

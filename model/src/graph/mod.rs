@@ -20,10 +20,12 @@ pub mod checks;
 pub mod entities;
 mod numbers;
 mod recorder;
+mod sending;
 pub mod waiting;
 pub mod words;
 
 pub use recorder::GraphRecorder;
+pub use sending::Sending;
 
 use crate::id::{InstanceId, MessageId, Producer, WorkItemId};
 use crate::step::StepOutcome;

@@ -9,9 +9,12 @@ use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Most seeds of one figure.
 const SEEDS_MAX: u64 = 1_000;
+/// Most runs of one campaign.
+const RUNS_MAX: u64 = 100_000_000;
 /// Most threads.
 const THREADS_MAX: u64 = 1_024;
 
@@ -55,6 +58,33 @@ Without --results, one table says what the workloads cost on each engine, and
 workload has a row that says so.
 Ends with exit code 1 if a check of a run failed or, with --results, a final
 state differs from that of in-memory.";
+
+const EXPLORE_EXAMPLES: &str = "\
+Examples:
+  sim explore --engine netherite --runs 1000
+  sim explore --engine all --time 10m --out campaign
+  sim explore --engine netherite --set netherite.dedup=false --runs 500
+
+With --out, a campaign that was interrupted goes on where it was when the same
+command is given again. What is found is made smaller and written beside it as
+found-*.toml, for sim replay. Ends with exit code 1 if anything was found.";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  sim replay experiments/regressions/*.toml
+  sim replay campaign/found-netherite-completion-17.toml
+
+Ends with exit code 1 if a run does not come to what its file says, digest
+included.";
+
+const FAULTS_EXAMPLES: &str = "\
+Examples:
+  sim faults --explain experiments/faults/rough-network.toml
+  sim faults --explain plan.toml --engine azure-storage --seed 8
+  sim faults --chaos storm --seed 7
+  sim run --faults plan.toml --seed 7
+
+Kinds of faults and their keys: sim list faults. docs/faults.md explains plans.";
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -122,7 +152,17 @@ pub(crate) enum Command {
     /// Run workloads on several engines and compare what they come to
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(CompareArguments),
+    /// Search for what an engine does wrong under faults, with many small runs
+    #[command(after_help = EXPLORE_EXAMPLES)]
+    Explore(ExploreArguments),
+    /// Repeat runs that found something, and say whether they still do
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayArguments),
+    /// Explain a fault plan and print the faults that the seed makes of it
+    #[command(after_help = FAULTS_EXAMPLES)]
+    Faults(FaultsArguments),
     /// List what can be asked for: engines, workloads, loads, profiles, plans, settings, ablations,
+    /// faults,
     /// figures
     #[command(after_help = LIST_EXAMPLES)]
     List(ListArguments),
@@ -187,6 +227,19 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "NAME|PATH", help_heading = "Where it runs")]
     pub(crate) profile: Option<String>,
 
+    /// Something that goes wrong, such as cut:from=worker-1,at=3s,for=10s; can be given several times.
+    /// Kinds: sim list faults
+    #[arg(long = "fault", value_name = "FAULT", help_heading = "What goes wrong")]
+    pub(crate) faults: Vec<String>,
+
+    /// Fault plan, whose rates the seed expands; explained by sim faults
+    #[arg(long = "faults", value_name = "FILE", help_heading = "What goes wrong")]
+    pub(crate) fault_plan: Option<PathBuf>,
+
+    /// Faults that the seed draws from the engine's fault budget: calm, rough or storm
+    #[arg(long, value_name = "LEVEL", help_heading = "What goes wrong")]
+    pub(crate) chaos: Option<String>,
+
     /// Seed of all randomness [default: 1]
     #[arg(long, value_name = "N", help_heading = "Repeating",
           allow_negative_numbers = true, value_parser = seed)]
@@ -209,6 +262,96 @@ pub(crate) struct RunArguments {
     /// Print one JSON object on standard output and nothing else
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
+}
+
+/// Flags of `sim explore`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExploreArguments {
+    /// Engines that are explored, or all; can be given several times [default: netherite]
+    #[arg(long, value_name = "NAME,...", help_heading = "What is explored")]
+    pub(crate) engine: Vec<String>,
+
+    /// Setting of an engine that all of its runs have; can be given several times
+    #[arg(long = "set", value_name = "ENGINE.KEY=VALUE", help_heading = "What is explored")]
+    pub(crate) settings: Vec<String>,
+
+    /// Application and its parameters [default: one of several for each seed]
+    #[arg(long, value_name = "NAME[:KEY=VALUE,...]", help_heading = "What is explored")]
+    pub(crate) workload: Option<String>,
+
+    /// Level of chaos: calm, rough or storm [default: one of them for each seed]
+    #[arg(long, value_name = "LEVEL", help_heading = "What is explored")]
+    pub(crate) chaos: Option<String>,
+
+    /// Leave performance settings at their defaults
+    #[arg(long, help_heading = "What is explored")]
+    pub(crate) fixed_settings: bool,
+
+    /// Runs of each engine [default: 500]
+    #[arg(long, value_name = "N", help_heading = "How long", default_value = "500",
+          hide_default_value = true, allow_negative_numbers = true, value_parser = runs)]
+    pub(crate) runs: u64,
+
+    /// Stop after so much time for each engine, such as 10m, even if runs are left
+    #[arg(long, value_name = "SPAN", help_heading = "How long", value_parser = span_of_time)]
+    pub(crate) time: Option<Duration>,
+
+    /// First seed [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Repeating",
+          allow_negative_numbers = true, value_parser = seed)]
+    pub(crate) seed: Option<u64>,
+
+    /// Number of runs side by side [default: one for each core]
+    #[arg(long, value_name = "N", help_heading = "How long",
+          allow_negative_numbers = true, value_parser = threads)]
+    pub(crate) threads: Option<usize>,
+
+    /// Write states, coverage and what was found into this folder, and go on from there
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// Flags of `sim replay`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ReplayArguments {
+    /// Files of runs that found something
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// Flags of `sim faults`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FaultsArguments {
+    /// Fault plan that is explained
+    #[arg(long, value_name = "FILE", help_heading = "What goes wrong")]
+    pub(crate) explain: Option<PathBuf>,
+
+    /// Faults that the seed draws from the engine's fault budget: calm, rough or storm
+    #[arg(long, value_name = "LEVEL", help_heading = "What goes wrong")]
+    pub(crate) chaos: Option<String>,
+
+    /// Storage engine [default: netherite]
+    #[arg(long, value_name = "NAME", help_heading = "What runs")]
+    pub(crate) engine: Option<String>,
+
+    /// When orchestrations are started; faults without a span of their own happen as long as they are
+    /// [default: open:rate=20,duration=30s]
+    #[arg(long, value_name = "SHAPE", help_heading = "What runs")]
+    pub(crate) load: Option<String>,
+
+    /// Setting of the engine; can be given several times
+    #[arg(long = "set", value_name = "ENGINE.KEY=VALUE", help_heading = "What runs")]
+    pub(crate) settings: Vec<String>,
+
+    /// Number of hosts [default: 4]
+    #[arg(long, value_name = "N", help_heading = "Where it runs",
+          allow_negative_numbers = true, value_parser = hosts)]
+    pub(crate) hosts: Option<u32>,
+
+    /// Seed that expands rates [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Repeating",
+          allow_negative_numbers = true, value_parser = seed)]
+    pub(crate) seed: Option<u64>,
 }
 
 /// Flags of `sim compare`.
@@ -276,7 +419,7 @@ pub(crate) struct Seeds(pub(crate) Vec<u64>);
 /// Flags of `sim list`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ListArguments {
-    /// engines, workloads, loads, profiles, plans, settings, ablations or figures; all if absent
+    /// engines, workloads, loads, profiles, plans, settings, ablations, faults or figures; all if absent
     #[arg(value_name = "WHAT")]
     pub(crate) what: Option<String>,
 }
@@ -375,6 +518,14 @@ fn seed_list(text: &str) -> Result<Seeds, String> {
 
 fn seeds(text: &str) -> Result<usize, String> {
     whole_number(text, 1..=SEEDS_MAX)
+}
+
+fn runs(text: &str) -> Result<u64, String> {
+    whole_number(text, 1..=RUNS_MAX)
+}
+
+fn span_of_time(text: &str) -> Result<Duration, String> {
+    sim_lab::span::parse(text).ok_or_else(|| format!("expected {}", sim_lab::span::EXPECTED))
 }
 
 fn threads(text: &str) -> Result<usize, String> {

@@ -3,6 +3,7 @@
 
 use crate::terminal;
 use std::panic::{self, PanicHookInfo};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// What was running when the panic came.
@@ -12,6 +13,14 @@ pub struct Running {
     pub what: String,
     /// The command that repeats it.
     pub command: String,
+}
+
+/// Whether panics of runs are findings, which are reported elsewhere.
+static ARE_FINDINGS: AtomicBool = AtomicBool::new(false);
+
+/// From now on panics of runs are caught and reported as findings, and say nothing themselves.
+pub(crate) fn are_findings() {
+    ARE_FINDINGS.store(true, Ordering::Relaxed);
 }
 
 static RUNNING: Mutex<Option<Running>> = Mutex::new(None);
@@ -26,6 +35,9 @@ pub fn remember(running: Running) {
 pub fn install() {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
+        if ARE_FINDINGS.load(Ordering::Relaxed) {
+            return;
+        }
         if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
             usual(info);
         }

@@ -90,7 +90,7 @@ impl From<RunError> for Failure {
     fn from(error: RunError) -> Failure {
         let exit = match error {
             // Settings that contradict each other, or a plan that the profile does not have.
-            RunError::Deploy(_) | RunError::World(_) => Exit::BadInput,
+            RunError::Deploy(_) | RunError::World(_) | RunError::Fault(_) => Exit::BadInput,
             RunError::Kernel(_) => Exit::NotCarriedOut,
         };
         Failure::new(exit, error)

@@ -58,6 +58,9 @@ fn run(arguments: &[OsString]) -> Result<(), Failure> {
     };
     match cli.command {
         Command::Run(asked) => commands::run::run(&asked),
+        Command::Explore(asked) => commands::explore::explore(&asked),
+        Command::Replay(asked) => commands::replay::replay(&asked),
+        Command::Faults(asked) => commands::faults::faults(&asked),
         Command::List(asked) => commands::list::list(&asked),
         Command::Compare(asked) => commands::compare::compare(&asked),
         Command::Definition(asked) => commands::definition::definition(&asked),

@@ -18,6 +18,8 @@ pub(crate) fn flags(spec: &RunSpec) -> Vec<String> {
     let events = spec.host_events.iter();
     flags.extend(events.map(|event| format!("--host-event {}", quoted(&event.to_string()))));
     flags.extend(spec.autoscale.map(|bounds| format!("--autoscale {bounds}")));
+    let faults = spec.faults.iter();
+    flags.extend(faults.map(|fault| format!("--fault {}", quoted(&fault.to_string()))));
     let settings = spec.settings.iter();
     flags.extend(
         settings.map(|(key, value)| format!("--set {}", quoted(&format!("{key}={value}")))),

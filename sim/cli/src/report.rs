@@ -28,6 +28,7 @@ pub(crate) fn of_run(spec: &RunSpec, outcome: &RunOutcome, look: Look) -> String
         page.breakdown(),
         page.operations(),
         page.levels(),
+        page.faults(),
         page.money(&outcome.cost),
         page.checks(),
         page.repeat(spec),
@@ -81,6 +82,17 @@ impl Page<'_> {
             text += &self.wrapped(&format!("set {}", settings.collect::<Vec<_>>().join(" ")));
         }
         text
+    }
+
+    fn faults(&self) -> String {
+        let Some(faults) = &self.summary.faults else { return String::new() };
+        let row = |(name, count): (&String, String)| vec![name.clone(), count];
+        let mut rows: Vec<Vec<String>> =
+            faults.by_kind.iter().map(|(name, count)| row((name, count.to_string()))).collect();
+        let effects = faults.effects.iter().filter(|(_, count)| **count > 0);
+        rows.extend(effects.map(|(name, count)| vec![format!("-> {name}"), count.to_string()]));
+        rows.push(vec!["last one over, s".to_owned(), number(Some(faults.last_end_seconds), 2)]);
+        self.section("Faults", &self.table(&["", ""], &rows))
     }
 
     fn orchestrations(&self) -> String {

@@ -127,6 +127,23 @@ pub(crate) fn with_progress<T>(runs: usize, work: impl FnOnce(&Progress) -> T) -
     value
 }
 
+/// Does `work`, which tells how much of `total` is done; a person at a terminal sees it.
+pub(crate) fn with_count<T>(
+    total: u64,
+    what: &str,
+    work: impl FnOnce(&(dyn Fn(u64) + Sync)) -> T,
+) -> T {
+    if !io::stderr().is_terminal() {
+        return work(&|_| ());
+    }
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    bar.set_style(style(&format!("{{pos}}/{{len}} {what} {{wide_bar}} {{eta}}")));
+    bar.set_position(0);
+    let value = work(&|done| bar.set_position(done));
+    bar.finish_and_clear();
+    value
+}
+
 /// Brings `bar` up to date. The position comes last, since setting it draws.
 fn show(bar: &ProgressBar, progress: &Progress, runs: usize) {
     let (completed, expected) = (progress.completed(), progress.expected());

@@ -18,6 +18,22 @@ pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     (value, start.elapsed())
 }
 
+/// An instant of the wall clock, after which something ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// So long from now; never for `None`, or if that is further away than clocks reach.
+    pub(crate) fn after(span: Option<Duration>) -> Deadline {
+        Deadline(span.and_then(|span| Instant::now().checked_add(span)))
+    }
+
+    /// Whether it is over.
+    pub(crate) fn is_over(self) -> bool {
+        self.0.is_some_and(|end| Instant::now() >= end)
+    }
+}
+
 /// Does `work` while another thread calls `show` ten times a second, and once more at the end.
 pub(crate) fn watched<T>(work: impl FnOnce() -> T, show: impl Fn() + Send) -> T {
     let (working, ended) = mpsc::channel::<()>();

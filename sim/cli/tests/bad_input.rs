@@ -23,6 +23,17 @@ fn refused_in(folder: &Path, arguments: &[&str], message: &str) {
     assert_eq!(output.stdout, b"", "{arguments:?}");
 }
 
+/// Runs `sim` in an empty folder and expects one line that begins like this.
+fn refused_with(arguments: &[&str], beginning: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = sim(folder.path(), arguments).output().expect("the command starts");
+    let stderr = String::from_utf8(output.stderr).expect("text");
+    assert!(stderr.starts_with(&format!("error: {beginning}")), "{arguments:?}: {stderr}");
+    assert_eq!(stderr.matches('\n').count(), 1, "{arguments:?}: {stderr}");
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0, "{arguments:?}");
+}
+
 #[test]
 fn unknown_names() {
     for (arguments, message) in [
@@ -72,7 +83,7 @@ fn unknown_names() {
         (
             &["list", "engins"],
             "unknown list \"engins\": did you mean \"engines\"? valid: engines, workloads, loads, \
-             profiles, plans, settings, ablations, figures",
+             profiles, plans, settings, ablations, faults, figures",
         ),
         (
             &["figure", "hello-latency"],
@@ -280,14 +291,15 @@ fn folders_that_are_no_results() {
         folder.path(),
         &["run", "--spec", "spec.toml"],
         "spec.toml: unknown key of a specification \"engin\": did you mean \"engine\"? valid: \
-         engine, workload, load, plan, hosts, partitions, profile, seed, host_events, settings",
+         engine, workload, load, plan, hosts, partitions, profile, seed, host_events, autoscale, \
+         faults, settings",
     );
     fs::write(folder.path().join("empty.toml"), "\n").expect("a file");
     refused_in(
         folder.path(),
         &["run", "--spec", "empty.toml"],
         "empty.toml: is empty, expected one or more of engine, workload, load, plan, hosts, \
-         partitions, profile, seed, host_events, settings",
+         partitions, profile, seed, host_events, autoscale, faults, settings",
     );
 }
 
@@ -302,11 +314,54 @@ fn an_engine_that_cannot_carry_the_workload() {
 }
 
 #[test]
+fn faults_that_cannot_happen() {
+    for (arguments, message) in [
+        (
+            &["run", "--fault", "cutt:from=worker-1,at=1s,for=1s"][..],
+            "unknown kind of fault \"cutt\": did you mean \"cut\"? valid: crash, pause, ",
+        ),
+        (
+            &["run", "--fault", "cut:from=worker-9,at=1s,for=1s"],
+            "unknown from of fault cut \"worker-9\": did you mean \"worker-0\"? valid: worker-0, ",
+        ),
+        (
+            &["run", "--fault", "lose:from=*,probability=NaN,at=1s,for=1s"],
+            "fault lose: probability: found \"NaN\", expected a probability from 0 to 1",
+        ),
+        (
+            &["run", "--fault", "crash:host=7,at=1s,for=1s"],
+            "fault crash: host: found \"7\", expected a host from 0 to 3",
+        ),
+        (
+            &["run", "--chaos", "strom"],
+            "unknown level of chaos \"strom\": did you mean \"storm\"? valid: calm, rough, storm",
+        ),
+        (&["run", "--faults", "none.toml"], "none.toml: No such file or directory (os error 2)"),
+        (
+            &["run", "--engine", "in-memory", "--fault", "lose-lease:blob=,at=1s"],
+            "fault lose-lease: blob: found \"\", expected a name, with * for any characters",
+        ),
+        (
+            &["explore", "--engine", "netherit"],
+            "unknown engine \"netherit\": did you mean \"netherite\"?",
+        ),
+        (
+            &["explore", "--set", "sql-server.row_locks=false"],
+            "setting \"sql-server.row_locks\" is of no engine that is explored (netherite)",
+        ),
+        (&["replay", "none.toml"], "none.toml: No such file or directory (os error 2)"),
+    ] {
+        refused_with(arguments, message);
+    }
+}
+
+#[test]
 fn host_events_that_cannot_happen() {
     for (event, message) in [
         (
             "crush:host=1,at=1s",
-            "unknown host event \"crush\": did you mean \"crash\"? valid: crash, pause, leave, join",
+            "unknown host event \"crush\": did you mean \"crash\"? valid: crash, \
+             power-loss, pause, leave, join",
         ),
         (
             "crash:host=9,at=1s",

@@ -33,9 +33,17 @@ fn each_list_has_one_line_for_each_item() {
 #[test]
 fn the_whole_list_has_all_lists() {
     let all = list(&[]);
-    for name in
-        ["engines", "workloads", "loads", "profiles", "plans", "settings", "ablations", "figures"]
-    {
+    for name in [
+        "engines",
+        "workloads",
+        "loads",
+        "profiles",
+        "plans",
+        "settings",
+        "ablations",
+        "faults",
+        "figures",
+    ] {
         assert!(all.lines().any(|line| line.starts_with(&format!("{name} ("))), "{name}");
         for line in list(&[name]).lines() {
             assert!(all.contains(&format!("  {line}\n")), "{line}");

@@ -33,10 +33,11 @@ use crate::recorder::{Problems, Recording};
 use crate::stuck::Stuck;
 use crate::workload::{EntityStates, Orchestrations};
 use serde::{Deserialize, Serialize};
-use sim_model::engine::{Delivery, Guarantees};
+use sim_model::engine::{Delivery, FaultBudget, FaultClass, Guarantees};
 use sim_model::graph::checks::{self, Finding};
 use sim_model::graph::{Graph, Progress, WorkItemKind};
 use sim_model::time::Timestamp;
+use std::collections::BTreeSet;
 
 /// How many of those that did not end are told.
 const STUCK_TOLD: usize = 3;
@@ -206,6 +207,47 @@ fn client_view(evidence: &Evidence<'_>) -> Vec<Check> {
         checks.extend(sections::check(graph, &application, guarantees.steps));
     }
     checks
+}
+
+/// Takes broken rules for observed where the engine promises nothing: if something went wrong that it does not
+/// promise to survive; and, if anything did, for what applications see of steps that may take effect more
+/// than once, or of robots that had an orchestration run once more (the published clients replace an
+/// orchestration that has ended): results, and states of entities.
+pub(crate) fn excuse(
+    checks: &mut [Check],
+    classes: &BTreeSet<FaultClass>,
+    budget: &FaultBudget,
+    guarantees: &Guarantees,
+    recording: &Recording,
+) {
+    let failed = |checks: &mut [Check], names: &[&str], why: &str| {
+        let named = |check: &&mut Check| names.contains(&check.name.as_str());
+        let failed = checks.iter_mut().filter(|check| check.verdict == Verdict::Fail);
+        for check in failed.filter(named) {
+            check.verdict = Verdict::Observed;
+            check.detail = format!("{why}: {}", check.detail);
+        }
+    };
+    if recording.repeated > 0 {
+        let why = format!("robots that asked again had {} run once more", recording.repeated);
+        failed(checks, &["results", "entities"], &why);
+    }
+    if classes.contains(&FaultClass::ClockError) {
+        failed(checks, &["no-timer-early"], "timers go by clocks, and a clock was wrong");
+    }
+    if !classes.is_empty() && guarantees.steps == Delivery::AtLeastOnce {
+        failed(checks, &["results", "entities"], "steps may take effect twice");
+    }
+    let outside: Vec<&str> =
+        classes.iter().filter(|class| !budget.covers(**class)).map(|class| class.name()).collect();
+    if outside.is_empty() {
+        return;
+    }
+    for check in checks.iter_mut().filter(|check| check.verdict == Verdict::Fail) {
+        check.verdict = Verdict::Observed;
+        let outside = outside.join(", ");
+        check.detail = format!("outside of the fault budget ({outside}): {}", check.detail);
+    }
 }
 
 /// Whether the final states of entities are as the workload expects.

@@ -61,7 +61,9 @@ impl Told {
     fn of<T>(answer: &Result<T, ClientError>, good: impl FnOnce(&T) -> Told) -> Told {
         match answer {
             Ok(value) => good(value),
-            Err(ClientError::Refused(problem)) => Told::Refused(problem.clone()),
+            Err(ClientError::Refused(problem) | ClientError::Unavailable(problem)) => {
+                Told::Refused(problem.clone())
+            }
             Err(ClientError::Unknown(problem)) => Told::Unknown(problem.clone()),
         }
     }

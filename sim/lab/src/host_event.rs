@@ -2,6 +2,7 @@
 //!
 //! - **crash**: the host loses its memory and what it was doing, and starts again after a span (never,
 //!   without one).
+//! - **power-loss**: the same, and its disk loses what was not durable.
 //! - **pause**: the host freezes with all it has in memory, and goes on after a span.
 //! - **leave**: the host is taken out of service in an orderly way ([`TaskHub::stop_host`]), and then
 //!   switched off.
@@ -34,6 +35,8 @@ const AT_MAX: Duration = Duration::from_secs(24 * 3600);
 pub enum HostChange {
     /// It loses its memory, and starts again after a span.
     Crash(Option<Duration>),
+    /// It crashes, its disk loses what was not durable, and it starts again after a span.
+    PowerLoss(Duration),
     /// It freezes for a span.
     Pause(Duration),
     /// It is taken out of service.
@@ -66,7 +69,9 @@ impl HostEvent {
     /// When the change is over, counted from the start of the load: when the host is back, or at once.
     pub fn end(&self) -> Duration {
         match self.change {
-            HostChange::Crash(Some(lasting)) | HostChange::Pause(lasting) => self.at + lasting,
+            HostChange::Crash(Some(lasting))
+            | HostChange::PowerLoss(lasting)
+            | HostChange::Pause(lasting) => self.at + lasting,
             HostChange::Crash(None) | HostChange::Leave | HostChange::Join => self.at,
         }
     }
@@ -76,6 +81,7 @@ impl fmt::Display for HostEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, lasting) = match self.change {
             HostChange::Crash(lasting) => ("crash", lasting),
+            HostChange::PowerLoss(lasting) => ("power-loss", Some(lasting)),
             HostChange::Pause(lasting) => ("pause", Some(lasting)),
             HostChange::Leave => ("leave", None),
             HostChange::Join => ("join", None),
@@ -94,10 +100,10 @@ impl FromStr for HostEvent {
     fn from_str(text: &str) -> Result<HostEvent, SpecError> {
         let (name, rest) = text.split_once(':').map_or((text, None), |(s, r)| (s, Some(r)));
         let keys: &[&str] = match name {
-            "crash" | "pause" => &["host", "at", "for"],
+            "crash" | "pause" | "power-loss" => &["host", "at", "for"],
             "leave" | "join" => &["host", "at"],
             _ => {
-                let valid = ["crash", "pause", "leave", "join"];
+                let valid = ["crash", "power-loss", "pause", "leave", "join"];
                 return Err(SpecError::unknown("host event", name, valid));
             }
         };
@@ -109,6 +115,7 @@ impl FromStr for HostEvent {
         let at = items.required("at", bounded, expected)?;
         let change = match name {
             "crash" => HostChange::Crash(items.take("for", bounded, expected)?),
+            "power-loss" => HostChange::PowerLoss(items.required("for", bounded, expected)?),
             "pause" => HostChange::Pause(items.required("for", bounded, expected)?),
             "leave" => HostChange::Leave,
             _ => HostChange::Join,
@@ -166,7 +173,7 @@ pub(crate) fn check(events: &[HostEvent], hosts: u32) -> Result<(), SpecError> {
             HostChange::Join => true,
             _ if !running => return Err(SpecError::bad(place, event, "a host that is running")),
             HostChange::Leave | HostChange::Crash(None) => false,
-            HostChange::Pause(_) | HostChange::Crash(Some(_)) => true,
+            HostChange::Pause(_) | HostChange::PowerLoss(_) | HostChange::Crash(Some(_)) => true,
         };
         before = Some((event, after));
     }
@@ -263,6 +270,10 @@ impl Fleet {
 
     fn lose(&self, host: usize) {
         self.0.world.hosts()[host].kill();
+        self.lose_connections(host);
+    }
+
+    fn lose_connections(&self, host: usize) {
         if let Some(door) = &*self.0.door.borrow() {
             door.host_lost(host);
         }
@@ -289,6 +300,12 @@ impl Fleet {
                         self.bring_back(host);
                     }
                 }
+            }
+            HostChange::PowerLoss(lasting) => {
+                self.0.world.lose_power_of_host(host);
+                self.lose_connections(host);
+                self.kernel().sleep(lasting).await;
+                self.bring_back(host);
             }
             HostChange::Pause(lasting) => {
                 self.0.world.hosts()[host].pause();
@@ -337,6 +354,7 @@ mod tests {
         for text in [
             "crash:host=1,at=40s,for=15s",
             "crash:host=1,at=40s",
+            "power-loss:host=1,at=40s,for=15s",
             "pause:host=0,at=1500ms,for=1m",
             "leave:host=7,at=2m",
             "join:host=7,at=1m",

@@ -20,6 +20,8 @@ pub mod compare;
 pub mod definition;
 pub mod diverge;
 pub mod experiment;
+pub mod explore;
+pub mod fault;
 pub mod figure;
 pub mod handover;
 pub mod history;

@@ -115,6 +115,8 @@ pub(crate) struct Recording {
     pub(crate) terminated: u64,
     /// Instances that ended and were not started by the load.
     pub(crate) others_ended: u64,
+    /// Orchestrations of the load that ended once more, since a robot had asked again.
+    pub(crate) repeated: u64,
     pub(crate) answered: u64,
     /// Requests that were not served as they should be.
     pub(crate) client_problems: Problems,
@@ -178,6 +180,9 @@ struct Inner {
     /// Whether the load starts orchestrations, and no jobs.
     loads_orchestrations: bool,
     recording: RefCell<Recording>,
+    /// Whether robots ask again: one that does not know that its orchestration has ended starts another one
+    /// in its place.
+    ask_again: Cell<bool>,
     over: Cell<bool>,
     over_notify: Notify,
 }
@@ -202,9 +207,15 @@ impl Recorder {
             levels: LevelRecorder::default(),
             clients_wait,
             recording: RefCell::new(Recording { kept, ..Recording::default() }),
+            ask_again: Cell::new(false),
             over: Cell::new(false),
             over_notify: kernel.notify(),
         }))
+    }
+
+    /// From now on robots ask again.
+    pub(crate) fn robots_ask_again(&self) {
+        self.0.ask_again.set(true);
     }
 
     /// Reserves the next index for an orchestration that the load asks for now.
@@ -229,6 +240,13 @@ impl Recorder {
         self.0.recording.borrow().records.len() as u64
     }
 
+    /// A number that grows with everything that is asked for, ends, or is answered.
+    pub(crate) fn events(&self) -> u64 {
+        let recording = self.0.recording.borrow();
+        let asked = recording.records.len() as u64;
+        asked + recording.ended() + recording.others_ended + recording.answered
+    }
+
     /// The load asks for nothing more.
     pub(crate) fn load_ended(&self) {
         self.0.recording.borrow_mut().load_ended = true;
@@ -239,7 +257,7 @@ impl Recorder {
     pub(crate) fn start_answered(&self, answer: &Result<(), ClientError>) {
         let Err(error) = answer else { return };
         let mut recording = self.0.recording.borrow_mut();
-        if matches!(error, ClientError::Refused(_)) {
+        if matches!(error, ClientError::Refused(_) | ClientError::Unavailable(_)) {
             recording.refused += 1;
         }
         let now = self.0.kernel.now();
@@ -354,7 +372,11 @@ impl Recorder {
             return;
         };
         if record.outcome != Outcome::Running {
-            recording.report_problems.note(|| format!("{instance} ended a second time"));
+            if self.0.ask_again.get() {
+                recording.repeated += 1;
+            } else {
+                recording.report_problems.note(|| format!("{instance} ended a second time"));
+            }
             return;
         }
         let outcome = Outcome::of(status);

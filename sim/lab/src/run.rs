@@ -16,20 +16,23 @@ pub use rest::{DRAIN, REST_BOUND, REST_BOUND_AFTER_FAULTS};
 use crate::autoscale::{Autoscaler, Votes};
 use crate::checks::durability::{self, Claims};
 use crate::checks::{self, Entities, Evidence};
+use crate::fault::{self, Fault, Targets};
 use crate::handover::{Handover, HandoverRecorder};
 use crate::history::HistoryRecorder;
 use crate::history::export::{self, Seen};
-use crate::host_event::Fleet;
+use crate::host_event::{Fleet, HostEvent};
 use crate::levels::LevelSeries;
 use crate::load;
 use crate::progress::Progress;
 use crate::recorder::{Record, Recorder};
 use crate::registry;
-use crate::spec::CheckedSpec;
+use crate::spec::{CheckedSpec, SpecError};
 use crate::stuck::{self, Stuck};
-use crate::summary::Summary;
+use crate::summary::{FaultSummary, Summary};
 use crate::workload::{EntityStates, Naming, Orchestrations, Start};
-use sim_model::engine::{Client, DeployError, Deployment, Guarantees, Observer, TaskHub};
+use sim_model::engine::{
+    Client, DeployError, Deployment, FaultBudget, Guarantees, Observer, TaskHub,
+};
 use sim_model::graph::GraphRecorder;
 use sim_model::orchestration::RuntimeStatus;
 use sim_model::time::Timestamp;
@@ -89,6 +92,9 @@ pub enum RunError {
     /// The world cannot be built.
     #[error(transparent)]
     World(#[from] WorldError),
+    /// A fault concerns what there is not.
+    #[error(transparent)]
+    Fault(#[from] SpecError),
     /// Virtual time came to an end.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -202,6 +208,22 @@ pub fn run_with(
     outcome
 }
 
+/// What faults of such a run can concern: everything is deployed, and nothing runs.
+///
+/// # Errors
+/// If the engine or the world refuses the specification.
+pub fn targets(spec: &CheckedSpec) -> Result<(Targets, FaultBudget), RunError> {
+    let spec = spec.clone();
+    kernel::on_fresh_thread(move || {
+        let main = |kernel: Kernel| async move {
+            let stage = Stage::set(&kernel, &spec, &Progress::default(), false)?;
+            Ok::<_, RunError>((Targets::of(&stage.world), stage.budget))
+        };
+        let (targets, _) = kernel::simulate(KernelOptions::with_seed(0), main)?;
+        targets
+    })
+}
+
 fn simulate(
     spec: &CheckedSpec,
     progress: &Progress,
@@ -243,6 +265,9 @@ struct Stage {
     hub: Rc<dyn TaskHub>,
     graph: GraphRecorder,
     guarantees: Guarantees,
+    budget: FaultBudget,
+    /// What goes wrong, if anything does.
+    faults: Option<Vec<Fault>>,
     orchestrations: Orchestrations,
     recorder: Recorder,
     history: HistoryRecorder,
@@ -294,6 +319,9 @@ impl Stage {
         };
         let hub = engine.deploy(&world, deployment)?;
         let guarantees = engine.guarantees(spec.settings());
+        let budget = engine.fault_budget(spec.settings());
+        let faults = Some(asked.faults.clone()).filter(|faults| !faults.is_empty());
+        fault::play::check_targets(&asked.faults, &Targets::of(&world))?;
         let fleet = Fleet::new(&world, &hub);
         let history = HistoryRecorder::new(kernel);
         let pace = world.profile().scaling;
@@ -306,6 +334,8 @@ impl Stage {
             hub,
             graph,
             guarantees,
+            budget,
+            faults,
             orchestrations,
             recorder,
             history,
@@ -319,7 +349,8 @@ impl Stage {
     async fn play(&self, spec: &CheckedSpec, bound: Duration) {
         let load = &spec.spec().load;
         let kernel = self.world.kernel();
-        let events = &spec.spec().host_events;
+        let disturbed = self.hosts_change(spec) || spec.spec().is_disturbed();
+        let (events, faults) = (&spec.spec().all_host_events(), &spec.spec().faults);
         self.fleet.start(events, spec.spec().hosts);
         kernel.sleep(load.settle()).await;
         let field = load::Field {
@@ -329,17 +360,43 @@ impl Stage {
             recorder: &self.recorder,
             history: &self.history,
             running: self.fleet.running(),
-            hosts_change: self.hosts_change(spec),
-            messages_can_be_lost: false,
+            hosts_change: disturbed,
+            messages_can_be_lost: !faults.is_empty(),
         };
+        if disturbed {
+            self.recorder.robots_ask_again();
+        }
         let door = load::generate(&field, load);
         self.fleet.play(events, &door);
         if let Some(autoscaler) = &self.autoscaler {
             autoscaler.start(&door);
         }
-        let over = kernel.timeout(load.duration() + bound, self.recorder.over()).await;
+        let begin = kernel.now();
+        let events_end = events.iter().map(HostEvent::end).max().unwrap_or_default();
+        let all_well = events_end.max(fault::play::last_end(faults));
+        let last = load.duration().max(all_well);
+        fault::play::play(&self.world, faults);
+        let over = match faults.is_empty() {
+            true => kernel.timeout(last + bound, self.recorder.over()).await,
+            false => {
+                // Three phases: faults and load; then all is well again; then everything completes, or
+                // nothing has for longer than the engine may take.
+                let over = kernel.timeout(last, self.recorder.over()).await;
+                match over {
+                    Some(()) => Some(()),
+                    None => {
+                        rest::complete(kernel, &self.recorder, self.budget.heals_within, bound)
+                            .await
+                    }
+                }
+            }
+        };
         if over.is_some() {
-            rest::come_to_rest(kernel, &self.graph, self.hosts_change(spec)).await;
+            // Hosts that are away at the end come back first: everything else is looked at in peace.
+            if kernel.now() < begin + all_well {
+                kernel.sleep_until(begin + all_well).await;
+            }
+            rest::come_to_rest(kernel, &self.graph, disturbed).await;
         }
     }
 
@@ -355,6 +412,7 @@ impl Stage {
             now,
             cost: self.cost(&operations, now),
             operations,
+            faults: self.faults.as_ref().map(|faults| self.fault_summary(faults)),
             series: self.world.meter().series(),
             counters: self.hub.counters(),
             levels: self.recorder.levels().take(now),
@@ -362,6 +420,16 @@ impl Stage {
             host_time: self.fleet.host_time(),
             cpu_used: self.world.hosts().iter().map(|host| host.cpu_used()).collect(),
             machines: self.world.machines().iter().map(MachineUse::of).collect(),
+        }
+    }
+
+    fn fault_summary(&self, faults: &[Fault]) -> FaultSummary {
+        let by_kind = fault::by_kind(faults).into_iter();
+        FaultSummary {
+            by_kind: by_kind.map(|(kind, count)| (kind.to_owned(), count)).collect(),
+            last_end_seconds: fault::play::last_end(faults).as_secs_f64(),
+            effects: fault::play::effects(&self.world),
+            heals_within_seconds: self.budget.heals_within.as_secs_f64(),
         }
     }
 
@@ -420,7 +488,9 @@ impl Stage {
                 stuck: &stuck,
             })
         });
-        let checks = checks.unwrap_or_default();
+        let mut checks = checks.unwrap_or_default();
+        let classes = spec.spec().fault_classes();
+        checks::excuse(&mut checks, &classes, &self.budget, &self.guarantees, &recording);
         let claims = options.judge.then(|| {
             let over = self.recorder.is_over();
             over.then(|| Claims::of(graph, &recording, all, &history, now))

@@ -11,16 +11,18 @@ mod workload_spec;
 pub(crate) use items::Items;
 
 use crate::autoscale::Autoscale;
-use crate::host_event::{self, HostEvent};
+use crate::fault::{FAULTS_MAX, Fault, play};
+use crate::host_event::{self, HostChange, HostEvent};
 use crate::load::LoadSpec;
 use crate::registry;
 use crate::suggest::UnknownName;
 use crate::text_file;
 use crate::workload::{Parameters, Start, Workload, WorkloadKind};
 use serde::{Deserialize, Serialize};
+use sim_model::engine::FaultClass;
 use sim_model::settings::{SettingError, Settings};
 use sim_world::profile::{Profile, ProfileError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use thiserror::Error;
@@ -174,6 +176,9 @@ pub struct RunSpec {
     /// Between how many hosts there are by the votes of the engine; without it, their number is fixed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub autoscale: Option<Autoscale>,
+    /// What else goes wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
     /// Settings of the engine, by `engine.key`.
     pub settings: BTreeMap<String, String>,
 }
@@ -192,6 +197,7 @@ impl Default for RunSpec {
             seed: 1,
             host_events: Vec::new(),
             autoscale: None,
+            faults: Vec::new(),
             settings: BTreeMap::new(),
         }
     }
@@ -204,7 +210,7 @@ impl RunSpec {
     }
 
     /// The keys of a specification file.
-    const KEYS: [&'static str; 11] = [
+    const KEYS: [&'static str; 12] = [
         "engine",
         "workload",
         "load",
@@ -215,6 +221,7 @@ impl RunSpec {
         "seed",
         "host_events",
         "autoscale",
+        "faults",
         "settings",
     ];
 
@@ -317,8 +324,8 @@ impl RunSpec {
         let built = workload.build_checked(&parameters)?;
         let mut spec = self.clone();
         spec.load = load_of(&*built, &self.load)?;
-        host_event::check(&self.host_events, self.hosts)?;
-        if !self.host_events.is_empty() || self.autoscale.is_some() {
+        self.check_faults()?;
+        if self.is_disturbed() || self.autoscale.is_some() {
             can_be_repeated(&*built, &spec.load)?;
         }
         if let Some(bounds) = self.autoscale {
@@ -347,7 +354,7 @@ impl RunSpec {
             let engine = &self.engine;
             return refused(format!("an engine that votes; of {engine}: {reason}"));
         }
-        if !self.host_events.is_empty() {
+        if !self.all_host_events().is_empty() {
             return refused("no host events: the engine says which hosts come and go".to_owned());
         }
         if !has_pace {
@@ -364,6 +371,46 @@ impl RunSpec {
     /// Hosts that there can be.
     pub fn hosts_at_most(&self) -> u32 {
         self.autoscale.map_or(self.hosts, |bounds| bounds.max)
+    }
+
+    /// Whether anything happens to hosts or goes wrong.
+    pub fn is_disturbed(&self) -> bool {
+        !self.host_events.is_empty() || !self.faults.is_empty()
+    }
+
+    /// The classes of everything that goes wrong.
+    pub(crate) fn fault_classes(&self) -> BTreeSet<FaultClass> {
+        let of_host = |event: &HostEvent| match event.change {
+            HostChange::Crash(_) => Some(FaultClass::HostCrash),
+            HostChange::PowerLoss(_) => Some(FaultClass::HostPowerLoss),
+            HostChange::Pause(_) => Some(FaultClass::HostPause),
+            HostChange::Leave | HostChange::Join => None,
+        };
+        let hosts = self.host_events.iter().filter_map(of_host);
+        hosts.chain(self.faults.iter().map(Fault::class)).collect()
+    }
+
+    /// Everything that happens to hosts, from both lists.
+    pub(crate) fn all_host_events(&self) -> Vec<HostEvent> {
+        [self.host_events.clone(), play::host_events(&self.faults)].concat()
+    }
+
+    fn check_faults(&self) -> Result<(), SpecError> {
+        if self.faults.len() > FAULTS_MAX {
+            let expected = format!("at most {FAULTS_MAX}");
+            return Err(SpecError::bad("faults", self.faults.len(), expected));
+        }
+        for fault in &self.faults {
+            if let Some(host) = fault.host().filter(|host| *host >= self.hosts) {
+                let expected = format!("a host from 0 to {}", self.hosts.saturating_sub(1));
+                return Err(SpecError::bad(
+                    format!("fault {}: host", fault.kind().name),
+                    host,
+                    expected,
+                ));
+            }
+        }
+        host_event::check(&self.all_host_events(), self.hosts)
     }
 
     fn check_setting(
@@ -420,7 +467,7 @@ fn texts(settings: &Settings, prefix: &str) -> BTreeMap<String, String> {
 }
 
 /// What is wrong with a TOML text, and in which of its lines.
-fn one_line(text: &str, error: &toml::de::Error) -> String {
+pub(crate) fn one_line(text: &str, error: &toml::de::Error) -> String {
     match error.span() {
         Some(span) => {
             let line = text[..span.start.min(text.len())].matches('\n').count() + 1;

@@ -43,6 +43,20 @@ pub struct Work {
     pub per_s: Option<f64>,
 }
 
+/// The faults of a run, and how it got over them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultSummary {
+    /// How many there were of each kind.
+    pub by_kind: BTreeMap<String, usize>,
+    /// When the last had ended, in virtual seconds from the start of the load.
+    pub last_end_seconds: f64,
+    /// How often each way in which faults disturb came about, such as messages lost.
+    pub effects: BTreeMap<String, u64>,
+    /// The longest that the engine may take to be well again, in seconds, from its fault budget.
+    pub heals_within_seconds: f64,
+}
+
 /// The summary of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,6 +95,9 @@ pub struct Summary {
     pub checks: Vec<Check>,
     /// Mean time for each category; absent where there is no breakdown.
     pub breakdown_ms: Option<IndexMap<String, f64>>,
+    /// What went wrong on purpose; absent if nothing did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faults: Option<FaultSummary>,
     /// Levels over time, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub levels: BTreeMap<String, LevelSummary>,

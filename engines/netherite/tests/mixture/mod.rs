@@ -111,7 +111,7 @@ async fn ask<T, F: Future<Output = Result<T, ClientError>>>(
             match play.kernel.timeout(Duration::from_secs(30), question(client)).await {
                 Some(Ok(answer)) => return Ok(answer),
                 Some(Err(ClientError::Refused(reason))) => return Err(reason),
-                Some(Err(ClientError::Unknown(_))) | None => {}
+                Some(Err(ClientError::Unknown(_) | ClientError::Unavailable(_))) | None => {}
             }
         }
         play.kernel.sleep(Duration::from_secs(1)).await;

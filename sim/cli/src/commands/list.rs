@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::terminal::{self, Look};
 use crate::text;
 use sim_lab::experiment::{self, Experiment};
+use sim_lab::fault;
 use sim_lab::spec::{RunSpec, SpecError};
 use sim_lab::suggest::UnknownName;
 use sim_lab::{registry, workload};
@@ -15,7 +16,7 @@ use sim_world::profile::Profile;
 type List = (&'static str, &'static str, fn() -> Result<Vec<Line>, Failure>);
 type Line = (String, String);
 
-const LISTS: [List; 8] = [
+const LISTS: [List; 9] = [
     ("engines", "--engine NAME", engines),
     ("workloads", "--workload NAME:KEY=VALUE,...", workloads),
     ("loads", "--load SHAPE", loads),
@@ -23,6 +24,7 @@ const LISTS: [List; 8] = [
     ("plans", "--plan NAME", plans),
     ("settings", "--set ENGINE.KEY=VALUE", settings),
     ("ablations", "--set ENGINE.KEY=false", ablations),
+    ("faults", "--fault KIND:KEY=VALUE,...,at=T,for=T", faults),
     ("figures", "sim figure NAME", figures),
 ];
 
@@ -157,6 +159,13 @@ fn ablation(engine: &str, setting: &Setting) -> Line {
     debug_assert_eq!(setting.kind, SettingKind::Flag, "a mechanism has a switch");
     let usual = if setting.default == "false" { " [off by default]" } else { "" };
     (format!("{engine}.{}=false", setting.key), format!("{}{usual}", setting.help))
+}
+
+fn faults() -> Result<Vec<Line>, Failure> {
+    Ok(fault::KINDS
+        .iter()
+        .map(|kind| (kind.name.to_owned(), super::faults::keys_of(kind)))
+        .collect())
 }
 
 fn figures() -> Result<Vec<Line>, Failure> {

@@ -9,6 +9,7 @@ use crate::report;
 use crate::terminal::{self, Look};
 use crate::wall;
 use sim_lab::checks::Verdict;
+use sim_lab::fault::{self, FaultPlan};
 use sim_lab::history::export::{self, Destination, Form, Seen, UnknownForm};
 use sim_lab::results::{self, ResultsFolder};
 use sim_lab::run::{self, RunOptions};
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 /// Runs what is asked for. Everything is checked before anything happens; results are written even
 /// if a check fails.
 pub(crate) fn run(asked: &RunArguments) -> Result<(), Failure> {
-    let spec = specification(asked)?;
+    let spec = with_faults(specification(asked)?, asked)?;
     let checked = spec.check()?;
     let folder = asked.out.as_deref().map(ResultsFolder::check).transpose();
     let folder =
@@ -131,6 +132,20 @@ fn specification(asked: &RunArguments) -> Result<RunSpec, Failure> {
         spec.autoscale = Some(bounds.parse()?);
     }
     set(&mut spec, &asked.settings)?;
+    Ok(spec)
+}
+
+/// The specification with the faults that are asked for, instead of those it has.
+fn with_faults(mut spec: RunSpec, asked: &RunArguments) -> Result<RunSpec, Failure> {
+    let faults = asked.faults.iter().map(|fault| fault.parse());
+    let wanted = fault::Asked {
+        faults: faults.collect::<Result<_, _>>()?,
+        plan: asked.fault_plan.as_deref().map(FaultPlan::load).transpose()?,
+        chaos: asked.chaos.as_deref().map(str::parse).transpose()?,
+    };
+    if !wanted.is_empty() {
+        spec.faults = fault::make(&spec, &wanted)?.faults;
+    }
     Ok(spec)
 }
 

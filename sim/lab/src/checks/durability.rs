@@ -29,6 +29,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+/// How long to wait before a question is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Most virtual time that reading everything again may take.
 const READ_BOUND: Duration = Duration::from_secs(600);
 /// How many instances are asked for once more.
@@ -145,7 +147,16 @@ pub(crate) async fn check(
     promised: bool,
 ) -> Check {
     let broken = if promised { Verdict::Fail } else { Verdict::Observed };
-    let read = kernel.timeout(READ_BOUND, client.query(Default::default())).await;
+    // The first question may go over a connection that broke long ago, unnoticed.
+    let asking = async {
+        loop {
+            match client.query(Default::default()).await {
+                Err(error) if error.is_transient() => kernel.sleep(ASK_AGAIN).await,
+                answer => return answer,
+            }
+        }
+    };
+    let read = kernel.timeout(READ_BOUND, asking).await;
     let states: FxHashMap<InstanceId, InstanceState> = match read {
         Some(Ok(states)) => states.into_iter().collect(),
         Some(Err(error)) => {

@@ -115,6 +115,7 @@ impl LatencyExperiment {
             seed,
             host_events: Vec::new(),
             autoscale: None,
+            faults: Vec::new(),
             settings: series.settings.clone(),
         }
     }

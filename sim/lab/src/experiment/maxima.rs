@@ -131,6 +131,7 @@ impl MaximaExperiment {
             seed,
             host_events: Vec::new(),
             autoscale: None,
+            faults: Vec::new(),
             settings: self.engine.settings.clone(),
         }
     }

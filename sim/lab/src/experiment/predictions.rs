@@ -177,6 +177,7 @@ impl PredictionsExperiment {
             seed,
             host_events: Vec::new(),
             autoscale: None,
+            faults: Vec::new(),
             settings: series.settings.clone(),
         }
     }

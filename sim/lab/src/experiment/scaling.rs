@@ -107,6 +107,7 @@ impl ScalingExperiment {
             seed,
             host_events: Vec::new(),
             autoscale: None,
+            faults: Vec::new(),
             settings,
         }
     }

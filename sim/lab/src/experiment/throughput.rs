@@ -137,6 +137,7 @@ impl ThroughputExperiment {
             seed,
             host_events: Vec::new(),
             autoscale: None,
+            faults: Vec::new(),
             settings: series.settings.clone(),
         }
     }

@@ -160,6 +160,7 @@ impl TimelineExperiment {
             seed,
             host_events: asked.host_events.clone(),
             autoscale: None,
+            faults: Vec::new(),
             settings: series.settings.clone(),
         }
     }
@@ -434,7 +435,7 @@ fn bands(events: &[HostEvent]) -> Vec<TimelineBand> {
 
 fn name(event: &HostEvent) -> &'static str {
     match event.change {
-        HostChange::Crash(_) => "down",
+        HostChange::Crash(_) | HostChange::PowerLoss(_) => "down",
         HostChange::Pause(_) => "paused",
         HostChange::Leave => "leaves",
         HostChange::Join => "joins",

@@ -159,8 +159,10 @@ impl FrontEnd {
                 let started = match again {
                     true => self.start_unless_there(start).await,
                     false => {
-                        let started = client.start(start).await;
-                        recorder.start_answered(&started);
+                        let started = self.start(start).await;
+                        if !self.is_asked_again(&started) {
+                            recorder.start_answered(&started);
+                        }
                         started
                     }
                 };
@@ -171,6 +173,20 @@ impl FrontEnd {
             }
         };
         self.0.answers.send(self.node(), self.0.response_bytes, Answer { request, result });
+    }
+
+    /// Starts an orchestration. Where messages can be lost, another handler may have been asked for the same
+    /// one meanwhile.
+    async fn start(&self, start: StartRequest) -> Result<(), ClientError> {
+        match self.0.client.start(start).await {
+            Err(ClientError::Refused(_)) if self.0.persistent => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Whether a request with this answer is made again, by its robot or by the trigger of a batch.
+    fn is_asked_again(&self, answer: &Result<(), ClientError>) -> bool {
+        self.0.persistent && answer.as_ref().is_err_and(ClientError::is_transient)
     }
 
     /// Starts an orchestration that may have been started before.
@@ -255,18 +271,18 @@ impl FrontEnd {
     async fn begin(&self, starting: Starting, again: bool) {
         let Inner { client, recorder, .. } = &*self.0;
         match starting {
-            Starting::Orchestration(request) if again => {
-                if let Err(error) = self.start_unless_there(request).await {
-                    recorder.start_answered(&Err(error));
-                }
-            }
             Starting::Orchestration(request) => {
-                let mut answer = client.start(request.clone()).await;
-                while self.0.persistent && matches!(answer, Err(ClientError::Unknown(_))) {
+                let mut answer = match again {
+                    true => self.start_unless_there(request.clone()).await,
+                    false => self.start(request.clone()).await,
+                };
+                while self.is_asked_again(&answer) {
                     self.0.kernel.sleep(ASK_AGAIN).await;
                     answer = self.start_unless_there(request.clone()).await;
                 }
-                recorder.start_answered(&answer);
+                if !again || answer.is_err() {
+                    recorder.start_answered(&answer);
+                }
             }
             Starting::Portion(entity, input) => {
                 let sent = client.signal_entity(&entity, launcher::LAUNCH, input).await;

@@ -108,7 +108,7 @@ impl Generator {
             if !self.0.door.answered(request.key()) {
                 continue;
             }
-            if self.0.door.asks_again() && matches!(result, Err(ClientError::Unknown(_))) {
+            if self.0.door.asks_again() && result.as_ref().is_err_and(ClientError::is_transient) {
                 self.0.door.ask_again(request);
                 continue;
             }

@@ -9,6 +9,7 @@
 //!
 //! Then the final states of the workload's entities are read, through a client on the first host that runs.
 
+use crate::recorder::Recorder;
 use crate::workload::{EntityStates, in_parallel};
 use sim_model::engine::Client;
 use sim_model::graph::{GraphRecorder, checks};
@@ -46,6 +47,27 @@ pub(super) async fn come_to_rest(kernel: &Kernel, graph: &GraphRecorder, after_f
     }
 }
 
+/// Waits until everything that was started has ended, as long as something ends: `None` if nothing has
+/// for `heals_within`, or after `bound`.
+pub(super) async fn complete(
+    kernel: &Kernel,
+    recorder: &Recorder,
+    heals_within: Duration,
+    bound: Duration,
+) -> Option<()> {
+    let last = kernel.now() + bound;
+    loop {
+        let before = recorder.events();
+        let left = last.since(kernel.now()).min(heals_within);
+        if kernel.timeout(left, recorder.over()).await.is_some() {
+            return Some(());
+        }
+        if recorder.events() == before || kernel.now() >= last {
+            return None;
+        }
+    }
+}
+
 /// Reads the states of `entities`.
 ///
 /// # Errors
@@ -56,9 +78,16 @@ pub(super) async fn read_entities(
     entities: Vec<EntityId>,
 ) -> Result<EntityStates, String> {
     let read = |entity: EntityId| {
-        let state = client.status(entity.instance_id());
+        let client = client.clone();
         async move {
-            let state = state.await.map_err(|error| format!("{entity} cannot be read: {error}"))?;
+            // The first question may go over a connection that broke long ago, unnoticed.
+            let state = loop {
+                match client.status(entity.instance_id()).await {
+                    Err(error) if error.is_transient() => kernel.sleep(DRAIN).await,
+                    answer => break answer,
+                }
+            };
+            let state = state.map_err(|error| format!("{entity} cannot be read: {error}"))?;
             Ok((entity, state.and_then(|state| state.entity_state)))
         }
     };

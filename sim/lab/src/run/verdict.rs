@@ -9,7 +9,7 @@ use crate::levels::{self, LevelSeries};
 use crate::measure;
 use crate::recorder::Recording;
 use crate::spec::CheckedSpec;
-use crate::summary::{OrchestrationCounts, Summary};
+use crate::summary::{FaultSummary, OrchestrationCounts, Summary};
 use crate::workload::{EntityStates, Unit};
 use sim_model::payload::Payload;
 use sim_model::time::Timestamp;
@@ -23,6 +23,7 @@ use std::time::Duration;
 /// What a run has used, up to an instant.
 pub(super) struct Measured {
     pub(super) now: Timestamp,
+    pub(super) faults: Option<FaultSummary>,
     pub(super) operations: Vec<OperationCount>,
     pub(super) series: Vec<OperationSeries>,
     pub(super) cost: Cost,
@@ -115,6 +116,7 @@ pub(super) fn summarize(
             .map(|counted| (name(counted), counted.bytes_in + counted.bytes_out))
             .collect(),
         cost_usd: measure::round(cost.total_usd(), 9),
+        faults: measured.faults.clone(),
         checks,
         breakdown_ms: measure::mean_breakdown_ms(records),
         levels: measured

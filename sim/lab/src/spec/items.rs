@@ -37,6 +37,11 @@ impl Items {
         Ok(Items { place, items })
     }
 
+    /// Items that were read elsewhere.
+    pub(crate) fn of(place: impl Into<String>, items: BTreeMap<String, String>) -> Items {
+        Items { place: place.into(), items }
+    }
+
     /// Takes the value of `key`, read by `parse`.
     pub(crate) fn take<T>(
         &mut self,

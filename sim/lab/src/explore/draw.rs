@@ -1,0 +1,156 @@
+//! From a campaign and a seed to a specification.
+//!
+//! Workloads are small and cover the programming model: chains of activities, fan-outs, entities,
+//! critical sections, timers. Performance settings are switched with probability one quarter each, as
+//! in swarm testing: a mechanism that hides what another does wrong is sometimes away. Settings that the
+//! engine cannot carry together are drawn again, then left at their defaults.
+
+use crate::fault::{self, Chaos};
+use crate::load::LoadSpec;
+use crate::registry;
+use crate::run::RunError;
+use crate::spec::RunSpec;
+use serde::{Deserialize, Serialize};
+use sim_model::settings::{Purpose, Setting, SettingKind};
+use sim_world::seed::{SeedTree, Stream};
+use std::collections::BTreeMap;
+
+/// Workloads with their loads.
+const WORKLOADS: [(&str, &str); 8] = [
+    ("hello:length=3", "batch:12"),
+    ("hello:length=5", "open:rate=3,duration=8s"),
+    ("bank", "batch:8"),
+    ("bank:variant=random,accounts=4", "open:rate=1,duration=8s"),
+    ("semaphore", "batch:5"),
+    ("periodic:ticks=3", "batch:5"),
+    ("fanout:width=12", "batch:3"),
+    ("sequence", "batch:8"),
+];
+/// How often settings are drawn before the defaults are taken.
+const TRIES: u32 = 4;
+
+/// Which runs are to be explored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Campaign {
+    /// The engine.
+    pub engine: String,
+    /// Settings of the engine that every run has, by `engine.key`.
+    pub settings: BTreeMap<String, String>,
+    /// The level of chaos; drawn for each run if `None`.
+    pub chaos: Option<Chaos>,
+    /// The workload; drawn for each run if `None`.
+    pub workload: Option<String>,
+    /// Whether performance settings are drawn.
+    pub vary_settings: bool,
+}
+
+/// What a seed has made.
+#[derive(Clone, Debug)]
+pub struct Drawn {
+    /// The run, with its faults.
+    pub spec: RunSpec,
+}
+
+impl Campaign {
+    /// All of an engine.
+    pub fn of(engine: &str) -> Campaign {
+        Campaign {
+            engine: engine.to_owned(),
+            settings: BTreeMap::new(),
+            chaos: None,
+            workload: None,
+            vary_settings: true,
+        }
+    }
+
+    /// The run of a seed.
+    ///
+    /// # Errors
+    /// If the campaign's own choices cannot be run.
+    pub fn draw(&self, seed: u64) -> Result<Drawn, RunError> {
+        let mut stream = SeedTree::new(seed).stream("explore");
+        let engine = registry::engine(&self.engine).map_err(crate::spec::SpecError::from)?;
+        let (workload, load) = self.workload(&mut stream)?;
+        let mut spec = RunSpec {
+            engine: self.engine.clone(),
+            workload,
+            load,
+            hosts: 1 + stream.below(3) as u32 + 1,
+            partitions: 1 + stream.below(6) as u32,
+            seed,
+            ..RunSpec::default()
+        };
+        let level = Chaos::ALL[stream.below(Chaos::ALL.len() as u64) as usize];
+        let chaos = self.chaos.unwrap_or(level);
+        for attempt in 0..=TRIES {
+            spec.settings.clone_from(&self.settings);
+            if self.vary_settings && attempt < TRIES {
+                for setting in engine.settings() {
+                    let key = format!("{}.{}", self.engine, setting.key);
+                    if let Some(value) = vary(setting, &mut stream) {
+                        spec.settings.entry(key).or_insert(value);
+                    }
+                }
+            }
+            let asked = fault::Asked { chaos: Some(chaos), ..fault::Asked::default() };
+            match fault::make(&spec, &asked) {
+                Ok(made) => {
+                    spec.faults = made.faults;
+                    break;
+                }
+                Err(_) if attempt < TRIES => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Drawn { spec })
+    }
+
+    fn workload(
+        &self,
+        stream: &mut Stream,
+    ) -> Result<(crate::spec::WorkloadSpec, LoadSpec), RunError> {
+        let (name, load) = WORKLOADS[stream.below(WORKLOADS.len() as u64) as usize];
+        Ok(match &self.workload {
+            None => (name.parse()?, load.parse()?),
+            Some(text) => {
+                let known = WORKLOADS.iter().find(|(name, _)| name == text);
+                let workload: crate::spec::WorkloadSpec = text.parse()?;
+                let load = match known {
+                    Some((_, load)) => load.parse()?,
+                    None => LoadSpec::Batch {
+                        size: 8,
+                        launcher: Some(0),
+                        settle: crate::load::SETTLE_DEFAULT,
+                    },
+                };
+                (workload, load)
+            }
+        })
+    }
+}
+
+/// Another value of a performance setting, or `None` to leave it.
+fn vary(setting: &Setting, stream: &mut Stream) -> Option<String> {
+    // Every setting draws, so that a new one changes as little as possible of older seeds' runs.
+    let (changes, choice) = (stream.chance(0.25), stream.unit());
+    if setting.purpose != Purpose::Performance || !changes {
+        return None;
+    }
+    match setting.kind {
+        SettingKind::Flag => Some((setting.default != "true").to_string()),
+        SettingKind::Choice(words) => {
+            Some(words[(choice * words.len() as f64) as usize].to_owned())
+        }
+        SettingKind::Count { min, max } => {
+            // Small numbers, where batches and caches are at their limits.
+            let most = max.min(16);
+            Some(
+                (min + (choice * (most.saturating_sub(min) + 1) as f64) as u64)
+                    .min(max)
+                    .to_string(),
+            )
+        }
+        SettingKind::Span { .. } => None,
+    }
+}

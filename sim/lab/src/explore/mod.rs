@@ -1,0 +1,25 @@
+//! Exploration: many small runs under faults, drawn from seeds, to find what an engine does wrong.
+//!
+//! A *campaign* is a range of seeds for one engine. Each seed makes a whole specification (`draw`): a
+//! small workload with its load, hosts and partitions, a random subset of the engine's performance
+//! settings, and chaos within the engine's fault budget. Every run is judged by all checks. A campaign also
+//! collects *coverage*: which of the engine's own mechanisms and which effects of faults came about in how
+//! many runs (`coverage`), so that a campaign that never reached a mechanism says so. What fails is
+//! made smaller (`shrink`) and written down (`regression`).
+//!
+//! Runs are independent, and a campaign's results do not depend on how many threads carry it out, or on
+//! interruptions.
+
+mod coverage;
+mod draw;
+mod regression;
+mod shrink;
+mod state;
+mod verdict;
+
+pub use coverage::Coverage;
+pub use draw::{Campaign, Drawn};
+pub use regression::{Expectation, Regression, ReplayError, Replayed, replay};
+pub use shrink::{Shrunk, shrink};
+pub use state::{Finding, State, StateError, carry_on};
+pub use verdict::{Failure, Judgement, judge};

@@ -1,0 +1,64 @@
+//! What a run of a campaign came to.
+
+use crate::checks::Verdict;
+use crate::progress::Progress;
+use crate::run::{self, RunError, RunOptions};
+use crate::spec::RunSpec;
+use std::collections::BTreeMap;
+use std::panic::{self, AssertUnwindSafe};
+
+/// What a run did wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The name of the check that failed first, in the order of checks; `stuck` for a run that had nothing
+    /// left to do, `panic` for one in which an invariant broke.
+    pub check: String,
+    /// What it found.
+    pub detail: String,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judgement {
+    /// The digest; empty if there was none.
+    pub digest: String,
+    /// What it did wrong, if anything.
+    pub failure: Option<Failure>,
+    /// How often the engine's mechanisms and the effects of faults came about.
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// Carries out a run and judges it.
+///
+/// # Errors
+/// If the specification cannot be run.
+pub fn judge(spec: &RunSpec) -> Result<Judgement, RunError> {
+    let checked = spec.check()?;
+    let run = || run::run_with(&checked, &Progress::default(), &RunOptions::default());
+    match panic::catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(outcome)) => {
+            let failed = outcome.summary.checks.iter().find(|check| check.verdict == Verdict::Fail);
+            let failure = failed
+                .map(|check| Failure { check: check.name.clone(), detail: check.detail.clone() });
+            let counters =
+                outcome.counters.iter().map(|(name, count)| ((*name).to_owned(), *count));
+            let effects = outcome.summary.faults.iter().flat_map(|faults| {
+                faults.effects.iter().map(|(name, count)| (format!("fault: {name}"), *count))
+            });
+            let counts = counters.chain(effects).collect();
+            Ok(Judgement { digest: outcome.summary.digest, failure, counts })
+        }
+        Ok(Err(RunError::Kernel(error))) => Ok(failed("stuck", error.to_string())),
+        Ok(Err(error)) => Err(error),
+        Err(payload) => {
+            let text = payload.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+            Ok(failed("panic", text.unwrap_or("a panic without a message").to_owned()))
+        }
+    }
+}
+
+fn failed(check: &str, detail: String) -> Judgement {
+    let failure = Failure { check: check.to_owned(), detail };
+    Judgement { failure: Some(failure), ..Judgement::default() }
+}

@@ -1,0 +1,59 @@
+//! The faults of a run, from what a person asked for: single faults, a plan, a level of chaos.
+
+use super::{Chaos, Fault, FaultPlan, Targets};
+use crate::run::{self, RunError};
+use crate::spec::RunSpec;
+use sim_model::engine::FaultBudget;
+use std::time::Duration;
+
+/// The shortest span over which chaos is spread: a batch is started in no time.
+pub const CHAOS_SPAN_MIN: Duration = Duration::from_secs(10);
+
+/// Faults that a run is asked to have.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// Single faults.
+    pub faults: Vec<Fault>,
+    /// A plan.
+    pub plan: Option<FaultPlan>,
+    /// A level of chaos.
+    pub chaos: Option<Chaos>,
+}
+
+impl Asked {
+    /// Whether nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        self.faults.is_empty() && self.plan.is_none() && self.chaos.is_none()
+    }
+}
+
+/// The plans of a run, and its faults in the order of their instants, besides those that `spec` has.
+///
+/// # Errors
+/// If the specification cannot be run, or a plan does not fit it.
+pub fn make(spec: &RunSpec, asked: &Asked) -> Result<Made, RunError> {
+    let quiet = RunSpec { faults: Vec::new(), ..spec.clone() };
+    let (targets, budget) = run::targets(&quiet.check()?)?;
+    let load = spec.load.duration().max(CHAOS_SPAN_MIN);
+    let chaos =
+        asked.chaos.map(|level| level.plan(spec.seed, &budget, &targets, Duration::ZERO..load));
+    let mut faults = asked.faults.clone();
+    for plan in asked.plan.iter().chain(&chaos) {
+        faults = plan.expand(spec.seed, &targets, load, &faults)?;
+    }
+    faults.sort_by_cached_key(|fault| (fault.at(), fault.to_string()));
+    Ok(Made { faults, chaos, targets, budget })
+}
+
+/// What [`make`] makes.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// All faults.
+    pub faults: Vec<Fault>,
+    /// The plan that chaos has made.
+    pub chaos: Option<FaultPlan>,
+    /// What there is to go wrong.
+    pub targets: Targets,
+    /// What the engine promises to survive.
+    pub budget: FaultBudget,
+}
