@@ -78,7 +78,7 @@ impl FaultPlan {
                 return Err(SpecError::bad(&*entry.place, faults.len(), expected));
             }
         }
-        faults.sort_by(|a, b| (a.at, a.to_string()).cmp(&(b.at, b.to_string())));
+        faults.sort_by_cached_key(|fault| (fault.at, fault.to_string()));
         Ok(faults)
     }
 }
