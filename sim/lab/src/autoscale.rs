@@ -12,7 +12,7 @@
 //!   a vote (the monitor runs on the platform, not on the hosts). A request keeps the last host until it is
 //!   answered, and for `scaling.keep`.
 //!
-//! What is decided is a plain function of what hosts are doing ([`next`]). The number of hosts that are paid
+//! What is decided is a plain function of what hosts are doing (`next`). The number of hosts that are paid
 //! for is the level `hosts` of the run, beside the votes.
 //!
 //! Source: learn.microsoft.com, event-driven scaling in Azure Functions; the numbers are in the profile.
