@@ -248,7 +248,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         key: "log_quorum",
         kind: SettingKind::Count { min: 1, max: LOG_MACHINES },
         default: "2",
-        purpose: Purpose::Safety,
+        purpose: Purpose::Parameter,
         help: "log=replicated-disk: of the three machines, how many have to have a commit, and have to \
                promise that they take nothing more from those before; below 2 two hosts may have no \
                machine in common",

@@ -381,7 +381,7 @@ fn host_events_that_cannot_happen() {
     }
     refused(
         &["run", "--host-event", "crash:host=1,at=1s", "--load", "batch:5000"],
-        "host events with load: found \"batch:5000,launcher=200\", expected another load: launchers \
-         cannot be asked twice; add launcher=0",
+        "host events or autoscale with load: found \"batch:5000,launcher=200\", expected another load: \
+         launchers cannot be asked twice; add launcher=0",
     );
 }

@@ -68,8 +68,8 @@ fn entries_do_not_disturb_each_other() {
     let one = "[[fault]]\nkind = 'cut'\nfrom = 'worker-*'\nrate = '6/m'\nfor = '1s..9s'\n";
     let two =
         format!("{one}[[fault]]\nkind = 'outage'\nservice = '*'\nrate = '6/m'\nfor = '1s..9s'\n");
-    let alone = texts(&expand(one, 7).expect("a plan"));
-    let both = texts(&expand(&two, 7).expect("a plan"));
+    let alone = texts(&expand(one, 8).expect("a plan"));
+    let both = texts(&expand(&two, 8).expect("a plan"));
     assert!(both.len() > alone.len());
     assert!(alone.iter().all(|fault| both.contains(fault)));
 }

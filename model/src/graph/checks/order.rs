@@ -3,7 +3,7 @@
 //! What one instance sends to another is consumed in the order in which it was sent: by the order of
 //! the sender's steps, and within a step by the order of its messages. Steps of an instance are ordered
 //! by their commits, the messages that a step consumed as the engine handed them to it. Messages of
-//! tasks and of clients have no order, those that were sent for later have another one, and a message
+//! tasks, of clients and of an instance to itself have no order, those that were sent for later have another one, and a message
 //! that the rules on consumption reject already is left to them.
 
 use super::{Finding, in_commit_order, note};
@@ -39,7 +39,7 @@ pub fn fifo_between_instances(graph: &Graph) -> (Pairs, Finding) {
         let WorkItemKind::Step { instance: receiver, .. } = item.kind else { continue };
         for message in graph.consumed(item) {
             let Some((sender, place)) = sent_by(graph, message) else { continue };
-            if graph.due(message).is_some() {
+            if sender == receiver || graph.due(message).is_some() {
                 continue;
             }
             pairs.messages += 1;
