@@ -71,7 +71,8 @@ impl Host {
         self.0.kernel.timeout(self.time_for(span), future)
     }
 
-    /// How much time passes while the host's own timer counts `span`.
+    /// How much time passes while the host's own timer counts `span`; rounded up, so that whoever waits for
+    /// the last nanosecond does not wait for none, over and over.
     pub fn time_for(&self, span: Duration) -> Duration {
         let clocks = self.0.wrong.clocks.borrow();
         let drift: i64 = clocks.values().map(|clock| clock.drift_ppm).sum();
@@ -80,7 +81,7 @@ impl Host {
         }
         // Several troubles together cannot stop a clock.
         let speed = (MILLION + i128::from(drift)).max(1) as u128;
-        let nanos = span.as_nanos() * MILLION as u128 / speed;
+        let nanos = (span.as_nanos() * MILLION as u128).div_ceil(speed);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 

@@ -92,3 +92,20 @@ fn a_wrong_clock_is_ahead_and_drifts_until_it_is_put_right() {
         assert_eq!(kernel.now().since(before), ms(7));
     });
 }
+
+/// Whoever waits for an instant by the clock, again and again, gets there.
+#[test]
+fn the_last_nanosecond_by_a_fast_clock_takes_time() {
+    scene(|kernel, world| async move {
+        let host = &world.hosts()[0];
+        let id = world.begin(&clock("worker-0", 0, 10_000)).expect("begins");
+        let due = Timestamp::from_nanos(host.clock_now().as_nanos() + 12_345_679);
+        let mut waits = 0;
+        while host.clock_now() < due {
+            host.sleep(due.since(host.clock_now())).await;
+            waits += 1;
+            assert!(waits < 10, "{} of {due} at {}", host.clock_now(), kernel.now());
+        }
+        world.end(id);
+    });
+}
