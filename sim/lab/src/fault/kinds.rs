@@ -412,12 +412,38 @@ pub const KINDS: &[Kind] = &[
         build: |given| given.disk(DiskFault::WriteErrors { count: small(given.count("count")) }),
     },
     Kind {
+        name: "disk-sync-errors",
+        class: FaultClass::DiskError,
+        summary: "the next flushes of a disk's own cache fail, and say so",
+        keys: &[DISK, COUNT],
+        lasting: Lasting::No,
+        build: |given| given.disk(DiskFault::SyncErrors { count: small(given.count("count")) }),
+    },
+    Kind {
         name: "disk-lost-writes",
         class: FaultClass::DiskCorruption,
         summary: "the next writes to a disk are acknowledged and not carried out",
         keys: &[DISK, COUNT],
         lasting: Lasting::No,
         build: |given| given.disk(DiskFault::LostWrites { count: small(given.count("count")) }),
+    },
+    Kind {
+        name: "disk-misdirected-writes",
+        class: FaultClass::DiskCorruption,
+        summary: "the next writes to a disk land on another page than their own",
+        keys: &[DISK, COUNT],
+        lasting: Lasting::No,
+        build: |given| {
+            given.disk(DiskFault::MisdirectedWrites { count: small(given.count("count")) })
+        },
+    },
+    Kind {
+        name: "disk-torn-sectors",
+        class: FaultClass::DiskCorruption,
+        summary: "a power loss tears single sectors of a disk too",
+        keys: &[DISK],
+        lasting: Lasting::Yes,
+        build: |given| given.disk(DiskFault::TornSectors),
     },
     Kind {
         name: "disk-bit-rot",
