@@ -21,7 +21,7 @@ use crate::host_event::Fleet;
 use crate::load::FrontDoor;
 use crate::recorder::Recorder;
 use crate::spec::{HOSTS_MAX, Items, SpecError};
-use serde::{Deserialize, Serialize};
+use serde_with::{DeserializeFromStr, SerializeDisplay};
 use sim_model::engine::RECOMMENDED_WORKERS;
 use sim_model::time::Timestamp;
 use sim_world::kernel::{Kernel, NodeId, Notify};
@@ -39,8 +39,7 @@ use std::str::FromStr;
 /// assert_eq!((bounds.min, bounds.max), (0, 8));
 /// assert!("max=0".parse::<Autoscale>().is_err());
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SerializeDisplay, DeserializeFromStr)]
 pub struct Autoscale {
     /// The fewest hosts.
     pub min: u32,
@@ -68,20 +67,6 @@ impl FromStr for Autoscale {
             return Err(SpecError::bad("autoscale", text, expected));
         }
         Ok(Autoscale { min, max })
-    }
-}
-
-impl From<Autoscale> for String {
-    fn from(bounds: Autoscale) -> String {
-        bounds.to_string()
-    }
-}
-
-impl TryFrom<String> for Autoscale {
-    type Error = SpecError;
-
-    fn try_from(text: String) -> Result<Autoscale, SpecError> {
-        text.parse()
     }
 }
 

@@ -15,7 +15,7 @@
 use crate::load::FrontDoor;
 use crate::span;
 use crate::spec::{Items, SpecError};
-use serde::{Deserialize, Serialize};
+use serde_with::{DeserializeFromStr, SerializeDisplay};
 use sim_model::engine::TaskHub;
 use sim_model::time::Timestamp;
 use sim_world::kernel::{Kernel, NodeId};
@@ -54,8 +54,7 @@ pub enum HostChange {
 /// assert_eq!(event.to_string(), "crash:host=1,at=40s,for=15s");
 /// assert!("crash:host=1".parse::<HostEvent>().is_err());
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SerializeDisplay, DeserializeFromStr)]
 pub struct HostEvent {
     /// What happens.
     pub change: HostChange,
@@ -121,20 +120,6 @@ impl FromStr for HostEvent {
             _ => HostChange::Join,
         };
         Ok(HostEvent { change, host, at })
-    }
-}
-
-impl From<HostEvent> for String {
-    fn from(event: HostEvent) -> String {
-        event.to_string()
-    }
-}
-
-impl TryFrom<String> for HostEvent {
-    type Error = SpecError;
-
-    fn try_from(text: String) -> Result<HostEvent, SpecError> {
-        text.parse()
     }
 }
 

@@ -45,13 +45,6 @@ pub struct Campaign {
     pub vary_settings: bool,
 }
 
-/// What a seed has made.
-#[derive(Clone, Debug)]
-pub struct Drawn {
-    /// The run, with its faults.
-    pub spec: RunSpec,
-}
-
 impl Campaign {
     /// All of an engine.
     pub fn of(engine: &str) -> Campaign {
@@ -64,11 +57,11 @@ impl Campaign {
         }
     }
 
-    /// The run of a seed.
+    /// The run of a seed, with its faults.
     ///
     /// # Errors
     /// If the campaign's own choices cannot be run.
-    pub fn draw(&self, seed: u64) -> Result<Drawn, RunError> {
+    pub fn draw(&self, seed: u64) -> Result<RunSpec, RunError> {
         let mut stream = SeedTree::new(seed).stream("explore");
         let engine = registry::engine(&self.engine).map_err(crate::spec::SpecError::from)?;
         let (workload, load) = self.workload(&mut stream)?;
@@ -103,7 +96,7 @@ impl Campaign {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Drawn { spec })
+        Ok(spec)
     }
 
     fn workload(

@@ -18,7 +18,7 @@ mod state;
 mod verdict;
 
 pub use coverage::Coverage;
-pub use draw::{Campaign, Drawn};
+pub use draw::Campaign;
 pub use regression::{Expectation, Regression, ReplayError, Replayed, replay};
 pub use shrink::{Shrunk, shrink};
 pub use state::{Finding, State, StateError, carry_on};

@@ -21,14 +21,14 @@ use crate::run::RunError;
 use crate::spec::{RunSpec, SpecError};
 use crate::text_file;
 use serde::{Deserialize, Serialize};
+use serde_with::{DeserializeFromStr, SerializeDisplay};
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 use thiserror::Error;
 
 /// What is expected of a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, SerializeDisplay, DeserializeFromStr)]
 pub enum Expectation {
     /// No check fails.
     Pass,
@@ -54,20 +54,6 @@ impl FromStr for Expectation {
             Some(("fail", check)) if !check.is_empty() => Ok(Expectation::Fail(check.to_owned())),
             _ => Err(SpecError::bad("expect", text, "pass, or fail: and the name of a check")),
         }
-    }
-}
-
-impl From<Expectation> for String {
-    fn from(expectation: Expectation) -> String {
-        expectation.to_string()
-    }
-}
-
-impl TryFrom<String> for Expectation {
-    type Error = SpecError;
-
-    fn try_from(text: String) -> Result<Expectation, SpecError> {
-        text.parse()
     }
 }
 

@@ -178,7 +178,7 @@ pub fn carry_on<E: From<RunError>>(
         let end = begin + CHUNK.min(runs - state.done);
         let campaign = &state.campaign;
         let one = |seed| -> Result<(RunSpec, Judgement), RunError> {
-            let spec = campaign.draw(seed)?.spec;
+            let spec = campaign.draw(seed)?;
             let judgement = judge(&spec)?;
             Ok((spec, judgement))
         };

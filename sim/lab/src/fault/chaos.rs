@@ -9,12 +9,12 @@
 //! Ranges are \[assumption\]s: around the timeouts of engines and services, so that about as many faults are
 //! over before anybody gives up as after.
 
-use super::expand::{Targets, lasts};
-use super::kinds::{KINDS, Kind};
+use super::expand::Targets;
+use super::kinds::{KINDS, Kind, Lasting};
 use super::plan::{Entry, FaultPlan, HowOften, What, When};
 use super::value::ValueKind;
 use crate::spec::SpecError;
-use serde::{Deserialize, Serialize};
+use serde_with::{DeserializeFromStr, SerializeDisplay};
 use sim_model::engine::FaultBudget;
 use sim_world::seed::SeedTree;
 use std::collections::BTreeMap;
@@ -24,8 +24,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 /// How many faults a plan has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SerializeDisplay, DeserializeFromStr)]
 pub enum Chaos {
     /// One to three.
     Calm,
@@ -111,20 +110,6 @@ impl FromStr for Chaos {
     }
 }
 
-impl From<Chaos> for String {
-    fn from(chaos: Chaos) -> String {
-        chaos.name().to_owned()
-    }
-}
-
-impl TryFrom<String> for Chaos {
-    type Error = SpecError;
-
-    fn try_from(text: String) -> Result<Chaos, SpecError> {
-        text.parse()
-    }
-}
-
 /// Whether there is anything that such a fault could concern.
 fn fits(kind: &Kind, targets: &Targets) -> bool {
     kind.keys.iter().all(|key| match key.kind {
@@ -153,7 +138,7 @@ fn recipe(kind: &Kind) -> BTreeMap<String, String> {
         };
         fields.insert(key.name.to_owned(), range.to_owned());
     }
-    if lasts(kind) {
+    if kind.lasting == Lasting::Yes {
         fields.insert("for".to_owned(), "100ms..90s".to_owned());
     }
     fields

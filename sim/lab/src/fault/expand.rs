@@ -7,7 +7,7 @@
 //! random that finds its target taken takes another; if all are, it is left out. One at an instant is an
 //! error.
 
-use super::kinds::{Kind, Lasting};
+use super::kinds::Kind;
 use super::plan::{Entry, FaultPlan, HowOften, What, When};
 use super::value::{Target, Value, ValueKind, in_millis};
 use super::{Fault, known};
@@ -327,9 +327,4 @@ fn instants(how_often: &HowOften, during: &Range<Duration>, stream: &mut Stream)
         }
     }
     instants
-}
-
-/// Whether a kind lasts, for those that make entries.
-pub(super) fn lasts(kind: &Kind) -> bool {
-    kind.lasting == Lasting::Yes
 }

@@ -27,7 +27,7 @@ pub use value::{Target, Value, ValueKind};
 
 use crate::spec::{Items, SpecError};
 use kinds::Given;
-use serde::{Deserialize, Serialize};
+use serde_with::{DeserializeFromStr, SerializeDisplay};
 use sim_model::engine::FaultClass;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,8 +43,7 @@ use std::time::Duration;
 /// assert_eq!(fault.to_string(), "cut:from=worker-1,to=queue,one_way=false,at=3s,for=10s");
 /// assert!("cut:from=worker-1,at=3s".parse::<Fault>().is_err(), "no span");
 /// ```
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Debug, SerializeDisplay, DeserializeFromStr)]
 pub struct Fault {
     kind: &'static Kind,
     /// In the order of the kind's keys.
@@ -172,20 +171,6 @@ impl FromStr for Fault {
 pub(crate) fn known(name: &str) -> Result<&'static Kind, SpecError> {
     let names = KINDS.iter().map(|kind| kind.name);
     kind(name).ok_or_else(|| SpecError::unknown("kind of fault", name, names))
-}
-
-impl From<Fault> for String {
-    fn from(fault: Fault) -> String {
-        fault.to_string()
-    }
-}
-
-impl TryFrom<String> for Fault {
-    type Error = SpecError;
-
-    fn try_from(text: String) -> Result<Fault, SpecError> {
-        text.parse()
-    }
 }
 
 /// How many faults there are of each kind, by name.

@@ -29,7 +29,7 @@ pub(crate) use generator::{Field, generate};
 
 use crate::span;
 use crate::spec::{Items, SpecError};
-use serde::{Deserialize, Serialize};
+use serde_with::{DeserializeFromStr, SerializeDisplay};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -62,8 +62,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(3600);
 /// assert_eq!(load.to_string(), "open:rate=20,duration=30s");
 /// assert!("open:rate=-1".parse::<LoadSpec>().is_err());
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Debug, PartialEq, SerializeDisplay, DeserializeFromStr)]
 pub enum LoadSpec {
     /// Many at once.
     Batch {
@@ -271,20 +270,6 @@ impl FromStr for LoadSpec {
 
 fn number<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok()
-}
-
-impl From<LoadSpec> for String {
-    fn from(load: LoadSpec) -> String {
-        load.to_string()
-    }
-}
-
-impl TryFrom<String> for LoadSpec {
-    type Error = SpecError;
-
-    fn try_from(text: String) -> Result<LoadSpec, SpecError> {
-        text.parse()
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::{Items, SpecError};
 use crate::load::LoadSpec;
 use crate::text_file;
 use crate::workload::{self, Parameters, SourceFile, Workload, WorkloadKind};
-use serde::{Deserialize, Serialize};
+use serde_with::{DeserializeFromStr, SerializeDisplay};
 use sim_model::settings::Settings;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,8 +15,7 @@ use std::str::FromStr;
 /// A workload and its parameters, as on the command line: `hello:length=5`,
 /// `sequence:length=10,data_exponent=0`. Parameters that are left out have their defaults. The
 /// first item of a workload that reads files may leave out the key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, SerializeDisplay, DeserializeFromStr)]
 pub struct WorkloadSpec {
     /// The workload.
     pub name: String,
@@ -158,19 +157,5 @@ impl FromStr for WorkloadSpec {
         let spec = WorkloadSpec { name: name.to_owned(), parameters };
         spec.check_keys()?;
         Ok(spec)
-    }
-}
-
-impl From<WorkloadSpec> for String {
-    fn from(workload: WorkloadSpec) -> String {
-        workload.to_string()
-    }
-}
-
-impl TryFrom<String> for WorkloadSpec {
-    type Error = SpecError;
-
-    fn try_from(text: String) -> Result<WorkloadSpec, SpecError> {
-        text.parse()
     }
 }

@@ -1,6 +1,6 @@
 //! Names that a fault concerns, with `*` for any run of characters.
 
-use serde::{Deserialize, Serialize};
+use serde_with::{DeserializeFromStr, SerializeDisplay};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
@@ -10,8 +10,9 @@ const LENGTH_MAX: usize = 200;
 
 /// The names of nodes, services, disks or blobs that a fault concerns. `*` stands for any run of
 /// characters, none included; everything else stands for itself: `worker-*`, `queue`, `*`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, SerializeDisplay, DeserializeFromStr,
+)]
 pub struct Pattern(String);
 
 /// Text that is no pattern.
@@ -86,20 +87,6 @@ impl FromStr for Pattern {
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-impl From<Pattern> for String {
-    fn from(pattern: Pattern) -> String {
-        pattern.0
-    }
-}
-
-impl TryFrom<String> for Pattern {
-    type Error = PatternError;
-
-    fn try_from(text: String) -> Result<Pattern, PatternError> {
-        text.parse()
     }
 }
 
