@@ -106,7 +106,13 @@ impl Engine<World> for Netherite {
             + settings.span("ownership_lease")
             + settings.span("ownership_interval");
         let again = settings.span("request_timeout") + settings.span("ack_interval");
-        FaultBudget { survives: FaultClass::OF_CLOUD.to_vec(), heals_within: again + takeover * 2 }
+        let mut survives = FaultClass::OF_CLOUD.to_vec();
+        match Config::new(settings).log {
+            LogMedium::PageBlob => {}
+            LogMedium::LocalDisk => survives.push(FaultClass::DiskDelay),
+            LogMedium::ReplicatedDisk => survives.extend(FaultClass::OF_MACHINES),
+        }
+        FaultBudget { survives, heals_within: again + takeover * 2 }
     }
 
     fn settings(&self) -> &'static [Setting] {

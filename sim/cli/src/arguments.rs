@@ -21,8 +21,9 @@ const THREADS_MAX: u64 = 1_024;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    success
-  1    a check failed (sim run, sim compare, sim figure), or two runs differ
-       (sim diverge, sim compare)
+  1    a check failed (sim run, sim compare, sim figure, sim explore), two runs
+       differ (sim diverge, sim compare), or a run comes to something else than
+       its file says (sim replay)
   2    bad input: a name, value, file or folder that does not fit
   3    the work could not be carried out: a run is stuck or reached its limit of
        virtual time, or results could not be written
