@@ -92,8 +92,10 @@ const NAME: &str = "azure-storage";
 /// use engine_azure_storage::AzureStorage;
 /// use sim_model::engine::Engine;
 /// use sim_model::settings::Settings;
-/// let settings = Settings::defaults(AzureStorage.settings());
+/// let mut settings = Settings::defaults(AzureStorage.settings());
 /// assert_eq!(AzureStorage.name(), "azure-storage");
+/// assert!(!AzureStorage.guarantees(&settings).durable);
+/// settings.set("instance_etag", "true").unwrap();
 /// assert!(AzureStorage.guarantees(&settings).durable);
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
@@ -110,14 +112,15 @@ impl Engine<World> for AzureStorage {
 
     fn guarantees(&self, settings: &Settings) -> Guarantees {
         // In the published order a crash can make a step consume again what carries no stamp, and
-        // leaves what was sent by steps that were never committed.
+        // leaves what was sent by steps that were never committed. A row of the Instances table that is written
+        // without a condition can undo what a client was told.
         let exact = settings.choice("step_order") == "history-first";
         Guarantees {
             steps: if exact { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce },
             tasks: Delivery::AtLeastOnce,
             causally_consistent_commit: exact,
             fifo_between_instances: false,
-            durable: true,
+            durable: settings.flag("instance_etag"),
             lossless: true,
         }
     }

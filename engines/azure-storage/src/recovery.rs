@@ -52,7 +52,8 @@ pub(crate) async fn set_aside(
     new
 }
 
-/// The same for a session that is open: what its steps sent is in its queues.
+/// The same for a session that is open. What its own steps sent is in its queues, but the step before them may
+/// have been one whose commit was not answered: the journal still has its outbox.
 pub(crate) async fn set_aside_in_session(
     worker: &Worker,
     session: &Session,
@@ -63,7 +64,13 @@ pub(crate) async fn set_aside_in_session(
     }
     let (again, new) = split(&session.journal, messages);
     if !again.is_empty() {
-        drop_again(worker, &again).await;
+        match put_outboxes(worker, &session.instance, &session.journal, &again).await {
+            Ok(_) => drop_again(worker, &again).await,
+            Err(_) => {
+                worker.shared.counters.failed_operations.count();
+                worker.abandon(&again).await;
+            }
+        }
     }
     new
 }
@@ -83,9 +90,25 @@ async fn send_again(
     loaded: &Loaded,
     again: &[Received],
 ) -> Result<(), StorageError> {
+    let found = put_outboxes(worker, instance, &loaded.history.journal, again).await?;
+    let facts = Facts::of(instance, &loaded.history.events);
+    if found && !facts.ended() {
+        rewrite(worker, instance, facts, loaded).await?;
+    }
+    Ok(())
+}
+
+/// Puts the outboxes of steps that have consumed some of these messages, unless this worker knows that they
+/// were put. Says whether it put any.
+async fn put_outboxes(
+    worker: &Worker,
+    instance: &InstanceId,
+    journal: &Journal,
+    again: &[Received],
+) -> Result<bool, StorageError> {
     let ids: Vec<MessageId> = again.iter().map(|received| received.message.id).collect();
     let mut found = false;
-    for consumer in loaded.history.journal.consumers(&ids) {
+    for consumer in journal.consumers(&ids) {
         worker.shared.record_committed(consumer.step);
         if worker.known_step(instance, consumer.step).is_none() {
             worker.shared.counters.outboxes_put_again.count();
@@ -94,11 +117,7 @@ async fn send_again(
             found = true;
         }
     }
-    let facts = Facts::of(instance, &loaded.history.events);
-    if found && !facts.ended() {
-        rewrite(worker, instance, facts, loaded).await?;
-    }
-    Ok(())
+    Ok(found)
 }
 
 /// Writes the row of an instance that has not ended by its history.

@@ -31,8 +31,17 @@ pub struct Waiting {
     pub kind: &'static str,
     /// Since when, if that is known.
     pub since: Option<Timestamp>,
+    /// Whether a critical section of somebody else has locked the entity that it waits for.
+    pub held: bool,
     /// What, for a person.
     pub detail: String,
+}
+
+impl Waiting {
+    /// Waiting for something that no critical section holds.
+    pub fn new(kind: &'static str, since: Option<Timestamp>, detail: String) -> Waiting {
+        Waiting { kind, since, held: false, detail }
+    }
 }
 
 /// The open ends of a graph. Making it costs a pass over the graph.
@@ -116,11 +125,8 @@ impl<'a> OpenEnds<'a> {
             true => never_fetched(),
             false => {
                 let last = steps.iter().rev().map(|step| self.graph.item(*step).settled_at);
-                Waiting {
-                    kind: "event",
-                    since: last.flatten().next(),
-                    detail: "an external event, or another message that nobody has sent".to_owned(),
-                }
+                let what = "an external event, or another message that nobody has sent".to_owned();
+                Waiting::new("event", last.flatten().next(), what)
             }
         })
     }
@@ -152,7 +158,7 @@ impl<'a> OpenEnds<'a> {
                 format!("{what}, {id}, fetched{on} at {} and not executed", item.fetched_at)
             }
         };
-        Waiting { kind, since: Some(item.fetched_at), detail }
+        Waiting::new(kind, Some(item.fetched_at), detail)
     }
 
     fn sent_at(&self, message: &MessageId) -> Option<Timestamp> {
@@ -182,14 +188,14 @@ impl<'a> OpenEnds<'a> {
                 let attempt = self.open_item("step", "the last attempt", WorkItemId(last));
                 detail += &format!(": {}", attempt.detail);
             }
-            return Some(Waiting { kind: "message", since: self.sent_at(message), detail });
+            return Some(Waiting::new("message", self.sent_at(message), detail));
         }
         let (message, due) = inbound
             .iter()
             .filter_map(|message| Some((message, later(message)?)))
             .min_by_key(|(_, due)| *due)?;
         let since = self.sent_at(message);
-        Some(Waiting { kind: "timer", since, detail: format!("a timer due at {due}") })
+        Some(Waiting::new("timer", since, format!("a timer due at {due}")))
     }
 
     /// Something that the instance has sent and that has not come back.
@@ -226,11 +232,10 @@ impl<'a> OpenEnds<'a> {
         }
         Some(match self.attempt.get(call) {
             Some(attempt) => self.open_item("activity", "an activity", WorkItemId(attempt)),
-            None => Waiting {
-                kind: "activity",
-                since: self.sent_at(call),
-                detail: format!("an activity that was called by {call} and not fetched"),
-            },
+            None => {
+                let what = format!("an activity that was called by {call} and not fetched");
+                Waiting::new("activity", self.sent_at(call), what)
+            }
         })
     }
 
@@ -258,12 +263,14 @@ impl<'a> OpenEnds<'a> {
                 return None;
             }
             let mut detail = of;
+            let holder = if in_flight { None } else { self.holder(asked, target) };
+            let held = holder.is_some();
             if in_flight {
                 detail += &format!(": {message} to {to} is in flight");
-            } else if let Some(holder) = self.holder(asked, target) {
+            } else if let Some(holder) = holder {
                 detail += &format!(": {holder}");
             }
-            return Some(Waiting { kind, since, detail });
+            return Some(Waiting { kind, since, held, detail });
         }
         if to.is_entity() {
             return None;
@@ -276,12 +283,15 @@ impl<'a> OpenEnds<'a> {
         if ended || depth >= DEPTH_MAX {
             return None;
         }
-        let inner = match in_flight {
-            true => format!("{message}{} is in flight", recipient(self.graph, message)),
-            false => format!("it waits for {}", self.look(target, depth + 1).detail),
+        let (held, inner) = match in_flight {
+            true => (false, format!("{message}{} is in flight", recipient(self.graph, message))),
+            false => {
+                let inner = self.look(target, depth + 1);
+                (inner.held, format!("it waits for {}", inner.detail))
+            }
         };
         let detail = format!("the end of {to}: {inner}");
-        Some(Waiting { kind: "orchestration", since, detail })
+        Some(Waiting { kind: "orchestration", since, held, detail })
     }
 
     /// Who holds the lock that a request runs into: at the first of the entities from `entity` on, in
@@ -315,7 +325,7 @@ impl<'a> OpenEnds<'a> {
 
 fn never_fetched() -> Waiting {
     let detail = "its first step, which was never fetched".to_owned();
-    Waiting { kind: "start", since: None, detail }
+    Waiting::new("start", None, detail)
 }
 
 #[cfg(test)]

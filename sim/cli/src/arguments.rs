@@ -284,7 +284,20 @@ pub(crate) struct ExploreArguments {
     #[arg(long, value_name = "LEVEL", help_heading = "What is explored")]
     pub(crate) chaos: Option<String>,
 
-    /// Leave performance settings at their defaults
+    /// Kinds of faults that chaos draws from (sim list faults), or none [default: all that the engine
+    /// promises to survive]
+    #[arg(long, value_name = "KIND,...", help_heading = "What is explored")]
+    pub(crate) kinds: Option<String>,
+
+    /// Draw faults that the engine does not promise to survive, too
+    #[arg(long, help_heading = "What is explored")]
+    pub(crate) beyond_budget: bool,
+
+    /// Checks that count although the engine does not promise their rules
+    #[arg(long, value_name = "CHECK,...", help_heading = "What is explored", value_delimiter = ',')]
+    pub(crate) strict: Vec<String>,
+
+    /// Leave settings at their defaults
     #[arg(long, help_heading = "What is explored")]
     pub(crate) fixed_settings: bool,
 

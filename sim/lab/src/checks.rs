@@ -39,6 +39,28 @@ use sim_model::graph::{Graph, Progress, WorkItemKind};
 use sim_model::time::Timestamp;
 use std::collections::BTreeSet;
 
+/// The names of all checks that a run can have.
+pub const NAMES: [&str; 15] = [
+    "exactly-once-steps",
+    "exactly-once-tasks",
+    "no-message-lost",
+    "serial-instances",
+    "no-timer-early",
+    "causally-consistent-commit",
+    "completion",
+    "results",
+    "breakdown",
+    "entities",
+    "fifo-between-instances",
+    "linearizable-entities",
+    "linearizable-reads",
+    "isolated-sections",
+    "durability",
+];
+
+/// How the detail of a check begins that could not be judged.
+const NOT_JUDGED: &str = "not judged";
+
 /// How many of those that did not end are told.
 const STUCK_TOLD: usize = 3;
 
@@ -86,8 +108,27 @@ impl Check {
         Check { name: name.to_owned(), verdict, detail, history: Vec::new() }
     }
 
+    /// Whether the rule was judged and is broken, be it promised or not.
+    pub fn is_broken(&self) -> bool {
+        self.verdict != Verdict::Pass && !self.detail.starts_with(NOT_JUDGED)
+    }
+
     fn with_history(self, history: Vec<String>) -> Check {
         Check { history, ..self }
+    }
+}
+
+/// Whether an engine with these guarantees promises the rule of a check, under faults of its budget.
+pub fn is_promised(guarantees: &Guarantees, check: &str) -> bool {
+    let exact_steps = guarantees.steps == Delivery::ExactlyOnce;
+    match check {
+        "exactly-once-steps" | "linearizable-entities" | "isolated-sections" => exact_steps,
+        "exactly-once-tasks" => guarantees.tasks == Delivery::ExactlyOnce,
+        "causally-consistent-commit" => guarantees.causally_consistent_commit,
+        "fifo-between-instances" => guarantees.fifo_between_instances,
+        "durability" => guarantees.durable,
+        "linearizable-reads" => false,
+        _ => true,
     }
 }
 
@@ -212,13 +253,16 @@ fn client_view(evidence: &Evidence<'_>) -> Vec<Check> {
 /// Takes broken rules for observed where the engine promises nothing: if something went wrong that it does not
 /// promise to survive; and, if anything did, for what applications see of steps that may take effect more
 /// than once, or of robots that had an orchestration run once more (the published clients replace an
-/// orchestration that has ended): results, and states of entities.
+/// orchestration that has ended): results, and states of entities. Where a step that was lost may have sent
+/// something, that includes requests for locks, which then nobody releases, or which are not asked for in one
+/// order any more: that all who did not end wait for locks is then observed too.
 pub(crate) fn excuse(
     checks: &mut [Check],
     classes: &BTreeSet<FaultClass>,
     budget: &FaultBudget,
     guarantees: &Guarantees,
     recording: &Recording,
+    stuck: &[Stuck],
 ) {
     let failed = |checks: &mut [Check], names: &[&str], why: &str| {
         let named = |check: &&mut Check| names.contains(&check.name.as_str());
@@ -239,6 +283,12 @@ pub(crate) fn excuse(
     }
     if !classes.is_empty() && guarantees.steps == Delivery::AtLeastOnce {
         failed(checks, &["results", "entities"], "steps may take effect twice");
+        let others = recording.client_problems.count + recording.report_problems.count;
+        let held = !stuck.is_empty() && stuck.iter().all(|stuck| stuck.waiting.held);
+        if held && others == 0 && !guarantees.causally_consistent_commit {
+            let why = "steps that were lost had asked for locks";
+            failed(checks, &["completion"], why);
+        }
     }
     let outside: Vec<&str> =
         classes.iter().filter(|class| !budget.covers(**class)).map(|class| class.name()).collect();

@@ -490,7 +490,14 @@ impl Stage {
         });
         let mut checks = checks.unwrap_or_default();
         let classes = spec.spec().fault_classes();
-        checks::excuse(&mut checks, &classes, &self.budget, &self.guarantees, &recording);
+        checks::excuse(
+            &mut checks,
+            &classes,
+            &self.budget,
+            &self.guarantees,
+            &recording,
+            &stuck,
+        );
         let claims = options.judge.then(|| {
             let over = self.recorder.is_over();
             over.then(|| Claims::of(graph, &recording, all, &history, now))

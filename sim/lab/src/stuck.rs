@@ -103,13 +103,10 @@ fn of_job(instance: &InstanceId, history: &[ClientOperation]) -> Waiting {
         operation.instance.as_str().starts_with(instance.as_str()) && operation.answer.is_none()
     };
     match history.iter().rev().find(own) {
-        Some(operation) => Waiting {
-            kind: "client",
-            since: Some(operation.invoked),
-            detail: format!("the answer to its request about {}", operation.instance),
-        },
-        None => {
-            Waiting { kind: "job", since: None, detail: "its code to come to an end".to_owned() }
+        Some(operation) => {
+            let what = format!("the answer to its request about {}", operation.instance);
+            Waiting::new("client", Some(operation.invoked), what)
         }
+        None => Waiting::new("job", None, "its code to come to an end".to_owned()),
     }
 }

@@ -195,7 +195,7 @@ proptest! {
             survives: sim_model::engine::FaultClass::ALL.to_vec(),
             heals_within: Duration::ZERO,
         };
-        let plan = Chaos::Storm.plan(seed, &budget, &targets(), Duration::ZERO..LOAD);
+        let plan = Chaos::Storm.plan(seed, &budget, None, &targets(), Duration::ZERO..LOAD);
         for fault in plan.expand(seed, &targets(), LOAD, &[]).expect("it fits") {
             let again: Fault = fault.to_string().parse().expect("its own text");
             prop_assert_eq!(again, fault);

@@ -107,21 +107,41 @@ fn campaigns(asked: &ExploreArguments) -> Result<Vec<Campaign>, Failure> {
         return Err(Failure::input(anyhow::anyhow!(message)));
     }
     let chaos = asked.chaos.as_deref().map(str::parse).transpose()?;
+    let kinds = asked.kinds.as_deref().map(kinds);
     let mut campaigns = Vec::new();
     for engine in names {
         let own = settings.settings.iter().filter(|(key, _)| owner(key) == engine);
         let campaign = Campaign {
             settings: own.map(|(key, value)| (key.clone(), value.clone())).collect(),
             chaos,
+            beyond_budget: asked.beyond_budget,
+            kinds: kinds.clone(),
+            strict: asked.strict.clone(),
             workload: asked.workload.clone(),
             vary_settings: !asked.fixed_settings,
             ..Campaign::of(&engine)
         };
         // What cannot be run at all is bad input, and says so before anything is run.
-        campaign.draw(asked.seed.unwrap_or(1))?;
+        campaign.check()?;
+        let drawn = campaign.draw(asked.seed.unwrap_or(1))?;
+        if kinds.as_ref().is_some_and(|kinds| !kinds.is_empty()) && drawn.faults.is_empty() {
+            let message = format!(
+                "--kinds: {} has none of them in its fault budget (sim faults --engine {})",
+                campaign.engine, campaign.engine
+            );
+            return Err(Failure::input(anyhow::anyhow!(message)));
+        }
         campaigns.push(campaign);
     }
     Ok(campaigns)
+}
+
+/// The kinds that a text names; none for `none`.
+fn kinds(text: &str) -> Vec<String> {
+    match text {
+        "none" => Vec::new(),
+        names => names.split(',').map(|name| name.trim().to_owned()).collect(),
+    }
 }
 
 fn state_file(engine: &str) -> String {
@@ -129,11 +149,7 @@ fn state_file(engine: &str) -> String {
 }
 
 fn found_file(engine: &str, finding: &Finding) -> String {
-    let check = match &finding.regression.expect {
-        explore::Expectation::Pass => "pass",
-        explore::Expectation::Fail(check) => check.as_str(),
-    };
-    format!("found-{engine}-{check}-{}.toml", finding.seed)
+    format!("found-{engine}-{}-{}.toml", finding.check(), finding.seed)
 }
 
 fn write(folder: &ResultsFolder, states: &[State], took: Duration) -> Result<(), Failure> {

@@ -15,6 +15,8 @@ pub(crate) fn faults(asked: &FaultsArguments) -> Result<(), Failure> {
         faults: Vec::new(),
         plan: asked.explain.as_deref().map(FaultPlan::load).transpose()?,
         chaos: asked.chaos.as_deref().map(str::parse).transpose()?,
+        beyond_budget: false,
+        kinds: None,
     };
     let made = fault::make(&spec, &wanted)?;
     let look = Look::of_standard_output();

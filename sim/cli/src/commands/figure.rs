@@ -8,6 +8,7 @@ use crate::terminal::{self, Look};
 use crate::text;
 use crate::wall;
 use anyhow::Error;
+use sim_lab::figure::{MatrixFigure, MatrixRow};
 use sim_lab::experiment::{self, ExperimentOutcome, Prediction, ResultTable, Row};
 use sim_lab::results::{self, ResultsFolder};
 use std::path::{Path, PathBuf};
@@ -62,18 +63,22 @@ fn seeds(declared: &[u64], count: usize) -> Vec<u64> {
 
 fn page(outcome: &ExperimentOutcome, look: Look) -> String {
     let experiment = &outcome.experiment;
-    let runs = in_words(outcome.runs.len(), "run");
+    let runs = in_words(outcome.carried_out() as usize, "run");
     let seeds = in_words(experiment.seeds().len(), "seed");
     let wrapped = |text: &str| text::wrap(text, look.columns, text::INDENT, text::INDENT);
     let mut page = look.heading(experiment.title()) + "\n";
-    page += &wrapped(&format!("{}; {runs}, {seeds} each", experiment.setup()));
+    page += &match &outcome.table {
+        ResultTable::Matrix(_) => wrapped(&format!("{}; {runs}", experiment.setup())),
+        _ => wrapped(&format!("{}; {runs}, {seeds} each", experiment.setup())),
+    };
     page += &match &outcome.table {
         ResultTable::Comparison(_) | ResultTable::Maxima(_) => comparison(&outcome.rows(), look),
         ResultTable::Predictions(predictions) => predicted(predictions, look),
+        ResultTable::Matrix(matrix) => combined(&matrix.figure, look),
     };
     if let Some(conclusion) = &outcome.conclusion {
         let heading = match &outcome.table {
-            ResultTable::Predictions(_) => "What to know",
+            ResultTable::Predictions(_) | ResultTable::Matrix(_) => "What to know",
             _ => "Agreement",
         };
         page += &format!("\n{}\n{}", look.heading(heading), wrapped(conclusion));
@@ -123,6 +128,23 @@ fn predicted(predictions: &[Prediction], look: Look) -> String {
     page
 }
 
+/// A matrix, a table for each engine.
+fn combined(matrix: &MatrixFigure, look: Look) -> String {
+    let mut page = String::new();
+    let columns = matrix.columns.iter().map(String::as_str);
+    let heading: Vec<&str> = [matrix.of.as_str()].into_iter().chain(columns).collect();
+    for group in &matrix.groups {
+        page += &format!("\n{}\n", look.heading(&group.engine));
+        let row = |row: &MatrixRow| {
+            let cells = row.cells.iter().map(|cell| cell.text.clone());
+            [row.label.clone()].into_iter().chain(cells).collect()
+        };
+        let rows: Vec<Vec<String>> = group.rows.iter().map(row).collect();
+        page += &text::table(&heading, &rows, heading.len(), look.columns);
+    }
+    page
+}
+
 fn cells(row: &Row) -> Vec<String> {
     let digits = row.unit.digits();
     vec![
@@ -134,6 +156,13 @@ fn cells(row: &Row) -> Vec<String> {
 }
 
 fn judge(outcome: &ExperimentOutcome) -> Result<(), Failure> {
+    if let ResultTable::Matrix(matrix) = &outcome.table {
+        return match &matrix.misses[..] {
+            [] => Ok(()),
+            [first, rest @ ..] if rest.is_empty() => Err(Failure::checks(first.clone())),
+            [first, rest @ ..] => Err(Failure::checks(format!("{first}, and {} more", rest.len()))),
+        };
+    }
     match outcome.failed().next() {
         None => Ok(()),
         Some(first) => Err(Failure::checks(format!(

@@ -142,6 +142,8 @@ fn with_faults(mut spec: RunSpec, asked: &RunArguments) -> Result<RunSpec, Failu
         faults: faults.collect::<Result<_, _>>()?,
         plan: asked.fault_plan.as_deref().map(FaultPlan::load).transpose()?,
         chaos: asked.chaos.as_deref().map(str::parse).transpose()?,
+        beyond_budget: false,
+        kinds: None,
     };
     if !wanted.is_empty() {
         spec.faults = fault::make(&spec, &wanted)?.faults;

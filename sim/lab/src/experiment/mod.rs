@@ -5,8 +5,11 @@
 //! independent and go on side by side; what comes out does not depend on how many threads carry
 //! them.
 
+mod ablations;
 mod agreement;
+mod guarantees;
 mod latency;
+mod matrix;
 mod maxima;
 mod outcome;
 mod predictions;
@@ -15,8 +18,11 @@ mod scaling;
 mod throughput;
 mod timeline;
 
+pub use ablations::{Ablation, AblationsExperiment, CheckedAblations, FaultGroup};
 pub use agreement::Agreement;
+pub use guarantees::{CheckColumn, CheckedGuarantees, GuaranteesExperiment, Variant};
 pub use latency::{CheckedLatency, LatencyExperiment, Panel};
+pub use matrix::Matrix;
 pub use maxima::{CheckedMaxima, MaximaExperiment, Maximum, Scenario};
 pub use outcome::{ExperimentOutcome, ResultTable, Row, Unit};
 pub use predictions::{CheckedPredictions, Prediction, PredictionsExperiment, WorkloadPanel};
@@ -37,8 +43,10 @@ use std::path::PathBuf;
 pub const MARKER: &str = "experiment.toml";
 
 /// The embedded experiments.
-const EMBEDDED: [&str; 11] = [
+const EMBEDDED: [&str; 13] = [
+    include_str!("../../../../experiments/ablations.toml"),
     include_str!("../../../../experiments/elasticity.toml"),
+    include_str!("../../../../experiments/guarantees.toml"),
     include_str!("../../../../experiments/internet-computer-latency.toml"),
     include_str!("../../../../experiments/internet-computer-predictions.toml"),
     include_str!("../../../../experiments/netherite-hello-latency.toml"),
@@ -78,6 +86,8 @@ kinds! {
     Predictions of CheckedPredictions,
     Timeline of CheckedTimeline,
     Scaling of CheckedScaling,
+    Ablations of CheckedAblations,
+    Guarantees of CheckedGuarantees,
 }
 
 /// An experiment, as its file says it.
@@ -96,6 +106,10 @@ pub enum Experiment {
     Timeline(TimelineExperiment),
     /// Throughput and core time by the size of a database.
     Scaling(ScalingExperiment),
+    /// Safety mechanisms switched off, by kinds of faults.
+    Ablations(AblationsExperiment),
+    /// Guarantees, declared and observed.
+    Guarantees(GuaranteesExperiment),
 }
 
 /// An engine with settings: a curve of a figure.
@@ -152,6 +166,10 @@ pub enum CheckedExperiment {
     Timeline(CheckedTimeline),
     /// Scaling.
     Scaling(CheckedScaling),
+    /// Safety mechanisms switched off.
+    Ablations(CheckedAblations),
+    /// Guarantees, declared and observed.
+    Guarantees(CheckedGuarantees),
 }
 
 /// All embedded experiments.

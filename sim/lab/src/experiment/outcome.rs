@@ -1,5 +1,6 @@
 //! What an experiment leaves: figures, a table, and its runs.
 
+use super::matrix::Matrix;
 use super::maxima::{self, Maximum};
 use super::predictions::{self, Prediction};
 use super::runs::{RunRow, runs_csv};
@@ -67,6 +68,8 @@ pub enum ResultTable {
     Maxima(Vec<Maximum>),
     /// Simulated alone.
     Predictions(Vec<Prediction>),
+    /// Combinations of two things, a campaign each.
+    Matrix(Matrix),
 }
 
 /// What an experiment leaves.
@@ -80,7 +83,7 @@ pub struct ExperimentOutcome {
     pub table: ResultTable,
     /// What the table comes to, in a sentence, if the experiment draws one.
     pub conclusion: Option<String>,
-    /// The runs, in the order of the experiment.
+    /// The runs, in the order of the experiment; none of an experiment whose table is a matrix.
     pub runs: Vec<RunRow>,
 }
 
@@ -90,7 +93,7 @@ impl ExperimentOutcome {
         match &self.table {
             ResultTable::Comparison(rows) => rows.iter().collect(),
             ResultTable::Maxima(maxima) => maxima.iter().map(|maximum| &maximum.row).collect(),
-            ResultTable::Predictions(_) => Vec::new(),
+            ResultTable::Predictions(_) | ResultTable::Matrix(_) => Vec::new(),
         }
     }
 
@@ -100,6 +103,7 @@ impl ExperimentOutcome {
             ResultTable::Comparison(rows) => rows,
             ResultTable::Maxima(maxima) => return maxima::csv(maxima),
             ResultTable::Predictions(predictions) => return predictions::csv(predictions),
+            ResultTable::Matrix(matrix) => return matrix.csv.clone(),
         };
         let text = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
         csv_of(
@@ -118,6 +122,14 @@ impl ExperimentOutcome {
         runs_csv(&self.runs)
     }
 
+    /// How many runs were carried out.
+    pub fn carried_out(&self) -> u64 {
+        match &self.table {
+            ResultTable::Matrix(matrix) => matrix.runs,
+            _ => self.runs.len() as u64,
+        }
+    }
+
     /// The runs in which a check failed.
     pub fn failed(&self) -> impl Iterator<Item = &RunRow> {
         self.runs.iter().filter(|run| !run.failed_checks.is_empty())
@@ -131,8 +143,11 @@ impl ExperimentOutcome {
         let mut files = BTreeMap::from([
             (MARKER.to_owned(), self.experiment.to_toml().into_bytes()),
             ("table.csv".to_owned(), self.table_csv()),
-            ("runs.csv".to_owned(), self.runs_csv()),
         ]);
+        match &self.table {
+            ResultTable::Matrix(matrix) => files.extend(matrix.files.clone()),
+            _ => _ = files.insert("runs.csv".to_owned(), self.runs_csv()),
+        }
         for (name, figure) in &self.figures {
             files.insert(format!("{name}.svg"), figure.to_svg()?.into_bytes());
             files.insert(format!("{name}.png"), figure.to_png()?);

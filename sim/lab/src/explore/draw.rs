@@ -1,15 +1,17 @@
 //! From a campaign and a seed to a specification.
 //!
 //! Workloads are small and cover the programming model: chains of activities, fan-outs, entities,
-//! critical sections, timers. Performance settings are switched with probability one quarter each, as
-//! in swarm testing: a mechanism that hides what another does wrong is sometimes away. Settings that the
-//! engine cannot carry together are drawn again, then left at their defaults.
+//! critical sections, timers. Settings for performance, and those that choose a mechanism, are changed with
+//! probability one quarter each, as in swarm testing: a mechanism that hides what another does wrong is
+//! sometimes away. Settings that the engine cannot carry together are drawn again, then left at their
+//! defaults.
 
-use crate::fault::{self, Chaos};
+use crate::checks;
+use crate::fault::{self, Chaos, Kind};
 use crate::load::LoadSpec;
 use crate::registry;
 use crate::run::RunError;
-use crate::spec::RunSpec;
+use crate::spec::{RunSpec, SpecError};
 use serde::{Deserialize, Serialize};
 use sim_model::settings::{Purpose, Setting, SettingKind};
 use sim_world::seed::{SeedTree, Stream};
@@ -39,9 +41,19 @@ pub struct Campaign {
     pub settings: BTreeMap<String, String>,
     /// The level of chaos; drawn for each run if `None`.
     pub chaos: Option<Chaos>,
+    /// Whether chaos draws faults that the engine does not promise to survive, too.
+    #[serde(default)]
+    pub beyond_budget: bool,
+    /// The kinds of faults that chaos draws from, as far as they are in the engine's budget; all of the
+    /// budget if `None`.
+    #[serde(default)]
+    pub kinds: Option<Vec<String>>,
+    /// Names of checks that count as if the engine promised their rules.
+    #[serde(default)]
+    pub strict: Vec<String>,
     /// The workload; drawn for each run if `None`.
     pub workload: Option<String>,
-    /// Whether performance settings are drawn.
+    /// Whether settings are drawn.
     pub vary_settings: bool,
 }
 
@@ -52,6 +64,9 @@ impl Campaign {
             engine: engine.to_owned(),
             settings: BTreeMap::new(),
             chaos: None,
+            beyond_budget: false,
+            kinds: None,
+            strict: Vec::new(),
             workload: None,
             vary_settings: true,
         }
@@ -86,7 +101,13 @@ impl Campaign {
                     }
                 }
             }
-            let asked = fault::Asked { chaos: Some(chaos), ..fault::Asked::default() };
+            let kinds = self.kinds()?;
+            let asked = fault::Asked {
+                chaos: Some(chaos),
+                beyond_budget: self.beyond_budget,
+                kinds,
+                ..fault::Asked::default()
+            };
             match fault::make(&spec, &asked) {
                 Ok(made) => {
                     spec.faults = made.faults;
@@ -97,6 +118,32 @@ impl Campaign {
             }
         }
         Ok(spec)
+    }
+
+    /// Checks that what is named exists.
+    ///
+    /// # Errors
+    /// The first name that does not; the error names the nearest.
+    pub fn check(&self) -> Result<(), SpecError> {
+        self.kinds()?;
+        match self.strict.iter().find(|name| !checks::NAMES.contains(&name.as_str())) {
+            None => Ok(()),
+            Some(name) => Err(SpecError::unknown("check", name, checks::NAMES)),
+        }
+    }
+
+    /// The kinds that chaos draws from.
+    ///
+    /// # Errors
+    /// If there is no kind of a name; the error names the nearest.
+    pub fn kinds(&self) -> Result<Option<Vec<&'static Kind>>, SpecError> {
+        let one = |name: &String| {
+            let unknown = || {
+                SpecError::unknown("kind of fault", name, fault::KINDS.iter().map(|kind| kind.name))
+            };
+            fault::kind(name).ok_or_else(unknown)
+        };
+        self.kinds.as_ref().map(|names| names.iter().map(one).collect()).transpose()
     }
 
     fn workload(
@@ -123,11 +170,18 @@ impl Campaign {
     }
 }
 
-/// Another value of a performance setting, or `None` to leave it.
+/// Another value of a setting, or `None` to leave it: of those for performance, and of parameters those that
+/// switch or choose a mechanism.
 fn vary(setting: &Setting, stream: &mut Stream) -> Option<String> {
     // Every setting draws, so that a new one changes as little as possible of older seeds' runs.
     let (changes, choice) = (stream.chance(0.25), stream.unit());
-    if setting.purpose != Purpose::Performance || !changes {
+    let is_mechanism = matches!(setting.kind, SettingKind::Flag | SettingKind::Choice(_));
+    let varies = match setting.purpose {
+        Purpose::Performance => true,
+        Purpose::Parameter => is_mechanism,
+        Purpose::Safety => false,
+    };
+    if !varies || !changes {
         return None;
     }
     match setting.kind {

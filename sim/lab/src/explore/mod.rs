@@ -13,6 +13,7 @@
 mod coverage;
 mod draw;
 mod regression;
+mod search;
 mod shrink;
 mod state;
 mod verdict;
@@ -20,6 +21,7 @@ mod verdict;
 pub use coverage::Coverage;
 pub use draw::Campaign;
 pub use regression::{Expectation, Regression, ReplayError, Replayed, replay};
+pub use search::{FirstFailure, first_failure};
 pub use shrink::{Shrunk, shrink};
 pub use state::{Finding, State, StateError, carry_on};
-pub use verdict::{Failure, Judgement, judge};
+pub use verdict::{Failure, Judgement, judge, judge_strictly};

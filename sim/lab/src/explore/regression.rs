@@ -16,7 +16,7 @@
 //! the file has to be looked at again.
 
 use super::shrink::Shrunk;
-use super::verdict::{Judgement, judge};
+use super::verdict::{Judgement, judge_strictly};
 use crate::run::RunError;
 use crate::spec::{RunSpec, SpecError};
 use crate::text_file;
@@ -66,6 +66,9 @@ pub struct Regression {
     /// What it found, for people.
     #[serde(default)]
     pub found: String,
+    /// Names of checks that count as if the engine promised their rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strict: Vec<String>,
     /// Its digest.
     pub digest: String,
     /// The run.
@@ -89,6 +92,7 @@ impl Regression {
         Regression {
             expect: Expectation::Fail(shrunk.failure.check.clone()),
             found: shrunk.failure.detail.clone(),
+            strict: shrunk.strict.clone(),
             digest: shrunk.digest.clone(),
             run: shrunk.spec.clone(),
         }
@@ -124,7 +128,7 @@ pub struct Replayed {
 /// # Errors
 /// If the run cannot be carried out.
 pub fn replay(regression: &Regression) -> Result<Replayed, ReplayError> {
-    let judgement = judge(&regression.run)?;
+    let judgement = judge_strictly(&regression.run, &regression.strict)?;
     let mut differences = Vec::new();
     let came = match &judgement.failure {
         None => Expectation::Pass,

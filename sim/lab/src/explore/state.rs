@@ -6,9 +6,9 @@
 
 use super::coverage::Coverage;
 use super::draw::Campaign;
-use super::regression::Regression;
+use super::regression::{Expectation, Regression};
 use super::shrink::{Shrunk, shrink};
-use super::verdict::{Failure, Judgement, judge};
+use super::verdict::{Failure, Judgement, judge_strictly};
 use crate::run::RunError;
 use crate::spec::RunSpec;
 use rayon::prelude::*;
@@ -152,7 +152,15 @@ impl State {
 }
 
 impl Finding {
-    fn of(seed: u64, shrunk: &Shrunk) -> Finding {
+    /// The check that fails.
+    pub fn check(&self) -> String {
+        match &self.regression.expect {
+            Expectation::Pass => "pass".to_owned(),
+            Expectation::Fail(check) => check.clone(),
+        }
+    }
+
+    pub(crate) fn of(seed: u64, shrunk: &Shrunk) -> Finding {
         Finding {
             seed,
             faults_before: shrunk.faults_before,
@@ -179,15 +187,16 @@ pub fn carry_on<E: From<RunError>>(
         let campaign = &state.campaign;
         let one = |seed| -> Result<(RunSpec, Judgement), RunError> {
             let spec = campaign.draw(seed)?;
-            let judgement = judge(&spec)?;
+            let judgement = judge_strictly(&spec, &campaign.strict)?;
             Ok((spec, judgement))
         };
         let done: Vec<Result<_, RunError>> = (begin..end).into_par_iter().map(one).collect();
         let done = done.into_iter().collect::<Result<Vec<_>, RunError>>()?;
+        let strict = campaign.strict.clone();
         let failing = state.take_in(done);
         let smaller: Vec<Result<Finding, RunError>> = failing
             .par_iter()
-            .map(|(spec, failure)| Ok(Finding::of(spec.seed, &shrink(spec, failure)?)))
+            .map(|(spec, failure)| Ok(Finding::of(spec.seed, &shrink(spec, failure, &strict)?)))
             .collect();
         for finding in smaller {
             state.findings.push(finding?);

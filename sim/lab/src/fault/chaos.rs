@@ -56,17 +56,18 @@ impl Chaos {
         }
     }
 
-    /// The plan of a run with this seed, for faults that begin `during` a span of the load.
+    /// The plan of a run with this seed, for faults that begin `during` a span of the load: of the kinds that
+    /// the budget covers, and of those only `kinds`, if there are some.
     pub fn plan(
         self,
         seed: u64,
         budget: &FaultBudget,
+        kinds: Option<&[&'static Kind]>,
         targets: &Targets,
         during: Range<Duration>,
     ) -> FaultPlan {
         let mut stream = SeedTree::new(seed).stream("chaos");
-        let eligible: Vec<&'static Kind> =
-            KINDS.iter().filter(|kind| budget.covers(kind.class) && fits(kind, targets)).collect();
+        let eligible: Vec<&'static Kind> = drawable(budget, targets, kinds).collect();
         if eligible.is_empty() {
             return FaultPlan::default();
         }
@@ -108,6 +109,21 @@ impl FromStr for Chaos {
         let level = Chaos::ALL.into_iter().find(|level| level.name() == text);
         level.ok_or_else(|| SpecError::unknown("level of chaos", text, Chaos::ALL.map(Chaos::name)))
     }
+}
+
+/// The kinds that chaos can draw: of the budget, of `kinds` if there are some, and with something that they
+/// could concern.
+pub fn drawable(
+    budget: &FaultBudget,
+    targets: &Targets,
+    kinds: Option<&[&'static Kind]>,
+) -> impl Iterator<Item = &'static Kind> {
+    let asked = move |kind: &Kind| {
+        kinds.is_none_or(|kinds| kinds.iter().any(|asked| asked.name == kind.name))
+    };
+    KINDS
+        .iter()
+        .filter(move |kind| asked(kind) && budget.covers(kind.class) && fits(kind, targets))
 }
 
 /// Whether there is anything that such a fault could concern.
@@ -174,7 +190,7 @@ mod tests {
         for seed in 0..200 {
             for level in Chaos::ALL {
                 let during = Duration::from_secs(1)..Duration::from_secs(31);
-                let plan = level.plan(seed, &everything, &targets(), during.clone());
+                let plan = level.plan(seed, &everything, None, &targets(), during.clone());
                 let faults =
                     plan.expand(seed, &targets(), Duration::ZERO, &[]).expect("a valid plan");
                 assert!(faults.len() as u64 <= level.faults().1);
@@ -192,10 +208,25 @@ mod tests {
         let no_machines = Targets { machines: Vec::new(), ..targets() };
         for seed in 0..50 {
             let during = Duration::ZERO..Duration::from_secs(30);
-            let plan = Chaos::Rough.plan(seed, &some, &no_machines, during);
+            let plan = Chaos::Rough.plan(seed, &some, None, &no_machines, during);
             let faults =
                 plan.expand(seed, &no_machines, Duration::ZERO, &[]).expect("a valid plan");
             assert!(faults.iter().all(|fault| fault.kind().name == "crash"));
+        }
+    }
+
+    #[test]
+    fn of_the_budget_only_what_is_asked_for_is_drawn() {
+        let some = budget(&[FaultClass::HostCrash, FaultClass::HostPause]);
+        let kinds: Vec<&'static Kind> =
+            KINDS.iter().filter(|kind| ["pause", "outage"].contains(&kind.name)).collect();
+        let during = || Duration::ZERO..Duration::from_secs(30);
+        for seed in 0..50 {
+            let plan = Chaos::Rough.plan(seed, &some, Some(&kinds), &targets(), during());
+            let faults = plan.expand(seed, &targets(), Duration::ZERO, &[]).expect("a valid plan");
+            assert!(!faults.is_empty());
+            assert!(faults.iter().all(|fault| fault.kind().name == "pause"));
+            assert!(Chaos::Rough.plan(seed, &some, Some(&[]), &targets(), during()).entries.is_empty());
         }
     }
 }

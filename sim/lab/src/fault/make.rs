@@ -1,9 +1,9 @@
 //! The faults of a run, from what a person asked for: single faults, a plan, a level of chaos.
 
-use super::{Chaos, Fault, FaultPlan, Targets};
+use super::{Chaos, Fault, FaultPlan, Kind, Targets};
 use crate::run::{self, RunError};
 use crate::spec::RunSpec;
-use sim_model::engine::FaultBudget;
+use sim_model::engine::{FaultBudget, FaultClass};
 use std::time::Duration;
 
 /// The shortest span over which chaos is spread: a batch is started in no time.
@@ -18,6 +18,10 @@ pub struct Asked {
     pub plan: Option<FaultPlan>,
     /// A level of chaos.
     pub chaos: Option<Chaos>,
+    /// Whether chaos draws faults outside of the budget, too.
+    pub beyond_budget: bool,
+    /// The kinds that chaos draws from, as far as they are in the budget; all of the budget if `None`.
+    pub kinds: Option<Vec<&'static Kind>>,
 }
 
 impl Asked {
@@ -35,8 +39,15 @@ pub fn make(spec: &RunSpec, asked: &Asked) -> Result<Made, RunError> {
     let quiet = RunSpec { faults: Vec::new(), ..spec.clone() };
     let (targets, budget) = run::targets(&quiet.check()?)?;
     let load = spec.load.duration().max(CHAOS_SPAN_MIN);
-    let chaos =
-        asked.chaos.map(|level| level.plan(spec.seed, &budget, &targets, Duration::ZERO..load));
+    let kinds = asked.kinds.as_deref();
+    let survives = FaultClass::ALL.to_vec();
+    let drawn_from = match asked.beyond_budget {
+        true => FaultBudget { survives, ..budget.clone() },
+        false => budget.clone(),
+    };
+    let chaos = asked
+        .chaos
+        .map(|level| level.plan(spec.seed, &drawn_from, kinds, &targets, Duration::ZERO..load));
     let mut faults = asked.faults.clone();
     for plan in asked.plan.iter().chain(&chaos) {
         faults = plan.expand(spec.seed, &targets, load, &faults)?;

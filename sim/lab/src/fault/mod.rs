@@ -18,7 +18,7 @@ mod plan;
 pub(crate) mod play;
 mod value;
 
-pub use chaos::Chaos;
+pub use chaos::{Chaos, drawable};
 pub use expand::{FAULTS_MAX, Targets};
 pub use kinds::{Effect, KINDS, Key, Kind, Lasting, MachineChange, kind};
 pub use make::{Asked, CHAOS_SPAN_MIN, Made, make};

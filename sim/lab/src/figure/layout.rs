@@ -7,16 +7,16 @@ use super::font::{self, Weight};
 use super::legend::{Entry, Legend};
 use super::{FigureError, GRID, INK, INK_SOFT};
 
-const TITLE: Style = Style::new(16.0, Weight::Bold, INK);
-const PANEL_TITLE: Style = Style::new(12.5, Weight::Bold, INK);
+pub(super) const TITLE: Style = Style::new(16.0, Weight::Bold, INK);
+pub(super) const PANEL_TITLE: Style = Style::new(12.5, Weight::Bold, INK);
 const AXIS_TITLE: Style = Style::new(11.0, Weight::Regular, INK).anchored(Anchor::Middle);
 /// Labels of ticks; axes measure them to keep them apart.
 pub(super) const TICK: Style = Style::new(10.0, Weight::Regular, INK_SOFT);
-const CAPTION: Style = Style::new(10.0, Weight::Regular, INK_SOFT);
+pub(super) const CAPTION: Style = Style::new(10.0, Weight::Regular, INK_SOFT);
 
 /// Height of every plot in points.
 pub(super) const PLOT_HEIGHT: f64 = 300.0;
-const MARGIN: f64 = 24.0;
+pub(super) const MARGIN: f64 = 24.0;
 /// Room left of the first plot for the title and the labels of its upright axis.
 const AXIS_ROOM: f64 = 50.0;
 /// Room between plots, with tick labels.
@@ -27,11 +27,11 @@ const SINGLE_ROW_MAX: usize = 4;
 const PER_ROW: usize = 3;
 /// Room below the plots of a row, for tick labels and the axis title.
 const BELOW_ROW: f64 = 56.0;
-const TITLE_LINE: f64 = 20.0;
+pub(super) const TITLE_LINE: f64 = 20.0;
 const PANEL_TITLE_LINE: f64 = 16.0;
-const CAPTION_LINE: f64 = 14.5;
+pub(super) const CAPTION_LINE: f64 = 14.5;
 /// Width of grid lines and frames in points.
-const HAIRLINE: f64 = 0.75;
+pub(super) const HAIRLINE: f64 = 0.75;
 
 /// The words on a page.
 pub(super) struct Words<'a> {
@@ -142,7 +142,7 @@ impl Layout {
 }
 
 /// Lines of text below each other, the first with its baseline at `first`.
-fn draw_lines(
+pub(super) fn draw_lines(
     canvas: &mut Canvas<'_>,
     lines: &[String],
     first: Point,

@@ -24,6 +24,7 @@ mod cdf;
 mod font;
 mod layout;
 mod legend;
+mod matrix;
 mod png;
 mod svg;
 mod throughput;
@@ -32,6 +33,7 @@ mod timeline;
 pub use canvas::Color;
 pub use cdf::{CURVE_POINTS_MAX, CdfCurve, CdfFigure, CdfMarks, CdfPanel};
 pub use legend::Stroke;
+pub use matrix::{MatrixCell, MatrixFigure, MatrixGroup, MatrixRow, Shade};
 pub use throughput::{
     MeasuredThroughput, ThroughputCurve, ThroughputFigure, ThroughputMarks, ThroughputPanel,
 };
@@ -47,6 +49,8 @@ pub enum Figure {
     Throughput(ThroughputFigure),
     /// Rates over time.
     Timeline(TimelineFigure),
+    /// Combinations of two things, in words.
+    Matrix(MatrixFigure),
 }
 
 impl Figure {
@@ -59,6 +63,7 @@ impl Figure {
             Figure::Cdf(figure) => figure.to_svg(),
             Figure::Throughput(figure) => figure.to_svg(),
             Figure::Timeline(figure) => figure.to_svg(),
+            Figure::Matrix(figure) => figure.to_svg(),
         }
     }
 
@@ -71,6 +76,7 @@ impl Figure {
             Figure::Cdf(figure) => figure.to_png(),
             Figure::Throughput(figure) => figure.to_png(),
             Figure::Timeline(figure) => figure.to_png(),
+            Figure::Matrix(figure) => figure.to_png(),
         }
     }
 }
