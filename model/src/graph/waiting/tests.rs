@@ -76,6 +76,11 @@ fn step(
     id
 }
 
+fn held(recorder: &GraphRecorder, instance: &str) -> bool {
+    let graph = recorder.graph();
+    OpenEnds::of(&graph, START).waiting(&InstanceId::new(instance)).held
+}
+
 fn waits(recorder: &GraphRecorder, instance: &str) -> (&'static str, String) {
     let graph = recorder.graph();
     let Waiting { kind, detail, .. } =
@@ -176,6 +181,7 @@ fn a_lock_tells_who_holds_it() {
     assert_eq!(kind, "lock");
     let expected = "the grant of its locks: @E@x is locked by critical section 0 of holder";
     assert_eq!(detail, expected);
+    assert!(held(&recorder, "waiting") && !held(&recorder, "holder"));
     assert_eq!(waits(&recorder, "holder").0, "message", "its grant is in flight");
 }
 
