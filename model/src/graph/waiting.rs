@@ -31,7 +31,7 @@ pub struct Waiting {
     pub kind: &'static str,
     /// Since when, if that is known.
     pub since: Option<Timestamp>,
-    /// Whether a critical section of somebody else has locked the entity that it waits for.
+    /// Whether it waits for locks that a critical section holds: somebody else's, or its own, which was not told.
     pub held: bool,
     /// What, for a person.
     pub detail: String,
@@ -131,12 +131,15 @@ impl<'a> OpenEnds<'a> {
         })
     }
 
-    /// An attempt at a step that was begun and not settled.
+    /// An attempt at a step that was begun and not settled, after the last step that was committed: those
+    /// before it were lost, and another attempt has taken their place.
     fn open_step(&self, steps: &[WorkItemId]) -> Option<Waiting> {
-        let open = |id: &&WorkItemId| {
-            matches!(self.graph.item(**id).progress, Progress::Fetched | Progress::Executed)
-        };
-        let id = *steps.iter().rev().find(open)?;
+        let progress = |id: &WorkItemId| self.graph.item(*id).progress;
+        let latest =
+            steps.iter().rev().take_while(|id| !matches!(progress(id), Progress::Committed(_)));
+        let mut open =
+            latest.filter(|id| matches!(progress(id), Progress::Fetched | Progress::Executed));
+        let id = *open.next()?;
         Some(self.open_item("step", "its step", id))
     }
 

@@ -118,6 +118,17 @@ fn an_activity_is_waited_for_until_its_answer_is_in_flight() {
 }
 
 #[test]
+fn an_attempt_that_was_lost_is_not_waited_for_once_another_is_committed() {
+    let recorder = GraphRecorder::default();
+    let message = recorder.client_message();
+    let lost = recorder.fetch_step(&InstanceId::new("a"), None, [message].into_iter(), START);
+    recorder.executed_step(lost, &outcome());
+    assert_eq!(waits(&recorder, "a").0, "step");
+    step(&recorder, "a", &[message], |id, out| out.tasks.push(task(id, 0, "a")));
+    assert_eq!(waits(&recorder, "a").0, "activity");
+}
+
+#[test]
 fn a_timer_is_waited_for_until_it_is_due() {
     let recorder = GraphRecorder::default();
     let due = Timestamp::from_secs(5);
