@@ -17,6 +17,7 @@ use sim_world::selfhosted::CallError;
 use sim_world::world::World;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 const FLUSH_EACH: BrokerSettings =
@@ -27,7 +28,7 @@ const NO_WAIT: FetchOptions = FetchOptions { bytes_max: 1 << 20, wait_max: Durat
 fn change(profile: &mut Profile) {
     deterministic(profile);
     profile.host.background_cores = 0.0;
-    let disk = Rc::make_mut(profile.disks.get_mut("premium-ssd").expect("exists"));
+    let disk = Arc::make_mut(profile.disks.get_mut("premium-ssd").expect("exists"));
     disk.write = Latency::constant(ms(2));
     disk.read = Latency::constant(ms(1));
     disk.flush = Latency::constant(ms(1));
@@ -150,7 +151,7 @@ fn a_fetch_waits_for_records() {
 fn partitions_share_the_cores_and_one_partition_is_in_order() {
     let change = |profile: &mut Profile| {
         change(profile);
-        let costs = Rc::make_mut(profile.broker.as_mut().expect("described"));
+        let costs = Arc::make_mut(profile.broker.as_mut().expect("described"));
         (costs.request_cpu, costs.record_cpu) = (ms(8), Duration::ZERO);
         (costs.kibibyte_cpu, costs.client_cpu) = (Duration::ZERO, Duration::ZERO);
     };
@@ -207,7 +208,7 @@ fn survivors(settings: BrokerSettings, power: bool, crash_at: Duration) -> (u64,
 /// A device with a cache that the power takes, and an operating system that writes back all the time.
 fn volatile(profile: &mut Profile) {
     change(profile);
-    let disk = Rc::make_mut(profile.disks.get_mut("local-ssd").expect("exists"));
+    let disk = Arc::make_mut(profile.disks.get_mut("local-ssd").expect("exists"));
     (disk.page_bytes, disk.sector_bytes, disk.request_bytes_max) = (512, 512, 1024);
     disk.writeback_interval = ms(20);
     disk.dirty_expire = ms(5);

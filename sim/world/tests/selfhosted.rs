@@ -14,6 +14,7 @@ use sim_world::stream_store::{Durability, Fsync, StreamStore};
 use sim_world::world::World;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Puts bytes into a file, or asks how long the server is alive.
@@ -52,7 +53,7 @@ impl Command for Note {
 fn change(profile: &mut Profile) {
     deterministic(profile);
     profile.host.background_cores = 0.0;
-    let disk = Rc::make_mut(profile.disks.get_mut("premium-ssd").expect("exists"));
+    let disk = Arc::make_mut(profile.disks.get_mut("premium-ssd").expect("exists"));
     disk.write = sim_world::distribution::Latency::constant(ms(3));
     disk.flush = sim_world::distribution::Latency::constant(ms(4));
     let disk = profile.disks["premium-ssd"].clone();

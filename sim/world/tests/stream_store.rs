@@ -14,6 +14,7 @@ use sim_world::stream_store::{Block, Durability, EntryId, Fields, Fsync, StoreEr
 use sim_world::world::World;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 const ALWAYS: Durability = Durability::AppendOnly(Fsync::Always);
@@ -31,7 +32,7 @@ fn fields(pairs: &[(&str, &str)]) -> Fields {
 fn change(profile: &mut Profile) {
     deterministic(profile);
     profile.host.background_cores = 0.0;
-    let disk = Rc::make_mut(profile.disks.get_mut("premium-ssd").expect("exists"));
+    let disk = Arc::make_mut(profile.disks.get_mut("premium-ssd").expect("exists"));
     disk.write = Latency::constant(ms(2));
     disk.flush = Latency::constant(ms(1));
     let disk = profile.disks["premium-ssd"].clone();
@@ -162,7 +163,7 @@ fn a_waiting_read_of_a_dead_client_costs_nothing() {
 fn one_thread_executes_one_command_after_another() {
     let change = |profile: &mut Profile| {
         change(profile);
-        let store = Rc::make_mut(profile.store.as_mut().expect("described"));
+        let store = Arc::make_mut(profile.store.as_mut().expect("described"));
         (store.command_cpu, store.element_cpu) = (ms(1), Duration::ZERO);
         (store.kibibyte_cpu, store.client_cpu) = (Duration::ZERO, Duration::ZERO);
     };
@@ -220,7 +221,7 @@ fn survivors(durability: Durability, crash: Crash, crash_at: Duration) -> (Vec<D
 /// A device with a cache that the power takes, and an operating system that writes back all the time.
 fn volatile(profile: &mut Profile) {
     change(profile);
-    let disk = Rc::make_mut(profile.disks.get_mut("local-ssd").expect("exists"));
+    let disk = Arc::make_mut(profile.disks.get_mut("local-ssd").expect("exists"));
     (disk.page_bytes, disk.sector_bytes, disk.request_bytes_max) = (512, 512, 1024);
     disk.writeback_interval = ms(20);
     disk.dirty_expire = ms(5);

@@ -17,6 +17,7 @@ use sim_world::service::StorageError;
 use sim_world::world::World;
 use std::cell::Ref;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// What a hub has for its logs.
 #[derive(Clone)]
@@ -24,7 +25,7 @@ pub(crate) enum LogPlace {
     /// The storage account.
     PageBlobs,
     /// A disk in each host.
-    LocalDisks { disks: Vec<Disk>, costs: Rc<LogStoreProfile>, syncs: bool },
+    LocalDisks { disks: Vec<Disk>, costs: Arc<LogStoreProfile>, syncs: bool },
     /// Machines that were rented for it.
     Machines(Rc<LogMachines>),
 }
@@ -95,7 +96,7 @@ pub(super) struct Opened {
 /// A log on the disk of its host.
 pub(super) struct LocalLog {
     host: Host,
-    costs: Rc<LogStoreProfile>,
+    costs: Arc<LogStoreProfile>,
     epoch: u32,
     journal: JournalFile,
 }

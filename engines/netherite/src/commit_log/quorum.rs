@@ -29,6 +29,7 @@ use sim_world::selfhosted::Client;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Entries that are kept for machines that are behind.
 const KEPT: usize = 256;
@@ -38,7 +39,7 @@ const BATCH: usize = 32;
 /// The machines, and what talking to them costs.
 pub(crate) struct LogMachines {
     pub servers: Vec<Rc<LogServer>>,
-    pub costs: Rc<LogStoreProfile>,
+    pub costs: Arc<LogStoreProfile>,
     /// How many of them have to have what is acknowledged.
     pub quorum: usize,
 }
@@ -62,7 +63,7 @@ struct Replica {
 
 struct Writer {
     opener: Opener,
-    costs: Rc<LogStoreProfile>,
+    costs: Arc<LogStoreProfile>,
     quorum: usize,
     replicas: Vec<Replica>,
     content: RefCell<Content>,

@@ -18,6 +18,7 @@ use sim_world::selfhosted::{Command, Endpoint, EndpointOptions, Incoming, Listen
 use sim_world::world::{World, WorldError};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The class of the machines, and the name by which the meter knows the service.
@@ -103,7 +104,7 @@ pub(crate) struct LogServer {
     pub endpoint: Endpoint<LogRequest>,
     machine: Machine,
     disk: Disk,
-    costs: Rc<LogStoreProfile>,
+    costs: Arc<LogStoreProfile>,
     /// Whether what is written is synced before it is acknowledged.
     syncs: bool,
 }
@@ -116,7 +117,7 @@ impl LogServer {
     pub(crate) fn start(
         world: &World,
         name: &str,
-        costs: &Rc<LogStoreProfile>,
+        costs: &Arc<LogStoreProfile>,
         syncs: bool,
     ) -> Result<Rc<LogServer>, WorldError> {
         let machine = world.rent(name, CLASS, None)?;

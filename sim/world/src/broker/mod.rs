@@ -55,6 +55,7 @@ use command::Request;
 use server::Server;
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// The class of machines it runs on, and the name by which the meter knows it.
 const CLASS: &str = "broker";
@@ -89,7 +90,7 @@ struct Inner {
     kernel: Kernel,
     machine: Machine,
     endpoint: Endpoint<Request>,
-    costs: Rc<BrokerProfile>,
+    costs: Arc<BrokerProfile>,
     settings: BrokerSettings,
     recovery: Cell<Option<Recovery>>,
 }

@@ -16,6 +16,7 @@ use sim_model::time::Timestamp;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A fetch that waits for records.
@@ -30,7 +31,7 @@ pub(super) struct Server {
     pub kernel: Kernel,
     pub machine: Machine,
     pub disk: Disk,
-    pub costs: Rc<BrokerProfile>,
+    pub costs: Arc<BrokerProfile>,
     pub settings: BrokerSettings,
     pub listener: Listener<Request>,
     pub partitions: RefCell<BTreeMap<PartitionKey, Partition>>,
@@ -51,7 +52,7 @@ impl Server {
         kernel: &Kernel,
         machine: &Machine,
         disk: &Disk,
-        costs: &Rc<BrokerProfile>,
+        costs: &Arc<BrokerProfile>,
         settings: BrokerSettings,
         listener: Listener<Request>,
         recovered: Recovered,

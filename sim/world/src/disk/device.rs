@@ -17,6 +17,7 @@ use slab::Slab;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
 /// Tokens of events that are no ends of requests.
 mod token {
@@ -72,7 +73,7 @@ pub(super) struct State {
 pub(super) struct Inner {
     pub kernel: Kernel,
     pub name: Rc<str>,
-    pub profile: Rc<DiskProfile>,
+    pub profile: Arc<DiskProfile>,
     pub device: DeviceId,
     pub trails: Trails,
     pub meter: Meter,
@@ -86,7 +87,7 @@ impl Inner {
         seeds: &SeedTree,
         meter: &Meter,
         name: &str,
-        profile: &Rc<DiskProfile>,
+        profile: &Arc<DiskProfile>,
     ) -> Rc<Inner> {
         let kind = |kind: &str| meter.kind("disk", kind);
         let state = State {

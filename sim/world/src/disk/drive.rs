@@ -11,7 +11,7 @@ use crate::profile::DiskProfile;
 use crate::seed::{SeedTree, Stream};
 use sim_model::time::Timestamp;
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a request asks of the device.
@@ -41,7 +41,7 @@ pub(super) struct Started {
 
 /// The device.
 pub(super) struct Drive {
-    profile: Rc<DiskProfile>,
+    profile: Arc<DiskProfile>,
     read: Stream,
     write: Stream,
     flush: Stream,
@@ -55,7 +55,7 @@ pub(super) struct Drive {
 }
 
 impl Drive {
-    pub fn new(profile: &Rc<DiskProfile>, seeds: &SeedTree, name: &str) -> Drive {
+    pub fn new(profile: &Arc<DiskProfile>, seeds: &SeedTree, name: &str) -> Drive {
         let stream = |kind: &str| seeds.stream(&format!("disk {name} {kind}"));
         Drive {
             profile: profile.clone(),
@@ -178,7 +178,7 @@ mod tests {
     /// The mean wait, in milliseconds, of reads of 4 KiB that arrive in a Poisson stream.
     fn mean_wait_ms(profile: DiskProfile, gap_ms: f64, customers: usize) -> f64 {
         let seeds = SeedTree::new(5);
-        let mut drive = Drive::new(&Rc::new(profile), &seeds, "machine");
+        let mut drive = Drive::new(&Arc::new(profile), &seeds, "machine");
         let (mut gaps, gap) = (seeds.stream("gaps"), Latency::Exponential { mean_ms: gap_ms });
         let (mut now, mut total) = (Timestamp::ZERO, 0.0);
         let mut came = Vec::with_capacity(customers);
@@ -240,7 +240,7 @@ mod tests {
     fn a_slow_device_takes_longer_and_a_stalled_one_nothing() {
         let read = Latency::Constant { value_ms: 2.0 };
         let limited = DiskProfile { read, bandwidth_bytes_per_s: 4_096_000.0, ..profile() };
-        let mut drive = Drive::new(&Rc::new(limited), &SeedTree::new(1), "machine");
+        let mut drive = Drive::new(&Arc::new(limited), &SeedTree::new(1), "machine");
         let at = Timestamp::from_millis;
         drive.slow(3.0);
         drive.submit(7, Access::Read, 4096);

@@ -13,6 +13,7 @@ use crate::seed::Stream;
 use sim_model::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// A file, whatever its name.
 pub(super) type InodeId = u64;
@@ -38,7 +39,7 @@ pub(super) struct Commit {
 
 /// All files of a disk.
 pub(super) struct Files {
-    profile: Rc<DiskProfile>,
+    profile: Arc<DiskProfile>,
     names: BTreeMap<String, InodeId>,
     durable_names: BTreeMap<String, InodeId>,
     /// Changes of names that no commit has made durable, oldest first.
@@ -58,7 +59,7 @@ pub(super) struct Files {
 }
 
 impl Files {
-    pub fn new(profile: &Rc<DiskProfile>) -> Files {
+    pub fn new(profile: &Arc<DiskProfile>) -> Files {
         Files {
             profile: profile.clone(),
             names: BTreeMap::new(),

@@ -55,6 +55,7 @@ use bytes::Bytes;
 use device::{Inner, State};
 use operation::{Answer, Done, Work};
 use std::rc::Rc;
+use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A disk; clones are the same disk.
@@ -71,7 +72,7 @@ impl Disk {
         seeds: &SeedTree,
         meter: &Meter,
         name: &str,
-        profile: &Rc<DiskProfile>,
+        profile: &Arc<DiskProfile>,
     ) -> Disk {
         Disk(Inner::new(kernel, seeds, meter, name, profile))
     }

@@ -2,7 +2,7 @@
 
 use super::error::ProfileError;
 use super::reader::Section;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Core time of a log broker and its clients.
@@ -25,7 +25,7 @@ pub struct BrokerProfile {
 }
 
 /// Reads the section, if the profile has it.
-pub(super) fn broker(root: &Section) -> Result<Option<Rc<BrokerProfile>>, ProfileError> {
+pub(super) fn broker(root: &Section) -> Result<Option<Arc<BrokerProfile>>, ProfileError> {
     if !root.has("broker") {
         return Ok(None);
     }
@@ -43,7 +43,7 @@ pub(super) fn broker(root: &Section) -> Result<Option<Rc<BrokerProfile>>, Profil
     if request_timeout.is_zero() {
         return Err(s.error("request_timeout", "value is 0, expected more"));
     }
-    Ok(Some(Rc::new(BrokerProfile {
+    Ok(Some(Arc::new(BrokerProfile {
         threads: s.count("threads")?,
         request_cpu: s.time("request_cpu")?,
         record_cpu: s.time("record_cpu")?,

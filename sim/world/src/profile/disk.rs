@@ -4,7 +4,7 @@ use super::error::ProfileError;
 use super::reader::{BANDWIDTH, RATE, RENT, Section};
 use crate::distribution::Latency;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A class of disks with the page cache that the operating system puts before it.
@@ -68,14 +68,14 @@ const KEYS: [&str; 17] = [
 ];
 
 /// Reads all classes of disks.
-pub(super) fn disks(root: &Section) -> Result<BTreeMap<String, Rc<DiskProfile>>, ProfileError> {
+pub(super) fn disks(root: &Section) -> Result<BTreeMap<String, Arc<DiskProfile>>, ProfileError> {
     let mut all = BTreeMap::new();
     if !root.has("disks") {
         return Ok(all);
     }
     let classes = root.any_child("disks")?;
     for name in classes.keys() {
-        all.insert(name.to_owned(), Rc::new(disk(&classes.child(name, &KEYS)?)?));
+        all.insert(name.to_owned(), Arc::new(disk(&classes.child(name, &KEYS)?)?));
     }
     Ok(all)
 }

@@ -16,10 +16,10 @@ use super::transport;
 use crate::network::LinkProfile;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 type Loaded<T> = Result<T, ProfileError>;
-type Disks = BTreeMap<String, Rc<DiskProfile>>;
+type Disks = BTreeMap<String, Arc<DiskProfile>>;
 
 /// The profile that `text` describes.
 pub(super) fn profile(name: &str, text: &str) -> Loaded<Profile> {
@@ -141,7 +141,7 @@ fn machines(root: &Section, disks: &Disks) -> Loaded<BTreeMap<String, MachinePro
 }
 
 /// The disk that an optional key `disk` names.
-fn disk_of(section: &Section, disks: &Disks) -> Loaded<Option<Rc<DiskProfile>>> {
+fn disk_of(section: &Section, disks: &Disks) -> Loaded<Option<Arc<DiskProfile>>> {
     if !section.has("disk") {
         return Ok(None);
     }

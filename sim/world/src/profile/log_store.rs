@@ -2,7 +2,7 @@
 
 use super::error::ProfileError;
 use super::reader::Section;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Core time of a log on a disk, and of a server for logs and its clients.
@@ -30,7 +30,7 @@ impl LogStoreProfile {
 }
 
 /// Reads the section, if the profile has it.
-pub(super) fn log_store(root: &Section) -> Result<Option<Rc<LogStoreProfile>>, ProfileError> {
+pub(super) fn log_store(root: &Section) -> Result<Option<Arc<LogStoreProfile>>, ProfileError> {
     if !root.has("log_store") {
         return Ok(None);
     }
@@ -50,5 +50,5 @@ pub(super) fn log_store(root: &Section) -> Result<Option<Rc<LogStoreProfile>>, P
             return Err(s.error(key, "value is 0, expected more"));
         }
     }
-    Ok(Some(Rc::new(profile)))
+    Ok(Some(Arc::new(profile)))
 }

@@ -37,7 +37,7 @@ pub use store::StoreProfile;
 pub use transport::TransportProfile;
 
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
 
 /// The embedded profiles: name and text.
 const EMBEDDED: [(&str, &str); 2] = [
@@ -45,13 +45,18 @@ const EMBEDDED: [(&str, &str); 2] = [
     ("azure-2021-02", include_str!("../../../../experiments/profiles/azure-2021-02.toml")),
 ];
 
+/// The embedded profiles as they are once read: a campaign of small runs would spend much of its time on
+/// reading the same text again.
+static READ: [OnceLock<Result<Profile, ProfileError>>; EMBEDDED.len()] =
+    [const { OnceLock::new() }; EMBEDDED.len()];
+
 /// Where a number of a profile comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Provenance {
     /// A document, a source file, or the words that mark an assumption.
-    Source(Rc<str>),
+    Source(Arc<str>),
     /// The published figure it was fitted to.
-    FittedTo(Rc<str>),
+    FittedTo(Arc<str>),
 }
 
 /// One number of a profile as it was written, for reports.
@@ -76,10 +81,9 @@ impl Profile {
     /// # Errors
     /// An unknown name; the error suggests the nearest known one.
     pub fn named(name: &str) -> Result<Profile, ProfileError> {
-        match EMBEDDED.iter().find(|(known, _)| *known == name) {
-            Some((_, text)) => Profile::parse(name, text),
-            None => Err(unknown(name)),
-        }
+        let index = EMBEDDED.iter().position(|(known, _)| *known == name);
+        let index = index.ok_or_else(|| unknown(name))?;
+        READ[index].get_or_init(|| Profile::parse(name, EMBEDDED[index].1)).clone()
     }
 
     /// The embedded profile of that name, or else the profile in the file at that path.

@@ -9,7 +9,7 @@ use super::error::{ProfileError, nearest};
 use super::{Entry, Provenance};
 use crate::distribution::Latency;
 use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use toml::{Table, Value};
 
@@ -353,7 +353,7 @@ impl<'a> Section<'a> {
         let label = |key: &str| match table.get(key) {
             None => Ok(None),
             Some(Value::String(text)) if !text.trim().is_empty() => {
-                Ok(Some(Rc::from(text.as_str())))
+                Ok(Some(Arc::from(text.as_str())))
             }
             Some(_) => Err(self.context.error(path, format!("{key} is not a text with content"))),
         };

@@ -12,7 +12,7 @@ use super::{Entry, ReplicationProfile};
 use crate::distribution::Latency;
 use crate::network::LinkProfile;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A simulated environment in numbers.
@@ -25,17 +25,17 @@ pub struct Profile {
     /// The classes of machines that can be rented besides, by name.
     pub machines: BTreeMap<String, MachineProfile>,
     /// The classes of disks, by name.
-    pub disks: BTreeMap<String, Rc<DiskProfile>>,
+    pub disks: BTreeMap<String, Arc<DiskProfile>>,
     /// Connections to self-hosted servers, if there are any.
     pub selfhosted: Option<SelfHostedProfile>,
     /// Costs of a stream store, if there is one.
-    pub store: Option<Rc<StoreProfile>>,
+    pub store: Option<Arc<StoreProfile>>,
     /// Costs of a log broker, if there is one.
-    pub broker: Option<Rc<BrokerProfile>>,
+    pub broker: Option<Arc<BrokerProfile>>,
     /// The pace at which hosts are added, if that is described.
     pub scaling: Option<ScalingProfile>,
     /// Costs of logs on disks, if any are described.
-    pub log_store: Option<Rc<LogStoreProfile>>,
+    pub log_store: Option<Arc<LogStoreProfile>>,
     /// Relational databases on rented machines.
     pub database: Option<DatabaseProfile>,
     /// What replicas cost, if the profile says so.
@@ -84,7 +84,7 @@ pub struct MachineProfile {
     /// The way to machines of the same class, each way; as between two hosts if absent.
     pub peer_link: Option<LinkProfile>,
     /// Its disk, if it has one.
-    pub disk: Option<Rc<DiskProfile>>,
+    pub disk: Option<Arc<DiskProfile>>,
 }
 
 /// What all worker hosts have in common.
@@ -99,7 +99,7 @@ pub struct HostProfile {
     /// Memory of the load generator's machine, in bytes.
     pub client_memory_bytes: u64,
     /// The disk of each host, if it has one; its price is part of the plan's.
-    pub disk: Option<Rc<DiskProfile>>,
+    pub disk: Option<Arc<DiskProfile>>,
 }
 
 /// Core time at full core speed.

@@ -2,7 +2,7 @@
 
 use super::error::ProfileError;
 use super::reader::Section;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Core time of a stream store and its clients.
@@ -21,13 +21,13 @@ pub struct StoreProfile {
 }
 
 /// Reads the section, if the profile has it.
-pub(super) fn store(root: &Section) -> Result<Option<Rc<StoreProfile>>, ProfileError> {
+pub(super) fn store(root: &Section) -> Result<Option<Arc<StoreProfile>>, ProfileError> {
     if !root.has("stream_store") {
         return Ok(None);
     }
     let keys = ["command_cpu", "element_cpu", "kibibyte_cpu", "replay_cpu", "client_cpu"];
     let s = root.child("stream_store", &keys)?;
-    Ok(Some(Rc::new(StoreProfile {
+    Ok(Some(Arc::new(StoreProfile {
         command_cpu: s.time("command_cpu")?,
         element_cpu: s.time("element_cpu")?,
         kibibyte_cpu: s.time("kibibyte_cpu")?,

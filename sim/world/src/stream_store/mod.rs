@@ -54,6 +54,7 @@ use log::{Loaded, Log};
 use server::Server;
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// The class of machines it runs on, and the name by which the meter knows it.
 const CLASS: &str = "stream-store";
@@ -91,7 +92,7 @@ struct Inner {
     kernel: Kernel,
     machine: Machine,
     endpoint: Endpoint<Request>,
-    costs: Rc<StoreProfile>,
+    costs: Arc<StoreProfile>,
     durability: Durability,
     recovery: Cell<Option<Recovery>>,
 }

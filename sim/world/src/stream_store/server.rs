@@ -9,7 +9,7 @@ use crate::selfhosted::{Incoming, Listener};
 use sim_model::ledger::Category;
 use sim_model::time::Timestamp;
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A read that waits for entries.
@@ -23,7 +23,7 @@ type Executed = (Incoming<Request>, Answer);
 
 pub(super) struct Server {
     pub kernel: Kernel,
-    pub costs: Rc<StoreProfile>,
+    pub costs: Arc<StoreProfile>,
     pub listener: Listener<Request>,
     pub state: State,
     pub log: Option<Log>,
@@ -34,7 +34,7 @@ pub(super) struct Server {
 impl Server {
     pub fn new(
         kernel: &Kernel,
-        costs: &Rc<StoreProfile>,
+        costs: &Arc<StoreProfile>,
         listener: Listener<Request>,
         state: State,
         log: Option<Log>,

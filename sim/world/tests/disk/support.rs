@@ -8,7 +8,7 @@ use sim_world::meter::Meter;
 use sim_world::profile::DiskProfile;
 use sim_world::seed::SeedTree;
 use std::future::Future;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub fn ms(millis: u64) -> Duration {
@@ -55,7 +55,7 @@ where
 {
     let program = |kernel: Kernel| {
         let meter = Meter::new();
-        let disk = Disk::new(&kernel, &SeedTree::new(seed), &meter, "machine", &Rc::new(profile));
+        let disk = Disk::new(&kernel, &SeedTree::new(seed), &meter, "machine", &Arc::new(profile));
         main(kernel, disk, meter)
     };
     let run = on_fresh_thread(|| simulate(KernelOptions::with_seed(seed), program));
