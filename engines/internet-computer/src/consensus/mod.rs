@@ -28,7 +28,7 @@ mod rules;
 mod tests;
 
 pub(crate) use pool::{Aggregate, Artefact, Share, Signed};
-pub(crate) use rules::{Parameters, rank_of, tolerated};
+pub(crate) use rules::{Parameters, tolerated};
 
 use crate::block::{BlockHash, GENESIS, Height, ReplicaId, Sealed};
 use pool::Pool;
@@ -341,7 +341,7 @@ impl Consensus {
     }
 
     fn rank(&self, maker: ReplicaId) -> u16 {
-        rank_of(&self.parameters, self.round, maker)
+        self.pool.rank(self.round, maker)
     }
 
     /// The least rank of which there is a valid block and that is not disqualified.

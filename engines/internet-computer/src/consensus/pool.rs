@@ -3,9 +3,10 @@
 //! Shares are kept as sets of signers; one signer counts once. A block is a candidate if its parent is
 //! notarized and its maker has the rank that it claims.
 
-use super::rules::{Parameters, rank_of};
+use super::rules::{Parameters, ranks};
 use crate::block::{BlockHash, Height, ReplicaId, Sealed};
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -106,11 +107,19 @@ pub(super) struct Pool {
     floor: Height,
     /// What is given to artefacts of forgotten heights.
     nowhere: Slot,
+    /// The ranks at the height that was asked for last: it is the same one again and again.
+    ranks: RefCell<(Height, Vec<u16>)>,
 }
 
 impl Pool {
     pub(super) fn new(parameters: Parameters) -> Pool {
-        Pool { parameters, slots: BTreeMap::new(), floor: 0, nowhere: Slot::default() }
+        Pool {
+            parameters,
+            slots: BTreeMap::new(),
+            floor: 0,
+            nowhere: Slot::default(),
+            ranks: RefCell::new((0, ranks(&parameters, 0))),
+        }
     }
 
     /// The block on which everything else rests.
@@ -220,9 +229,18 @@ impl Pool {
                 let block = &sealed.block;
                 !slot.disqualified.contains(&block.rank)
                     && self.has(Signed::Notarization(height - 1, block.parent))
-                    && rank_of(&self.parameters, height, block.maker) == block.rank
+                    && self.rank(height, block.maker) == block.rank
             })
         })
+    }
+
+    /// The rank of a maker at `height`.
+    pub(super) fn rank(&self, height: Height, maker: ReplicaId) -> u16 {
+        let known = &mut *self.ranks.borrow_mut();
+        if known.0 != height {
+            *known = (height, ranks(&self.parameters, height));
+        }
+        known.1[usize::from(maker.0)]
     }
 
     pub(super) fn support(&mut self, block: &Rc<Sealed>) {

@@ -3,7 +3,9 @@
 //! Source: dfinity/ic rs/consensus/src/consensus/notary.rs@002d5530 (the delay and its limits),
 //! rs/limits/src/lib.rs@051bb67c (the constants).
 
-use crate::block::{Height, ReplicaId};
+use crate::block::Height;
+#[cfg(test)]
+use crate::block::ReplicaId;
 use std::time::Duration;
 
 /// Factor of the unit delay for each height that is notarized and not finalized.
@@ -82,17 +84,26 @@ fn power(base: f64, exponent: i32) -> f64 {
     (0..exponent).fold(1.0, |product, _| product * base)
 }
 
-/// The rank of `maker` at `height`: its place in the permutation that the random beacon of that height
-/// draws.
-pub(crate) fn rank_of(parameters: &Parameters, height: Height, maker: ReplicaId) -> u16 {
+/// The rank of each replica at `height`: its place in the permutation that the random beacon of that
+/// height draws.
+pub(super) fn ranks(parameters: &Parameters, height: Height) -> Vec<u16> {
     let mut order: Vec<u16> = (0..parameters.replicas).collect();
     let mut beacon = mix(parameters.seed ^ mix(height));
     for last in (1..order.len()).rev() {
         beacon = mix(beacon);
         order.swap(last, (beacon % (last as u64 + 1)) as usize);
     }
-    let place = order.iter().position(|replica| *replica == maker.0);
-    place.expect("invariant: every replica has a rank") as u16
+    let mut ranks = vec![0; order.len()];
+    for (rank, replica) in order.into_iter().enumerate() {
+        ranks[usize::from(replica)] = rank as u16;
+    }
+    ranks
+}
+
+/// The rank of `maker` at `height`.
+#[cfg(test)]
+pub(super) fn rank_of(parameters: &Parameters, height: Height, maker: ReplicaId) -> u16 {
+    ranks(parameters, height)[usize::from(maker.0)]
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood 2014).

@@ -1,6 +1,6 @@
 //! Consensus without a world: replicas, a schedule that delays and reorders, and Byzantine makers.
 
-use super::rules::test_parameters;
+use super::rules::{rank_of, test_parameters};
 use super::*;
 use crate::block::{Block, Payload};
 use proptest::prelude::*;
