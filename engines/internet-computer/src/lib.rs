@@ -94,6 +94,10 @@ impl Engine<World> for InternetComputer {
         settings::SETTINGS
     }
 
+    fn small_scales(&self) -> &'static [(&'static str, &'static [&'static str])] {
+        settings::SMALL_SCALES
+    }
+
     fn deploy(
         &self,
         world: &World,

@@ -237,6 +237,14 @@ pub(crate) enum Behaviour {
     Lie,
 }
 
+/// Sizes at which short runs reach checkpoints, catch-up packages, state synchronization and streams.
+pub(crate) const SMALL_SCALES: &[(&str, &[&str])] = &[
+    ("replicas", &["4", "4", "4", "7"]),
+    ("subnets", &["1", "1", "2"]),
+    ("dkg_interval", &["9", "19", "499"]),
+    ("task_canisters", &["1", "2", "8"]),
+];
+
 /// The settings, read.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {

@@ -174,6 +174,12 @@ pub trait Engine<W> {
     /// What can be set.
     fn settings(&self) -> &'static [Setting];
 
+    /// Settings by key, with values of which campaigns of small runs draw one each, all equally likely:
+    /// sizes at which a short run reaches what a long and large one does.
+    fn small_scales(&self) -> &'static [(&'static str, &'static [&'static str])] {
+        &[]
+    }
+
     /// Whether, under `settings`, it says how many hosts it wants ([`RECOMMENDED_WORKERS`]), and lets hosts
     /// come and go by that.
     ///

@@ -297,7 +297,7 @@ pub(crate) struct ExploreArguments {
     #[arg(long, value_name = "CHECK,...", help_heading = "What is explored", value_delimiter = ',')]
     pub(crate) strict: Vec<String>,
 
-    /// Leave settings at their defaults
+    /// Leave settings at their defaults, sizes too
     #[arg(long, help_heading = "What is explored")]
     pub(crate) fixed_settings: bool,
 

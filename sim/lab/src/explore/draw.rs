@@ -3,8 +3,8 @@
 //! Workloads are small and cover the programming model: chains of activities, fan-outs, entities,
 //! critical sections, timers. Settings for performance, and those that choose a mechanism, are changed with
 //! probability one quarter each, as in swarm testing: a mechanism that hides what another does wrong is
-//! sometimes away. Settings that the engine cannot carry together are drawn again, then left at their
-//! defaults.
+//! sometimes away. Sizes are drawn from those that the engine names for small runs. Settings that the engine
+//! cannot carry together are drawn again, then left at their defaults.
 
 use crate::checks;
 use crate::fault::{self, Chaos, Kind};
@@ -53,7 +53,7 @@ pub struct Campaign {
     pub strict: Vec<String>,
     /// The workload; drawn for each run if `None`.
     pub workload: Option<String>,
-    /// Whether settings are drawn.
+    /// Whether settings are drawn, and sizes from those that the engine names for small runs.
     pub vary_settings: bool,
 }
 
@@ -99,6 +99,10 @@ impl Campaign {
                     if let Some(value) = vary(setting, &mut stream) {
                         spec.settings.entry(key).or_insert(value);
                     }
+                }
+                for (key, values) in engine.small_scales() {
+                    let value = values[stream.below(values.len() as u64) as usize].to_owned();
+                    spec.settings.entry(format!("{}.{key}", self.engine)).or_insert(value);
                 }
             }
             let kinds = self.kinds()?;
