@@ -249,9 +249,13 @@ impl Life {
         self.send(to, bytes, Packet::Checkpoint(checkpoint, block));
     }
 
-    /// Takes a checkpoint of another replica, if it is ahead.
+    /// Takes a checkpoint of another replica, if it is ahead of what this one can come to by itself.
     fn replace(&self, checkpoint: Checkpoint, block: &Rc<Sealed>) -> Handled {
-        if checkpoint.height <= self.consensus.borrow().finalized() {
+        let reached = match self.stranded.get() {
+            true => self.executed.get(),
+            false => self.consensus.borrow().finalized(),
+        };
+        if checkpoint.height <= reached {
             return Handled::GoOn;
         }
         add(&self.subnet.counters.state_syncs, 1);

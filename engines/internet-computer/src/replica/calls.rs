@@ -13,6 +13,9 @@ use std::rc::Rc;
 const ANSWER_BYTES: u64 = 600;
 /// Heights that certification may lag before a replica calls itself behind. [assumption]
 const LAG_MAX: u64 = 10;
+/// Heights that others have certified before a replica has executed them, beyond which it calls itself
+/// behind: the last one it may just be executing. [assumption]
+const CERTIFIED_LAG_MAX: u64 = 1;
 
 impl Life {
     /// Takes a core for the signature of a client call.
@@ -75,11 +78,7 @@ impl Life {
         add(&self.subnet.counters.queries, 1);
         let (host, height) = (self.host.clone(), self.visible_height.get());
         let cost = self.subnet.costs.query;
-        let consensus = self.consensus.borrow();
-        let behind = self.now() < self.behind_until.get()
-            || height <= self.loaded
-            || consensus.finalized().saturating_sub(height) > LAG_MAX;
-        drop(consensus);
+        let behind = self.is_behind();
         let subnet = self.subnet.clone();
         host.clone().spawn(async move {
             host.run(cost).await;
@@ -104,6 +103,16 @@ impl Life {
                 * instances.as_ref().map_or(1, |found: &Vec<_>| 1 + found.len() as u64);
             gateway.send(host.node(), bytes, Answer::Query { token, instances });
         });
+    }
+
+    /// Whether this replica knows that others have gone ahead of what it can show.
+    fn is_behind(&self) -> bool {
+        let (now, height) = (self.now(), self.visible_height.get());
+        let consensus = self.consensus.borrow();
+        now < self.behind_until.get()
+            || height <= self.loaded
+            || consensus.certified() > height + CERTIFIED_LAG_MAX
+            || consensus.finalized().saturating_sub(height) > LAG_MAX
     }
 
     /// Tells everyone that this replica has carried out an outcall.

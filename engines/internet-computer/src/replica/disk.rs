@@ -53,10 +53,13 @@ impl Disk {
         self.checkpoint = checkpoint;
     }
 
-    /// Replaces everything by a checkpoint that was fetched, with its block.
+    /// Replaces everything by a checkpoint that was fetched, with its block. What is finalized or signed
+    /// above it stays: whoever forgot that could sign something else at the same heights.
     pub(crate) fn replace(&mut self, checkpoint: Checkpoint, block: &Sealed) {
-        let pool = self.pool.split_off(&(checkpoint.height + 1));
+        let above = checkpoint.height + 1;
+        let (mut chain, pool) = (self.chain.split_off(&above), self.pool.split_off(&above));
         *self = Disk::new(checkpoint, block);
+        self.chain.append(&mut chain);
         self.pool = pool;
     }
 

@@ -48,7 +48,8 @@ impl Life {
                 })
             };
             let Some((round, (longest, others), checkpoint)) = done else {
-                // Everything waits for the checkpoint of another replica.
+                // Everything waits for the checkpoint of another replica, which is asked for.
+                self.stranded.set(true);
                 return std::future::pending().await;
             };
             for other in others {
@@ -58,6 +59,7 @@ impl Life {
             if let Some(checkpoint) = checkpoint {
                 self.write_checkpoint(checkpoint).await;
             }
+            self.executed.set(round.height);
             self.queued.set(self.queued.get() - 1);
             for (id, request) in &round.outcalls {
                 self.carry_out(*id, *request);

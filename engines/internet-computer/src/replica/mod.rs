@@ -65,6 +65,10 @@ pub(crate) struct Life {
     consensus: RefCell<Consensus>,
     pool: RefCell<IngressPool>,
     /// Finalized blocks for the executor, and those that do not fit into its queue yet.
+    /// The height up to which this replica has executed, and whether the state before the next block is
+    /// older than any that is kept: then only the checkpoint of another replica helps.
+    executed: Cell<Height>,
+    stranded: Cell<bool>,
     batches: (Sender<Rc<Sealed>>, Receiver<Rc<Sealed>>),
     queued: Cell<usize>,
     backlog: RefCell<VecDeque<Rc<Sealed>>>,
@@ -152,6 +156,8 @@ impl Life {
             address: address.clone(),
             consensus: RefCell::new(consensus),
             pool: RefCell::default(),
+            executed: Cell::new(checkpoint),
+            stranded: Cell::new(false),
             batches: subnet.kernel.channel(),
             queued: Cell::new(0),
             backlog: RefCell::default(),
@@ -209,7 +215,7 @@ impl Life {
                     return;
                 }
             }
-            if kernel.now() >= patience {
+            if kernel.now() >= patience || self.stranded.get() {
                 self.catch_up(self.someone());
             }
             wake = self.settle(actions).await;
@@ -231,7 +237,10 @@ impl Life {
             return;
         }
         self.asked_at.set(now);
-        let above = self.consensus.borrow().finalized();
+        let above = match self.stranded.get() {
+            true => self.executed.get(),
+            false => self.consensus.borrow().finalized(),
+        };
         self.send(whom, 100, Packet::CatchUp { from: self.me, above });
     }
 

@@ -6,7 +6,8 @@
 //! blocks after it, by executing them again. That must come to the same digests, which is checked.
 //!
 //! **Forks.** With a safety mechanism switched off, two blocks may be finalized at one height. Then both
-//! are executed, each from the state of its parent: states of recent blocks are kept for that.
+//! are executed, each from the state of its parent: states of recent blocks are kept for that. If instead
+//! more replicas are Byzantine than are tolerated, nothing is kept: the branch that comes second stands still.
 
 use super::SubnetState;
 use super::round::Round;
@@ -128,8 +129,8 @@ impl Execution {
         &self.views
     }
 
-    /// Executes a finalized block, or tells what that came to. Nothing if the state before it is
-    /// older than any replica keeps: whoever is so far behind has to fetch a checkpoint.
+    /// Executes a finalized block, or tells what that came to. Nothing if the state before it is not
+    /// kept: whoever is so far behind has to fetch a checkpoint.
     pub(crate) fn execute(&mut self, sealed: &Sealed, recorded_at: Timestamp) -> Option<Rc<Round>> {
         let key = (sealed.block.height, sealed.hash);
         let (head, state) = self.state.as_ref().expect("invariant: whoever executes holds a state");
@@ -140,7 +141,9 @@ impl Execution {
             if key.0 < state.height.saturating_sub(self.kept()) {
                 return None;
             }
-            self.switch(sealed);
+            if !self.switch(sealed) {
+                return None;
+            }
         }
         let round = Rc::new(self.run(sealed, recorded_at));
         self.views.add(key.0, &round.views);
@@ -149,14 +152,13 @@ impl Execution {
         Some(round)
     }
 
-    /// Takes up the state of another branch.
-    fn switch(&mut self, sealed: &Sealed) {
+    /// Takes up the state of another branch; false if it is not kept.
+    fn switch(&mut self, sealed: &Sealed) -> bool {
         let parent = (sealed.block.height - 1, sealed.block.parent);
-        let state = self.states.get(&parent).unwrap_or_else(|| {
-            panic!("the state before block {} at {} is not in memory", sealed.hash, parent.0 + 1)
-        });
+        let Some(state) = self.states.get(&parent) else { return false };
         self.state = Some((parent.1, state.clone()));
         self.cursors.clear();
+        true
     }
 
     fn run(&mut self, sealed: &Sealed, recorded_at: Timestamp) -> Round {
@@ -201,11 +203,11 @@ impl Execution {
         self.checkpoints.get(&(height, hash)).cloned()
     }
 
-    /// Whether the effects of a round are to be reported: true once.
+    /// Whether the effects of a round are to be reported: true once. A record that is forgotten was
+    /// reported: a replica that is slow comes to its rounds when all others are far ahead.
     pub(crate) fn report(&mut self, height: Height, hash: BlockHash) -> bool {
         let record = self.records.get_mut(&(height, hash));
-        let record = record.expect("invariant: a round is recorded when it is executed");
-        !std::mem::replace(&mut record.reported, true)
+        record.is_some_and(|record| !std::mem::replace(&mut record.reported, true))
     }
 
     /// Heights for which rounds are kept: replicas serve blocks since the checkpoint before the last,
@@ -219,7 +221,9 @@ impl Execution {
         let keep = height.saturating_sub(self.kept());
         let from = (keep, BlockHash(0));
         self.rounds = split(&mut self.rounds, &from);
-        self.records = split(&mut self.records, &from);
+        let records = split(&mut self.records, &from);
+        let older = std::mem::replace(&mut self.records, records);
+        self.records.extend(older.into_iter().filter(|(_, record)| !record.reported));
         self.checkpoints = split(&mut self.checkpoints, &from);
         let from = (height.saturating_sub(STATES_KEPT), BlockHash(0));
         self.states = split(&mut self.states, &from);
