@@ -8,7 +8,7 @@
 //! workload's entities are read, which costs nothing that is reported; it is judged; and what was told in
 //! the run is read once more (see `checks/durability.rs`), which is no part of its event trail.
 
-mod rest;
+pub(crate) mod rest;
 mod verdict;
 
 pub use rest::{DRAIN, REST_BOUND, REST_BOUND_AFTER_FAULTS};
@@ -442,10 +442,31 @@ impl Stage {
         if !self.recorder.is_over() {
             return Entities::NotRead;
         }
-        match rest::read_entities(self.world.kernel(), self.client(), asked).await {
-            Ok(states) => Entities::Read(states),
-            Err(problem) => Entities::Unreadable(problem),
+        let (workload, started) = (self.orchestrations.workload(), self.recorder.started());
+        let mut healing = self.healing();
+        loop {
+            match rest::read_entities(self.world.kernel(), self.client(), asked.clone()).await {
+                Ok(states) => {
+                    let is_expected = workload.check_entities(started, &states).is_ok();
+                    if is_expected {
+                        return Entities::Read(states);
+                    }
+                    // Looking again is no part of the run.
+                    self.world.kernel().end_trail();
+                    if !healing.goes_on().await {
+                        return Entities::Read(states);
+                    }
+                }
+                Err(problem) => return Entities::Unreadable(problem),
+            }
         }
+    }
+
+    /// What the engine may still take to be well again: nothing without faults.
+    fn healing(&self) -> rest::Healing {
+        let heals_within =
+            self.faults.as_ref().map_or(Duration::ZERO, |_| self.budget.heals_within);
+        rest::Healing::within(self.world.kernel(), heals_within)
     }
 
     /// The client on the first host that runs and does not stand still.
@@ -550,7 +571,8 @@ impl Stage {
             Some(None) => durability::not_judged(),
             Some(Some(claims)) => {
                 let (client, durable) = (self.client(), self.guarantees.durable);
-                durability::check(kernel, client, &self.graph, claims, durable).await
+                let healing = self.healing();
+                durability::check(kernel, client, &self.graph, claims, durable, healing).await
             }
         };
         judged.outcome.summary.checks.push(check);

@@ -6,7 +6,8 @@
 //! - An entity has the state that its last committed step left.
 //!
 //! All of them are read by one query; what is missing or different there is asked for once more by
-//! itself. This happens after the event trail has ended and everything has been measured, so it
+//! itself, after faults for as long as the engine may take to be well again: a replica that was away may
+//! not know yet. This happens after the event trail has ended and everything has been measured, so it
 //! changes no digest and costs nothing that is reported. Instances that a client or the application
 //! has removed or started again are left out: what was told of their former lives is no claim.
 //!
@@ -16,6 +17,7 @@
 use super::{Check, Verdict};
 use crate::history::{ClientOperation, ClientRequest, Told};
 use crate::recorder::{Outcome, Recording, hash_of_end};
+use crate::run::rest::Healing;
 use crate::workload::Orchestrations;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sim_model::engine::{Client, InstanceState};
@@ -145,6 +147,7 @@ pub(crate) async fn check(
     graph: &GraphRecorder,
     claims: Claims,
     promised: bool,
+    mut healing: Healing,
 ) -> Check {
     let broken = if promised { Verdict::Fail } else { Verdict::Observed };
     // The first question may go over a connection that broke long ago, unnoticed.
@@ -186,14 +189,19 @@ pub(crate) async fn check(
             continue;
         }
         let mut state = states.get(instance).cloned();
-        let answer = kernel.timeout(READ_BOUND, client.status(instance.clone())).await;
-        if let Some(Ok(answer)) = answer {
-            state = answer;
-        }
-        let later = Later::of(&graph.graph());
-        let problem = said.iter().find_map(|claim| {
-            Some((claim, contradiction(instance, claim, state.as_ref(), &later)?))
-        });
+        let problem = loop {
+            let answer = kernel.timeout(READ_BOUND, client.status(instance.clone())).await;
+            if let Some(Ok(answer)) = answer {
+                state = answer;
+            }
+            let later = Later::of(&graph.graph());
+            let problem = said.iter().find_map(|claim| {
+                Some((claim, contradiction(instance, claim, state.as_ref(), &later)?))
+            });
+            if problem.is_none() || !healing.goes_on().await {
+                break problem;
+            }
+        };
         if let Some((claim, problem)) = problem {
             count += 1;
             first

@@ -8,12 +8,15 @@
 //! in flight after that is lost. Timers that are not due are not in flight.
 //!
 //! Then the final states of the workload's entities are read, through a client on the first host that runs.
+//! After faults an engine may take the time of its budget to be well again; until then what is not as
+//! expected is read again.
 
 use crate::recorder::Recorder;
 use crate::workload::{EntityStates, in_parallel};
 use sim_model::engine::Client;
 use sim_model::graph::{GraphRecorder, checks};
 use sim_model::id::EntityId;
+use sim_model::time::Timestamp;
 use sim_world::kernel::Kernel;
 use std::rc::Rc;
 use std::time::Duration;
@@ -65,6 +68,32 @@ pub(super) async fn complete(
         if recorder.events() == before || kernel.now() >= last {
             return None;
         }
+    }
+}
+
+/// Pauses between two readings of what is not as expected: they double, and end `heals_within` after now.
+pub(crate) struct Healing {
+    kernel: Kernel,
+    until: Timestamp,
+    pause: Duration,
+}
+
+impl Healing {
+    /// An engine that may take so long from now on.
+    pub(crate) fn within(kernel: &Kernel, heals_within: Duration) -> Healing {
+        let until = kernel.now() + heals_within;
+        Healing { kernel: kernel.clone(), until, pause: DRAIN }
+    }
+
+    /// Lets some time pass; false if there is none left.
+    pub(crate) async fn goes_on(&mut self) -> bool {
+        let now = self.kernel.now();
+        if now >= self.until {
+            return false;
+        }
+        self.kernel.sleep_until(self.until.min(now + self.pause)).await;
+        self.pause *= 2;
+        true
     }
 }
 

@@ -5,11 +5,14 @@ use crate::checks::scene::Scene;
 use futures_util::FutureExt;
 use sim_model::engine::{ClientAnswer, ClientMessage, InstanceQuery, InstanceState, StartRequest};
 use sim_world::kernel::{self, KernelOptions};
+use std::cell::Cell;
 
 /// A store that answers what a test says; queries miss what only a status read shows.
 struct Store {
     queried: Vec<(InstanceId, InstanceState)>,
     read: Vec<(InstanceId, InstanceState)>,
+    /// Status reads that still know nothing.
+    stale: Cell<u32>,
 }
 
 fn answer<T: 'static>(value: T) -> ClientAnswer<T> {
@@ -26,6 +29,10 @@ impl Client for Store {
     }
 
     fn status(&self, instance: InstanceId) -> ClientAnswer<Option<InstanceState>> {
+        if let Some(left) = self.stale.get().checked_sub(1) {
+            self.stale.set(left);
+            return answer(None);
+        }
         let found = self.read.iter().find(|(key, _)| *key == instance);
         answer(found.map(|(_, state)| state.clone()))
     }
@@ -69,6 +76,16 @@ fn judge(
     queried: Vec<(InstanceId, InstanceState)>,
     read: Vec<(InstanceId, InstanceState)>,
 ) -> Check {
+    judge_healing(said, queried, read, (0, Duration::ZERO))
+}
+
+/// The same where the store knows nothing for some status reads, and may take so long to be well again.
+fn judge_healing(
+    said: Vec<Claim>,
+    queried: Vec<(InstanceId, InstanceState)>,
+    read: Vec<(InstanceId, InstanceState)>,
+    (stale, heals_within): (u32, Duration),
+) -> Check {
     kernel::on_fresh_thread(|| {
         let main = |kernel: Kernel| async move {
             let scene = Scene::new();
@@ -78,8 +95,9 @@ fn judge(
                 let instance = scene.graph.graph().instance(instance).clone();
                 claims.insert(instance, vec![Claim::Entity(state, steps, Timestamp::ZERO)]);
             }
-            let client = Rc::new(Store { queried, read });
-            check(&kernel, client, &scene.graph, Claims(claims), true).await
+            let client = Rc::new(Store { queried, read, stale: Cell::new(stale) });
+            let healing = Healing::within(&kernel, heals_within);
+            check(&kernel, client, &scene.graph, Claims(claims), true, healing).await
         };
         kernel::simulate(KernelOptions::with_seed(1), main).expect("it ends").0
     })
@@ -108,6 +126,16 @@ fn what_is_as_it_was_told_passes() {
 fn what_a_query_misses_is_asked_for_once_more() {
     let states = vec![state("a", done(7), None), counter(Some(1))];
     assert_eq!(judge(said(), Vec::new(), states).verdict, Verdict::Pass);
+}
+
+#[test]
+fn what_is_not_known_yet_is_asked_for_while_the_engine_heals() {
+    let states = vec![state("a", done(7), None), counter(Some(1))];
+    let judged =
+        |heals_within| judge_healing(said(), Vec::new(), states.clone(), (3, heals_within)).verdict;
+    assert_eq!(judged(Duration::ZERO), Verdict::Fail);
+    assert_eq!(judged(Duration::from_secs(2)), Verdict::Fail, "asked again after 1 s and 2 s");
+    assert_eq!(judged(Duration::from_secs(30)), Verdict::Pass);
 }
 
 #[test]
