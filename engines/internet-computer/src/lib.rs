@@ -83,7 +83,9 @@ impl Engine<World> for InternetComputer {
     }
 
     fn fault_budget(&self, settings: &Settings) -> FaultBudget {
-        // A gateway asks another replica, and a replica that was away fetches a state.
+        // A gateway asks another replica, and a replica that was away fetches a state. Of each subnet `f`
+        // replicas may be Byzantine (`Config::tolerates`), and any number away besides: a subnet stands
+        // still while there is no quorum, and loses nothing.
         let again = settings.span("call_timeout") * 4;
         let survives =
             [&FaultClass::OF_CLOUD[..], &FaultClass::OF_MACHINES, &[FaultClass::Byzantine]];
@@ -165,6 +167,8 @@ impl Hub {
         };
         let machines: Vec<Machine> = (0..config.replicas).map(rent).collect::<Result<_, _>>()?;
         connect(world, config, &machines);
+        let names: Vec<&str> = machines.iter().map(|machine| machine.host().name()).collect();
+        let conducts = world.replicas(&names, config.tolerates(), settings::BEHAVIOURS);
         let genesis = consensus::genesis();
         let state = SubnetState::new(&self.access.placement, id);
         let bytes: Rc<[u8]> = encode(&state).into();
@@ -193,6 +197,7 @@ impl Hub {
             costs: costs.clone(),
             disks: machines.iter().map(|_| disk()).collect(),
             machines,
+            conducts,
             directory: self.access.directory.clone(),
             execution: RefCell::new(Execution::new(program)),
             counters: self.access.counters.clone(),

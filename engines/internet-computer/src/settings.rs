@@ -48,7 +48,7 @@ const fn flag(key: &'static str, purpose: Purpose, help: &'static str) -> Settin
 }
 
 /// What Byzantine replicas do.
-const BEHAVIOURS: &[&str] = &["withhold", "equivocate", "late", "lie"];
+pub(crate) const BEHAVIOURS: &[&str] = &["withhold", "equivocate", "late", "lie"];
 
 /// The declared settings.
 pub(crate) const SETTINGS: &[Setting] = &[
@@ -237,6 +237,18 @@ pub(crate) enum Behaviour {
     Lie,
 }
 
+impl Behaviour {
+    /// The behaviour of this name, one of [`BEHAVIOURS`].
+    pub(crate) fn named(name: &str) -> Behaviour {
+        match name {
+            "withhold" => Behaviour::Withhold,
+            "equivocate" => Behaviour::Equivocate,
+            "late" => Behaviour::Late,
+            _ => Behaviour::Lie,
+        }
+    }
+}
+
 /// Sizes at which short runs reach checkpoints, catch-up packages, state synchronization and streams.
 pub(crate) const SMALL_SCALES: &[(&str, &[&str])] = &[
     ("replicas", &["4", "4", "4", "7"]),
@@ -281,12 +293,7 @@ impl Config {
         let finalization_check = settings.flag("finalization_check");
         let slicing = settings.flag("time_slicing");
         let round_trip = settings.span("round_trip");
-        let behaviour = match settings.choice("byzantine_behaviour") {
-            "withhold" => Behaviour::Withhold,
-            "equivocate" => Behaviour::Equivocate,
-            "late" => Behaviour::Late,
-            _ => Behaviour::Lie,
-        };
+        let behaviour = Behaviour::named(settings.choice("byzantine_behaviour"));
         Config {
             subnets: count("subnets") as u16,
             replicas,
@@ -338,7 +345,12 @@ impl Config {
         Parameters { seed, round_overhead, ..self.consensus }
     }
 
-    /// What the replica with this number does: the last ones are Byzantine.
+    /// How many replicas of a subnet may be Byzantine besides those that are for the whole run.
+    pub(crate) fn tolerates(&self) -> u32 {
+        u32::from(tolerated(self.replicas).saturating_sub(self.byzantine))
+    }
+
+    /// What the replica with this number does for the whole run: the last ones are Byzantine.
     pub(crate) fn behaviour(&self, replica: u16) -> Behaviour {
         match replica + self.byzantine >= self.replicas {
             true => self.behaviour,

@@ -12,6 +12,7 @@ use crate::stream::Slice;
 use sim_model::engine::{Completion, InstanceQuery, InstanceState, Observer};
 use sim_model::id::InstanceId;
 use sim_model::ledger::Category;
+use sim_world::fault::Conduct;
 use sim_world::kernel::{Kernel, NodeId};
 use sim_world::machine::Machine;
 use sim_world::network::{MailboxSender, Network};
@@ -42,7 +43,7 @@ pub(crate) enum Answer {
 #[derive(Clone)]
 pub(crate) enum Packet {
     /// Artefacts of consensus.
-    Artefacts(ReplicaId, Vec<Artefact>),
+    Artefacts(ReplicaId, Rc<[Artefact]>),
     /// A large block can be fetched.
     Advert(ReplicaId, Height, BlockHash),
     /// Asks for a block.
@@ -102,6 +103,8 @@ pub(crate) struct Subnet {
     pub(crate) network: Network,
     pub(crate) costs: ReplicationProfile,
     pub(crate) machines: Vec<Machine>,
+    /// How each replica conducts itself.
+    pub(crate) conducts: Vec<Conduct>,
     pub(crate) disks: Vec<RefCell<Disk>>,
     pub(crate) directory: Rc<Directory>,
     pub(crate) execution: RefCell<Execution>,

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Outage, Plan, hello, run, try_run};
+use sim_world::fault::Trouble;
 use sim_world::kernel::KernelError;
 use std::time::Duration;
 
@@ -151,6 +152,47 @@ fn a_replica_that_missed_too_much_fetches_a_checkpoint() {
     let report = run(&plan);
     report.expect(60, &hello(2));
     assert_eq!(report.counter("state_syncs"), 1, "{:?}", report.counters);
+}
+
+/// A replica whose cores take thirty times as long is overtaken by more heights than anyone keeps rounds of.
+#[test]
+fn a_replica_that_executes_too_slowly_fetches_a_checkpoint() {
+    fn slow() -> Vec<(Trouble, Duration, Duration)> {
+        let node = "replica-0-3".parse().expect("a pattern");
+        let trouble = Trouble::Cpu { node, slowdown: 30.0 };
+        vec![(trouble, millis(1_000), Duration::from_secs(80))]
+    }
+    let settings = &[("replicas", "4"), ("dkg_interval", "9"), ("call_timeout", "3s")];
+    let plan = Plan { settings, troubles: slow, interval: millis(1_000), ..Plan::hello(100, 2) };
+    let report = run(&plan);
+    report.expect(100, &hello(2));
+    assert!(report.counter("state_syncs") > 0, "{:?}", report.counters);
+}
+
+fn misconduct(replica: &str, behaviour: &str) -> Trouble {
+    let replica = replica.parse().expect("a pattern");
+    Trouble::Misconduct { replica, behaviour: behaviour.to_owned() }
+}
+
+/// Of seven replicas two are Byzantine, for some seconds each time, one after the other in each way.
+#[test]
+fn replicas_that_are_byzantine_for_a_while_change_no_result() {
+    fn liars() -> Vec<(Trouble, Duration, Duration)> {
+        let ways = ["withhold", "equivocate", "late", "lie"].into_iter().enumerate();
+        let of = |(index, way): (usize, &str)| {
+            let at = Duration::from_secs(1 + 4 * index as u64);
+            [("replica-0-2", 1), ("replica-0-5", 3)].map(|(replica, lasting)| {
+                (misconduct(replica, way), at, Duration::from_secs(lasting))
+            })
+        };
+        ways.flat_map(of).collect()
+    }
+    let settings = &[("replicas", "7"), ("call_timeout", "3s")];
+    let plan = Plan { settings, troubles: liars, interval: millis(250), ..Plan::hello(80, 3) };
+    let report = run(&plan);
+    report.expect(80, &hello(3));
+    assert!(report.departures > 100, "{}", report.departures);
+    assert!(report.counter("refused_answers") > 0, "{:?}", report.counters);
 }
 
 /// Two of seven replicas are Byzantine.

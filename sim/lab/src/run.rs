@@ -511,14 +511,9 @@ impl Stage {
         });
         let mut checks = checks.unwrap_or_default();
         let classes = spec.spec().fault_classes();
-        checks::excuse(
-            &mut checks,
-            &classes,
-            &self.budget,
-            &self.guarantees,
-            &recording,
-            &stuck,
-        );
+        let targets = Targets::of(&self.world);
+        let budget = fault::budget_under(&self.budget, &spec.spec().faults, &targets);
+        checks::excuse(&mut checks, &classes, &budget, &self.guarantees, &recording, &stuck);
         let claims = options.judge.then(|| {
             let over = self.recorder.is_over();
             over.then(|| Claims::of(graph, &recording, all, &history, now))

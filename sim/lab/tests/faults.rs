@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 use sim_lab::fault::{Chaos, Fault, FaultPlan, KINDS, Targets};
+use sim_world::fault::ReplicaGroup;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ fn targets() -> Targets {
         machines: names(&["database"]),
         services: names(&["queue", "table", "blob"]),
         disks: names(&["database"]),
+        ..Targets::default()
     }
 }
 
@@ -182,9 +185,41 @@ fn committed_plans_fit_and_survive_being_printed() {
     assert!(plans >= 3);
 }
 
+/// Two of seven replicas at most, whatever the rate.
+#[test]
+fn byzantine_replicas_at_random_stay_within_what_is_tolerated() {
+    let members: Vec<String> = (0..7).map(|number| format!("replica-0-{number}")).collect();
+    let group =
+        ReplicaGroup { members: members.clone(), tolerates: 2, behaviours: &["lie", "withhold"] };
+    let targets = Targets { groups: vec![group], replicas: members, ..targets() };
+    let without_replicas = |text| expand(text, 1);
+    let expand = |text: &str, seed| {
+        FaultPlan::parse(text).expect("a plan").expand(seed, &targets, LOAD, &[])
+    };
+    let text = "[[fault]]\nkind = 'byzantine'\nreplica = '*'\nbehaviour = '*'\nrate = '30/m'\nfor = '1s..9s'";
+    for seed in 0..20 {
+        let faults = expand(text, seed).expect("replicas that there are");
+        let texts = texts(&faults);
+        let replicas: BTreeSet<&str> =
+            texts.iter().filter_map(|text| text.split(',').next()).collect();
+        assert_eq!(replicas.len(), 2, "{texts:?}");
+        assert!(faults.len() > 2 && texts.iter().any(|text| text.contains("behaviour=lie")));
+    }
+    let all =
+        "[[fault]]\nkind = 'byzantine'\nreplica = 3\nbehaviour = 'lie'\nat = '1s'\nfor = '2s'";
+    assert_eq!(
+        texts(&expand(all, 1).expect("a replica")),
+        ["byzantine:replica=*-3,behaviour=lie,at=1s,for=2s"]
+    );
+    let error = expand(&all.replace("= 3", "= 9"), 1).expect_err("there are seven").to_string();
+    assert!(error.contains("unknown replica") && error.contains("valid: replica-0-0"), "{error}");
+    let none = without_replicas(all).expect_err("there are none");
+    assert!(none.contains("an engine with replicas"), "{none}");
+}
+
 #[test]
 fn names_of_kinds_are_different() {
-    let names: std::collections::BTreeSet<&str> = KINDS.iter().map(|kind| kind.name).collect();
+    let names: BTreeSet<&str> = KINDS.iter().map(|kind| kind.name).collect();
     assert_eq!(names.len(), KINDS.len());
 }
 

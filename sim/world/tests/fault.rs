@@ -7,6 +7,7 @@ mod fault {
     mod links;
     mod machines;
     mod readers;
+    mod replicas;
     mod selfhosted;
     mod services;
 }

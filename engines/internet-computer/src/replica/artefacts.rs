@@ -33,7 +33,7 @@ impl Life {
         let (mut signatures, mut requests) = (0, 0);
         for packet in packets {
             let Packet::Artefacts(_, artefacts) = packet else { continue };
-            for artefact in artefacts {
+            for artefact in artefacts.iter() {
                 signatures += 1;
                 if let Artefact::Proposal(block) = artefact {
                     requests += block.block.payload.ingress.len() as u32;
@@ -49,7 +49,7 @@ impl Life {
     pub(super) fn handle(self: &Rc<Life>, packet: Packet, actions: &mut Vec<Action>) -> Handled {
         match packet {
             Packet::Artefacts(from, artefacts) => {
-                artefacts.into_iter().for_each(|artefact| self.receive(from, artefact, actions));
+                artefacts.iter().for_each(|artefact| self.receive(from, artefact, actions));
             }
             Packet::Advert(from, height, hash) => {
                 if self.consensus.borrow().block(height, hash).is_none() {
@@ -92,14 +92,11 @@ impl Life {
         Handled::GoOn
     }
 
-    fn receive(&self, from: ReplicaId, artefact: Artefact, actions: &mut Vec<Action>) {
-        let kept = match &artefact {
-            Artefact::Share(_) => None,
-            other => Some(other.clone()),
-        };
-        let new = self.consensus.borrow_mut().receive(from, artefact, actions);
-        if let Some(artefact) = kept.filter(|_| new) {
-            self.disk().borrow_mut().keep(&artefact);
+    fn receive(&self, from: ReplicaId, artefact: &Artefact, actions: &mut Vec<Action>) {
+        // Of shares only own ones are kept: none is new in this sense.
+        let new = self.consensus.borrow_mut().receive(from, artefact.clone(), actions);
+        if new {
+            self.disk().borrow_mut().keep(artefact);
         }
     }
 
@@ -168,6 +165,7 @@ impl Life {
             return;
         }
         let bytes = SIGNATURE_BYTES * artefacts.len() as u64;
+        let artefacts: Rc<[Artefact]> = artefacts.into();
         for to in self.subnet.others(self.me) {
             self.send(to, bytes, Packet::Artefacts(self.me, artefacts.clone()));
         }
@@ -175,7 +173,8 @@ impl Life {
 
     /// Offers a block of this replica to all others.
     fn offer(self: &Rc<Life>, block: Rc<Sealed>) {
-        if self.behaviour == Behaviour::Late {
+        if self.behaviour() == Behaviour::Late {
+            self.conduct.departed();
             let wait = self.subnet.consensus.unit_delay.mul_f64(LATE);
             let life = Rc::downgrade(self);
             let kernel = self.subnet.kernel.clone();
@@ -191,7 +190,7 @@ impl Life {
     }
 
     fn offer_now(&self, block: &Rc<Sealed>) {
-        let twin = (self.behaviour == Behaviour::Equivocate).then(|| twin_of(block));
+        let twin = (self.behaviour() == Behaviour::Equivocate).then(|| twin_of(block));
         for to in self.subnet.others(self.me) {
             match &twin {
                 Some(twin) if to.0 % 2 == 1 => self.send_block(to, twin.clone()),
@@ -202,13 +201,14 @@ impl Life {
             }
         }
         if let Some(twin) = twin {
+            self.conduct.departed();
             self.sign_both(block, &twin);
         }
     }
 
     fn send_block(&self, to: ReplicaId, block: Rc<Sealed>) {
         let bytes = block.wire_bytes() + SIGNATURE_BYTES;
-        self.send(to, bytes, Packet::Artefacts(self.me, vec![Artefact::Proposal(block)]));
+        self.send(to, bytes, Packet::Artefacts(self.me, [Artefact::Proposal(block)].into()));
     }
 
     /// A Byzantine replica supports and finalizes both of its blocks.
@@ -236,7 +236,7 @@ impl Life {
                 _ => SIGNATURE_BYTES,
             };
             let bytes = artefacts.iter().map(size).sum();
-            self.send(to, bytes, Packet::Artefacts(self.me, artefacts));
+            self.send(to, bytes, Packet::Artefacts(self.me, artefacts.into()));
             return;
         }
         let checkpoint = disk.checkpoint().clone();

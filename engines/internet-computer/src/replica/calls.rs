@@ -26,8 +26,11 @@ impl Life {
     /// Takes a call of a client: into the pool, to the others, and the client waits for the answer.
     pub(super) fn submit(&self, ingress: Rc<Ingress>, gateway: MailboxSender<Answer>) {
         self.verify_request();
-        match self.behaviour {
-            Behaviour::Withhold => return,
+        match self.behaviour() {
+            Behaviour::Withhold => {
+                self.conduct.departed();
+                return;
+            }
             Behaviour::Lie => return self.lie(&ingress, &gateway),
             Behaviour::Honest | Behaviour::Equivocate | Behaviour::Late => {}
         }
@@ -60,6 +63,7 @@ impl Life {
 
     /// A Byzantine replica claims to have done what it was asked.
     fn lie(&self, ingress: &Ingress, gateway: &MailboxSender<Answer>) {
+        self.conduct.departed();
         let reply = match ingress.method {
             Method::Start(_) | Method::Send(_) => Reply::Accepted,
             Method::Wait(_) => return,
@@ -72,7 +76,7 @@ impl Life {
 
     /// Answers a query from the last visible state, on one of the machine's cores.
     pub(super) fn query(&self, token: u64, question: Question, gateway: MailboxSender<Answer>) {
-        if self.behaviour == Behaviour::Withhold {
+        if self.withholds() {
             return;
         }
         add(&self.subnet.counters.queries, 1);

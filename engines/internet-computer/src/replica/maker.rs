@@ -111,7 +111,7 @@ impl Life {
         if subnets == 1 || self.pulled_in.replace(round) == round {
             return;
         }
-        if self.behaviour == Behaviour::Withhold {
+        if self.behaviour() == Behaviour::Withhold {
             return;
         }
         let others = (0..subnets).map(SubnetId).filter(|other| *other != self.subnet.id);
@@ -139,7 +139,7 @@ impl Life {
         let signals = round.taken.get(&by).copied().unwrap_or_default();
         let stream = &state.streams[&by];
         let slice = stream.slice(self.subnet.id, taken, round.height, signals);
-        if self.behaviour != Behaviour::Withhold {
+        if !self.withholds() {
             let bytes = slice.wire_bytes();
             reader.send(self.host.node(), bytes, Packet::Pulled(slice));
         }

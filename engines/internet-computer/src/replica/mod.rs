@@ -30,6 +30,7 @@ use crate::stream::Slice;
 use crate::subnet::{Answer, Packet, Subnet};
 use futures_util::future::{Either, select};
 use sim_model::time::Timestamp;
+use sim_world::fault::Conduct;
 use sim_world::host::Host;
 use sim_world::kernel::{Receiver, Sender};
 use sim_world::network::MailboxSender;
@@ -59,7 +60,7 @@ enum Handled {
 pub(crate) struct Life {
     subnet: Rc<Subnet>,
     me: ReplicaId,
-    behaviour: Behaviour,
+    conduct: Conduct,
     host: Host,
     address: MailboxSender<Packet>,
     consensus: RefCell<Consensus>,
@@ -151,7 +152,7 @@ impl Life {
         let replayed = disk.blocks_above(checkpoint).expect("invariant: they are on the disk");
         let life = Rc::new(Life {
             me,
-            behaviour: subnet.config.behaviour(me.0),
+            conduct: subnet.conducts[usize::from(me.0)].clone(),
             host: subnet.machines[usize::from(me.0)].host().clone(),
             address: address.clone(),
             consensus: RefCell::new(consensus),
@@ -245,9 +246,26 @@ impl Life {
     }
 
     fn send(&self, to: ReplicaId, bytes: u64, packet: Packet) {
-        if self.behaviour != Behaviour::Withhold {
+        if !self.withholds() {
             self.subnet.send(self.me, to, bytes, packet);
         }
+    }
+
+    /// What it does at present, by a fault or for the whole run.
+    fn behaviour(&self) -> Behaviour {
+        match self.conduct.at_present() {
+            Some(name) => Behaviour::named(name),
+            None => self.subnet.config.behaviour(self.me.0),
+        }
+    }
+
+    /// Whether it keeps to itself what it is about to send.
+    fn withholds(&self) -> bool {
+        let withholds = self.behaviour() == Behaviour::Withhold;
+        if withholds {
+            self.conduct.departed();
+        }
+        withholds
     }
 
     /// Sends to this replica itself, at once.

@@ -10,6 +10,7 @@ use sim_model::orchestration::{OrchestrationContext, RuntimeStatus};
 use sim_model::payload::Payload;
 use sim_model::settings::Settings;
 use sim_model::time::Timestamp;
+use sim_world::fault::{Effect, Trouble};
 use sim_world::kernel::{KernelError, KernelOptions, on_fresh_thread, simulate};
 use sim_world::machine::Machine;
 use sim_world::profile::Profile;
@@ -40,6 +41,8 @@ pub struct Plan {
     pub interval: Duration,
     pub settings: &'static [(&'static str, &'static str)],
     pub outages: &'static [Outage],
+    /// What goes wrong besides, and for how long.
+    pub troubles: fn() -> Vec<(Trouble, Duration, Duration)>,
     pub profile: fn(&mut Profile),
 }
 
@@ -54,6 +57,7 @@ impl Plan {
             interval: Duration::ZERO,
             settings: &[],
             outages: &[],
+            troubles: Vec::new,
             profile: |_| {},
         }
     }
@@ -80,6 +84,8 @@ pub struct Report {
     /// Breaches of all rules.
     pub violations: Vec<String>,
     pub finished_at: Timestamp,
+    /// How often replicas did what the protocol forbids.
+    pub departures: u64,
 }
 
 impl Report {
@@ -213,6 +219,9 @@ async fn run_in(world: &World, plan: &Plan) -> Report {
     for outage in plan.outages {
         schedule(world, *outage);
     }
+    for (trouble, at, lasting) in (plan.troubles)() {
+        disturb(world, trouble, at, lasting);
+    }
     for number in 0..plan.orchestrations {
         let host = number as usize % 2;
         let client = hub.client(host);
@@ -253,6 +262,7 @@ async fn run_in(world: &World, plan: &Plan) -> Report {
         counters: hub.counters().into_iter().collect(),
         violations: violations(&recorder, kernel.now()),
         finished_at,
+        departures: world.fault_counts().of(Effect::ProtocolDeparture),
     }
 }
 
@@ -265,6 +275,16 @@ fn schedule(world: &World, outage: Outage) {
         machines.iter().for_each(Machine::kill);
         kernel.sleep(outage.down).await;
         machines.iter().for_each(Machine::restart);
+    });
+}
+
+fn disturb(world: &World, trouble: Trouble, at: Duration, lasting: Duration) {
+    let (kernel, world) = (world.kernel().clone(), world.clone());
+    kernel.clone().spawn(world.client_node(), async move {
+        kernel.sleep(at).await;
+        let begun = world.begin(&trouble).expect("it can go wrong");
+        kernel.sleep(lasting).await;
+        world.end(begun);
     });
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn faults(asked: &FaultsArguments) -> Result<(), Failure> {
     if !wanted.is_empty() {
         let heading = format!("Faults of seed {}", spec.seed);
         page += &format!("\n{}\n", look.heading(&heading));
-        let outside = |fault: &Fault| !made.budget.covers(fault.class());
+        let outside = |fault: &Fault| !made.under.covers(fault.class());
         for fault in &made.faults {
             let note = if outside(fault) { "   (outside of the budget)" } else { "" };
             page += &format!("{}{fault}{note}\n", " ".repeat(text::INDENT));
@@ -76,9 +76,14 @@ fn budget(spec: &RunSpec, made: &Made, look: Look) -> String {
     let line = |text: String| text::wrap(&text, look.columns, text::INDENT, text::INDENT + 2);
     let heals = made.budget.heals_within.as_secs_f64();
     format!(
-        "{heading}\n{}{}{}",
+        "{heading}\n{}{}{}{}",
         line(format!("survives {}", names(true))),
         line(format!("does not promise to survive {}", names(false))),
+        made.targets
+            .tolerance()
+            .into_iter()
+            .map(|group| line(format!("byzantine: at most {group} in a run")))
+            .collect::<String>(),
         line(format!("is well again within {heals} s of the last of them")),
     )
 }

@@ -12,7 +12,7 @@
 use super::expand::Targets;
 use super::kinds::{KINDS, Kind, Lasting};
 use super::plan::{Entry, FaultPlan, HowOften, What, When};
-use super::value::ValueKind;
+use super::value::{Target, ValueKind};
 use crate::spec::SpecError;
 use serde_with::{DeserializeFromStr, SerializeDisplay};
 use sim_model::engine::FaultBudget;
@@ -129,6 +129,9 @@ pub fn drawable(
 /// Whether there is anything that such a fault could concern.
 fn fits(kind: &Kind, targets: &Targets) -> bool {
     kind.keys.iter().all(|key| match key.kind {
+        ValueKind::Pattern(Target::Replica) => {
+            targets.groups.iter().any(|group| group.tolerates > 0)
+        }
         ValueKind::Pattern(target) => targets.names(target).is_none_or(|names| !names.is_empty()),
         ValueKind::Host => targets.hosts > 0,
         _ => true,
@@ -142,7 +145,7 @@ fn recipe(kind: &Kind) -> BTreeMap<String, String> {
         let range = match (key.name, key.kind) {
             ("host", _) => "*",
             ("to", _) | ("one_way", _) | ("count", _) => continue,
-            (_, ValueKind::Pattern(_)) => "*",
+            (_, ValueKind::Pattern(_) | ValueKind::Behaviour) => "*",
             ("probability", _) => "0.01..0.5",
             ("by", _) => "10ms..10s",
             ("jitter", _) => "1ms..1s",
@@ -164,6 +167,7 @@ fn recipe(kind: &Kind) -> BTreeMap<String, String> {
 mod tests {
     use super::*;
     use sim_model::engine::FaultClass;
+    use sim_world::fault::ReplicaGroup;
     use std::collections::BTreeSet;
 
     fn targets() -> Targets {
@@ -175,6 +179,12 @@ mod tests {
             machines: names(&["database"]),
             services: names(&["queue"]),
             disks: names(&["database"]),
+            replicas: names(&["replica-0-0", "replica-0-1"]),
+            groups: vec![ReplicaGroup {
+                members: names(&["replica-0-0", "replica-0-1"]),
+                tolerates: 1,
+                behaviours: &["withhold", "lie"],
+            }],
         }
     }
 
@@ -195,6 +205,8 @@ mod tests {
                     plan.expand(seed, &targets(), Duration::ZERO, &[]).expect("a valid plan");
                 assert!(faults.len() as u64 <= level.faults().1);
                 assert!(faults.iter().all(|fault| during.contains(&fault.at())));
+                let under = super::super::budget_under(&everything, &faults, &targets());
+                assert!(under.covers(FaultClass::Byzantine), "no more than are tolerated");
                 seen.extend(faults.iter().map(|fault| fault.kind().name));
             }
         }

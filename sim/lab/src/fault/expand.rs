@@ -5,15 +5,18 @@
 //!
 //! A host, and a rented machine, can have one crash, pause or power loss at a time. An occurrence at
 //! random that finds its target taken takes another; if all are, it is left out. One at an instant is an
-//! error.
+//! error. In the same way occurrences at random make no more replicas of a group Byzantine than it tolerates
+//! (`replicas`); at instants there may be any number.
 
 use super::kinds::Kind;
 use super::plan::{Entry, FaultPlan, HowOften, What, When};
+use super::replicas::{are_tolerated, there_are_none};
 use super::value::{Target, Value, ValueKind, in_millis};
 use super::{Fault, known};
 use crate::span;
 use crate::spec::{Items, SpecError};
-use sim_world::fault::Pattern;
+use sim_model::engine::FaultClass;
+use sim_world::fault::{Pattern, ReplicaGroup};
 use sim_world::seed::{SeedTree, Stream};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -39,6 +42,10 @@ pub struct Targets {
     pub services: Vec<String>,
     /// Machines with a disk.
     pub disks: Vec<String>,
+    /// Replicas that can be made to depart from their protocol, by group.
+    pub groups: Vec<ReplicaGroup>,
+    /// Their names.
+    pub replicas: Vec<String>,
 }
 
 impl Targets {
@@ -50,6 +57,7 @@ impl Targets {
             Target::Machine => Some(&self.machines),
             Target::Service => Some(&self.services),
             Target::Disk => Some(&self.disks),
+            Target::Replica => Some(&self.replicas),
             Target::Blob => None,
         }
     }
@@ -118,6 +126,9 @@ impl Drawing<'_> {
             What::Kind(kind) => {
                 for _ in 0..TRIES {
                     let fault = self.fault(kind, at, random)?;
+                    if random && !self.entry.all_targets && !self.is_tolerated(&fault) {
+                        continue;
+                    }
                     let taken = self.faults.iter().find(|other| contend(other, &fault));
                     match taken {
                         None => {
@@ -134,6 +145,12 @@ impl Drawing<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Whether such a fault leaves no group with more Byzantine replicas than it tolerates.
+    fn is_tolerated(&self, fault: &Fault) -> bool {
+        fault.class() != FaultClass::Byzantine
+            || are_tolerated(self.faults.iter().chain([fault]), &self.targets.groups)
     }
 
     fn fault(
@@ -173,6 +190,13 @@ impl Drawing<'_> {
                 Ok(self.stream.below(u64::from(self.targets.hosts)).to_string())
             }
             ValueKind::Pattern(target) => self.target(key, target, text, random),
+            ValueKind::Behaviour if random && text == "*" => {
+                let known = self.targets.behaviours(&Pattern::any());
+                let index = self.stream.below((known.len() as u64).max(1)) as usize;
+                let place = || format!("{key} in {}", self.entry.place);
+                let drawn = known.get(index).cloned();
+                drawn.ok_or_else(|| SpecError::unknown(place(), text, known))
+            }
             _ => match text.split_once("..") {
                 None => Ok(self.parse(key, kind, text)?.to_string()),
                 Some(_) if !random => {
@@ -202,6 +226,9 @@ impl Drawing<'_> {
             unreachable!("patterns are read as patterns")
         };
         let Some(names) = self.targets.names(target) else { return Ok(text.to_owned()) };
+        if target == Target::Replica && names.is_empty() {
+            return Err(there_are_none(&format!("{key} in {}", self.entry.place), text));
+        }
         let matching = matching(names, &pattern);
         if matching.is_empty() {
             let place = format!("{} in {}", key, self.entry.place);

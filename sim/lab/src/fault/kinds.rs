@@ -130,6 +130,13 @@ impl Given<'_> {
         }
     }
 
+    fn word(&self, name: &str) -> String {
+        match self.value(name) {
+            Value::Behaviour(word) => word.clone(),
+            other => panic!("{name} is {other:?}, not a behaviour"),
+        }
+    }
+
     fn host(&self) -> u32 {
         u32::try_from(self.count("host")).expect("invariant: numbers of hosts are small")
     }
@@ -460,6 +467,20 @@ pub const KINDS: &[Kind] = &[
         keys: &[DISK, optional("free_bytes", ValueKind::Count, "0")],
         lasting: Lasting::Yes,
         build: |given| given.disk(DiskFault::Full { free_bytes: given.count("free_bytes") }),
+    },
+    Kind {
+        name: "byzantine",
+        class: FaultClass::Byzantine,
+        summary: "a replica does what its protocol forbids, and signs for that with its own name only",
+        keys: &[
+            key("replica", ValueKind::Pattern(Target::Replica)),
+            key("behaviour", ValueKind::Behaviour),
+        ],
+        lasting: Lasting::Yes,
+        build: |given| {
+            let (replica, behaviour) = (given.pattern("replica"), given.word("behaviour"));
+            Effect::World(Trouble::Misconduct { replica, behaviour })
+        },
     },
 ];
 

@@ -53,7 +53,8 @@ pub fn make(spec: &RunSpec, asked: &Asked) -> Result<Made, RunError> {
         faults = plan.expand(spec.seed, &targets, load, &faults)?;
     }
     faults.sort_by_cached_key(|fault| (fault.at(), fault.to_string()));
-    Ok(Made { faults, chaos, targets, budget })
+    let under = super::budget_under(&budget, &faults, &targets);
+    Ok(Made { faults, chaos, targets, budget, under })
 }
 
 /// What [`make`] makes.
@@ -67,4 +68,6 @@ pub struct Made {
     pub targets: Targets,
     /// What the engine promises to survive.
     pub budget: FaultBudget,
+    /// The same for these faults: without Byzantine replicas if there are more than are tolerated.
+    pub under: FaultBudget,
 }

@@ -16,6 +16,7 @@ mod kinds;
 mod make;
 mod plan;
 pub(crate) mod play;
+mod replicas;
 mod value;
 
 pub use chaos::{Chaos, drawable};
@@ -23,6 +24,7 @@ pub use expand::{FAULTS_MAX, Targets};
 pub use kinds::{Effect, KINDS, Key, Kind, Lasting, MachineChange, kind};
 pub use make::{Asked, CHAOS_SPAN_MIN, Made, make};
 pub use plan::FaultPlan;
+pub(crate) use replicas::budget_under;
 pub use value::{Target, Value, ValueKind};
 
 use crate::spec::{Items, SpecError};

@@ -6,11 +6,12 @@
 use super::Fault;
 use super::expand::Targets;
 use super::kinds::{Effect, MachineChange};
-use super::value::{Value, ValueKind};
+use super::replicas::there_are_none;
+use super::value::{Target, Value, ValueKind};
 use crate::host_event::HostEvent;
 use crate::spec::SpecError;
 use sim_model::time::Timestamp;
-use sim_world::fault::Pattern;
+use sim_world::fault::{Pattern, Trouble};
 use sim_world::kernel::NodeId;
 use sim_world::machine::Machine;
 use sim_world::world::World;
@@ -34,6 +35,8 @@ impl Targets {
                 .collect(),
             services: there.services,
             disks: there.disks,
+            replicas: Targets::replica_names(&there.replicas),
+            groups: there.replicas,
         }
     }
 }
@@ -49,18 +52,32 @@ pub(crate) fn check_targets(faults: &[Fault], targets: &Targets) -> Result<(), S
                 continue;
             };
             let Some(names) = targets.names(target) else { continue };
+            if target == Target::Replica && names.is_empty() {
+                return Err(there_are_none("fault byzantine", fault));
+            }
             if !names.iter().any(|name| pattern.matches(name)) {
                 let place = format!("{} of fault {}", key.name, fault.kind().name);
                 return Err(SpecError::unknown(place, pattern.as_str(), names.iter().cloned()));
             }
         }
         if let Effect::World(trouble) = fault.effect() {
+            check_behaviour(&trouble, targets)?;
             trouble.validate().map_err(|error| {
                 SpecError::bad(format!("fault {fault}"), error, "numbers within their limits")
             })?;
         }
     }
     Ok(())
+}
+
+/// Checks that replicas can be made to do what a trouble lets them do.
+fn check_behaviour(trouble: &Trouble, targets: &Targets) -> Result<(), SpecError> {
+    let Trouble::Misconduct { replica, behaviour } = trouble else { return Ok(()) };
+    let known = targets.behaviours(replica);
+    match known.contains(behaviour) {
+        true => Ok(()),
+        false => Err(SpecError::unknown("behaviour of fault byzantine", behaviour, known)),
+    }
 }
 
 /// What of a list of faults happens to hosts as host events.

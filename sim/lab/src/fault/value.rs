@@ -30,6 +30,8 @@ pub enum ValueKind {
     Ppm,
     /// `true` or `false`.
     Flag,
+    /// What a replica is made to do, by the name that its engine has for it.
+    Behaviour,
 }
 
 /// What a pattern names.
@@ -47,6 +49,9 @@ pub enum Target {
     Disk,
     /// Blobs.
     Blob,
+    /// Replicas that can be made to depart from their protocol. A number alone stands for the replica with
+    /// that number in each group: `3` for `*-3`.
+    Replica,
 }
 
 /// A value.
@@ -66,6 +71,8 @@ pub enum Value {
     Ppm(i64),
     /// Of [`ValueKind::Flag`].
     Flag(bool),
+    /// Of [`ValueKind::Behaviour`].
+    Behaviour(String),
 }
 
 impl ValueKind {
@@ -73,6 +80,10 @@ impl ValueKind {
     pub fn expected(self) -> &'static str {
         match self {
             ValueKind::Host => "the number of a host, from 0",
+            ValueKind::Pattern(Target::Replica) => {
+                "the number of a replica in its group, or a name, with * for any characters, such as \
+                 replica-0-3 or replica-0-*"
+            }
             ValueKind::Pattern(_) => {
                 "a name, with * for any characters, such as worker-1 or worker-*"
             }
@@ -83,6 +94,7 @@ impl ValueKind {
             ValueKind::Count => "a whole number from 0 to 1000000000000",
             ValueKind::Ppm => "parts per million, from -100000 to 100000",
             ValueKind::Flag => "true or false",
+            ValueKind::Behaviour => "what a replica is made to do, such as withhold or equivocate",
         }
     }
 
@@ -98,7 +110,15 @@ impl ValueKind {
             ValueKind::Count => {
                 text.parse().ok().filter(|n| *n <= 1_000_000_000_000).map(Value::Count)
             }
+            ValueKind::Pattern(Target::Replica) if text.parse::<u16>().is_ok() => {
+                format!("*-{text}").parse().ok().map(Value::Pattern)
+            }
             ValueKind::Pattern(_) => text.parse().ok().map(Value::Pattern),
+            ValueKind::Behaviour => {
+                let is_word = !text.is_empty()
+                    && text.chars().all(|c| c.is_ascii_lowercase() || "-_".contains(c));
+                is_word.then(|| Value::Behaviour(text.to_owned()))
+            }
             ValueKind::Span => bounded_span(text).map(Value::Span),
             ValueKind::Offset => {
                 let (sign, span) = match text.strip_prefix('-') {
@@ -179,6 +199,7 @@ impl fmt::Display for Value {
             Value::Number(number) => write!(f, "{number}"),
             Value::Ppm(ppm) => write!(f, "{ppm}"),
             Value::Flag(flag) => write!(f, "{flag}"),
+            Value::Behaviour(word) => f.write_str(word),
         }
     }
 }
@@ -204,6 +225,8 @@ mod tests {
             (ValueKind::Flag, "yes"),
             (ValueKind::Offset, "--1s"),
             (ValueKind::Pattern(Target::Node), ""),
+            (ValueKind::Behaviour, ""),
+            (ValueKind::Behaviour, "two words"),
         ] {
             assert_eq!(kind.parse(bad), None, "{kind:?} {bad:?}");
         }

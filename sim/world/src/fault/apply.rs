@@ -1,6 +1,7 @@
 //! Switching troubles on and off in a world.
 
 use super::board::TroubleId;
+use super::conduct::ReplicaGroup;
 use super::effect::{Effect, FaultCounts};
 use super::error::TroubleError;
 use super::pattern::Pattern;
@@ -23,6 +24,8 @@ pub struct FaultTargets {
     pub disks: Vec<String>,
     /// Blobs, as `container/blob`.
     pub blobs: Vec<String>,
+    /// Replicas that can be made to depart from their protocol.
+    pub replicas: Vec<ReplicaGroup>,
 }
 
 impl World {
@@ -59,6 +62,9 @@ impl World {
                 host.put_clock_wrong(id, *offset, *drift_ppm);
                 board.count(Effect::ClockChanged, 1);
             }),
+            Trouble::Misconduct { replica, behaviour } => {
+                board.replicas().borrow().begin(id, replica, behaviour);
+            }
         }
         if !trouble.happens_once() {
             self.troubles().borrow_mut().insert(id, trouble.clone());
@@ -82,6 +88,7 @@ impl World {
             Trouble::Clock { node, .. } => {
                 self.for_each_machine(node, |host| host.put_clock_right(id));
             }
+            Trouble::Misconduct { .. } => board.replicas().borrow().end(id),
         }
     }
 
@@ -96,6 +103,7 @@ impl World {
             services: self.network().faults().service_names(),
             disks: self.disk_owners(),
             blobs: self.storage().blob_names(),
+            replicas: self.network().faults().replicas().borrow().groups().to_vec(),
             machines,
         }
     }
@@ -166,6 +174,16 @@ impl World {
             Trouble::Disk { of, .. } => check("disk", of, &targets.disks),
             Trouble::Cpu { node, .. } | Trouble::Clock { node, .. } => {
                 check("host or machine", node, &targets.machines)
+            }
+            Trouble::Misconduct { replica, behaviour } => {
+                let board = self.network().faults();
+                let replicas = board.replicas().borrow();
+                check("replica", replica, &replicas.names())?;
+                let known = replicas.behaviours(replica);
+                if known.contains(behaviour) {
+                    return Ok(());
+                }
+                Err(TroubleError::Behaviour { kind, behaviour: behaviour.clone(), known })
             }
         }
     }

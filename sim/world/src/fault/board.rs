@@ -4,6 +4,7 @@
 //! from one stream for each kind of trouble and link or service (`fault link-lose worker-0->queue`),
 //! and only while such a trouble lasts.
 
+use super::conduct::Replicas;
 use super::effect::{Effect, FaultCounts};
 use super::pattern::Pattern;
 use super::trouble::{LinkTrouble, ServiceTrouble};
@@ -49,6 +50,7 @@ struct Inner {
     known_services: RefCell<BTreeSet<&'static str>>,
     streams: RefCell<BTreeMap<String, Stream>>,
     counts: RefCell<FaultCounts>,
+    replicas: RefCell<Replicas>,
 }
 
 /// The troubles of a world; clones are the same board.
@@ -111,6 +113,7 @@ impl Board {
             known_services: RefCell::default(),
             streams: RefCell::default(),
             counts: RefCell::default(),
+            replicas: RefCell::default(),
         }))
     }
 
@@ -122,6 +125,11 @@ impl Board {
     /// How connections behave. Only worlds have troubles, and they have said so.
     pub fn transport(&self) -> &TransportProfile {
         self.0.transport.get().expect("invariant: a world sets it before anything can go wrong")
+    }
+
+    /// The replicas there are, and how they conduct themselves.
+    pub(super) fn replicas(&self) -> &RefCell<Replicas> {
+        &self.0.replicas
     }
 
     /// Makes the name of a service known.

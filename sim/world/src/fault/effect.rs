@@ -43,11 +43,13 @@ pub enum Effect {
     ClockChanged,
     /// A connection that had lost something was opened anew by its reader.
     Reconnection,
+    /// A replica did what its protocol forbids.
+    ProtocolDeparture,
 }
 
 impl Effect {
     /// All effects.
-    pub const ALL: [Effect; 18] = [
+    pub const ALL: [Effect; 19] = [
         Effect::MessageCut,
         Effect::MessageHeld,
         Effect::MessageDelayed,
@@ -66,6 +68,7 @@ impl Effect {
         Effect::CpuChanged,
         Effect::ClockChanged,
         Effect::Reconnection,
+        Effect::ProtocolDeparture,
     ];
 
     /// Its name.
@@ -89,6 +92,7 @@ impl Effect {
             Effect::CpuChanged => "cpu-changed",
             Effect::ClockChanged => "clock-changed",
             Effect::Reconnection => "reconnection",
+            Effect::ProtocolDeparture => "protocol-departure",
         }
     }
 }

@@ -34,6 +34,20 @@ pub enum TroubleError {
         /// The names there are.
         known: Vec<String>,
     },
+    /// The replicas do nothing of that name.
+    #[error(
+        "{kind}: these replicas cannot be made to {behaviour:?}{}; they can be made to: {}",
+        hint(behaviour, known),
+        list(known)
+    )]
+    Behaviour {
+        /// The kind of trouble.
+        kind: &'static str,
+        /// What they were to do.
+        behaviour: String,
+        /// What they can do.
+        known: Vec<String>,
+    },
     /// A link has two ends.
     #[error(
         "{kind}: from {from:?} to {to:?} is one node only, and a node reaches itself without a link"

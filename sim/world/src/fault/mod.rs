@@ -48,6 +48,9 @@
 //! `drift_ppm` millionths of the time since the trouble began; when it ends they are right at once
 //! (a step, as NTP does with large errors).
 //!
+//! **Replicas** that do not follow their protocol: what each can be made to do is for the software to
+//! declare that runs on it, see [`World::replicas`](crate::world::World::replicas).
+//!
 //! **Random draws** come from streams of their own (`fault <kind> <place>`). With no trouble not one
 //! draw or event of a run differs from a run without this module. A message that is lost or late has
 //! drawn its latency and used the link as ever, so later ones meet what they would have met.
@@ -57,6 +60,7 @@
 
 mod apply;
 mod board;
+mod conduct;
 mod effect;
 mod error;
 mod pattern;
@@ -65,6 +69,7 @@ mod trouble;
 pub use apply::FaultTargets;
 pub(crate) use board::{Board, MessageFate, RequestFate};
 pub use board::{Carrier, TroubleId};
+pub use conduct::{Conduct, ReplicaGroup};
 pub use effect::{Effect, FaultCounts};
 pub use error::TroubleError;
 pub use pattern::{Pattern, PatternError};

@@ -65,6 +65,13 @@ pub enum Trouble {
         /// How much faster it goes than time, in parts per million.
         drift_ppm: i64,
     },
+    /// Replicas do not follow their protocol: [`Conduct`](super::Conduct).
+    Misconduct {
+        /// The replicas, by the names of their nodes.
+        replica: Pattern,
+        /// What they do, one of the behaviours that they were declared with.
+        behaviour: String,
+    },
 }
 
 /// What happens to the messages of a link.
@@ -140,7 +147,7 @@ pub enum ServiceTrouble {
 
 impl Trouble {
     /// All kinds: what the trouble concerns, and what happens to it.
-    pub const KINDS: [&'static str; 25] = [
+    pub const KINDS: [&'static str; 26] = [
         "link-cut",
         "link-clog",
         "link-delay",
@@ -166,6 +173,7 @@ impl Trouble {
         "disk-full",
         "cpu",
         "clock",
+        "misconduct",
     ];
 
     /// Its kind, one of [`Trouble::KINDS`].
@@ -191,6 +199,7 @@ impl Trouble {
             Trouble::Disk { what, .. } => what.kind(),
             Trouble::Cpu { .. } => "cpu",
             Trouble::Clock { .. } => "clock",
+            Trouble::Misconduct { .. } => "misconduct",
         }
     }
 
@@ -202,7 +211,8 @@ impl Trouble {
             Trouble::Link { .. }
             | Trouble::Service { .. }
             | Trouble::Cpu { .. }
-            | Trouble::Clock { .. } => false,
+            | Trouble::Clock { .. }
+            | Trouble::Misconduct { .. } => false,
         }
     }
 
@@ -234,7 +244,7 @@ impl Trouble {
                     span(kind, "by", *by)
                 }
             },
-            Trouble::Lease { .. } => Ok(()),
+            Trouble::Lease { .. } | Trouble::Misconduct { .. } => Ok(()),
             Trouble::Disk { what, .. } => match what {
                 DiskFault::Slow { factor } => number(kind, "factor", *factor, SLOWDOWN_MAX),
                 DiskFault::Stall { span: stall } => span(kind, "span", *stall),

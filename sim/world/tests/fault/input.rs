@@ -81,6 +81,7 @@ fn every_kind_has_a_name_and_survives_being_written() {
         Trouble::Lease { blob: named("*") },
         Trouble::Cpu { node: named("*"), slowdown: 2.0 },
         Trouble::Clock { node: named("*"), offset: -1, drift_ppm: 5 },
+        Trouble::Misconduct { replica: named("*"), behaviour: "sulk".to_owned() },
     ];
     for trouble in links.into_iter().chain(services).chain(others) {
         assert!(Trouble::KINDS.contains(&trouble.kind()), "{trouble:?}");
