@@ -10,7 +10,7 @@
 //! shows as waiting for it. An orchestration that was started and has not ended is taken for one
 //! whose end is awaited, also where nobody waits for it.
 
-use super::entities::Asked;
+use super::entities::{Asked, EntityAnswer};
 use super::numbers::Column;
 use super::words::{name, on, recipient};
 use super::{Graph, Progress, Target, WorkItemKind};
@@ -98,7 +98,11 @@ impl<'a> OpenEnds<'a> {
             }
         }
         let log = graph.entities();
-        let answers = log.answers().iter().filter(|answer| is_committed(answer.by));
+        // An answer that was dropped came to nobody.
+        let told = |answer: &&EntityAnswer| {
+            is_committed(answer.by) && !dropped.contains(&answer.message)
+        };
+        let answers = log.answers().iter().filter(told);
         ends.answered.extend(answers.map(|answer| (answer.to, answer.event_id)));
         for step in log.steps().iter().filter(|step| is_committed(step.item)) {
             if let WorkItemKind::Step { instance, .. } = graph.item(step.item).kind {
