@@ -20,7 +20,8 @@
 //! **Rules for tasks.** Tasks are meant to be long-lived and fed by channels. A task costs
 //! about a microsecond to spawn, and the executor keeps some 250 bytes for each task ever
 //! spawned until it prunes its list; the kernel makes it prune every few thousand spawns.
-//! A task never blocks: one that yields for ever without waiting for an event hangs the run.
+//! A task never blocks. One that yields for ever without waiting for an event is found by the guard
+//! against a clock that stands still (`standstill`), which ends the run with an error.
 //!
 //! **Determinism.** Every fired event and every payload digest a device records goes into a
 //! rolling hash, the [`EventTrail`]. Run each simulation [`on_fresh_thread`].
@@ -30,6 +31,7 @@
 mod heap;
 mod pump;
 mod simulate;
+mod standstill;
 mod sync;
 mod tasks;
 mod timer;
@@ -46,6 +48,7 @@ pub use trail::{Difference, EventTrail, TrailEvent, first_difference};
 
 use heap::EventHeap;
 use sim_model::time::Timestamp;
+use standstill::Standstill;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::{Rc, Weak};
@@ -131,8 +134,9 @@ struct Inner {
     woke: Cell<bool>,
     /// Whether events fire, so that no task runs.
     firing: Cell<bool>,
-    /// Why the run cannot go on; set by the pump, taken by the main task.
+    /// Why the run cannot go on; taken by the main task.
     failure: Cell<Option<KernelError>>,
+    standstill: Standstill,
     main_waker: RefCell<Option<Waker>>,
 }
 
@@ -252,6 +256,16 @@ impl Kernel {
     /// A counting semaphore, fair in the order of arrival.
     pub fn semaphore(&self, permits: usize) -> Semaphore {
         Semaphore::new(self, permits)
+    }
+
+    /// Ends the run: the main task takes the failure, the first if there are several, as soon as it is
+    /// polled.
+    fn fail(&self, failure: KernelError) {
+        let first = self.0.failure.take().unwrap_or(failure);
+        self.0.failure.set(Some(first));
+        if let Some(main) = self.0.main_waker.borrow_mut().take() {
+            self.wake(main);
+        }
     }
 
     /// Wakes a task, and tells the pump that one is ready.

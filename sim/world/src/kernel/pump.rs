@@ -13,6 +13,7 @@
 //! the executor can be idle again.
 
 use super::heap::HeapEvent;
+use super::standstill::Stepper;
 use super::{DeviceId, Inner, Kernel, KernelError, Kind, NodeId};
 use madsim::time::TimeHandle;
 use send_wrapper::SendWrapper;
@@ -74,9 +75,7 @@ impl Pump {
         }
         let kernel = Kernel(self.kernel.upgrade().expect("invariant: the kernel outlives its run"));
         if let Err(failure) = kernel.run_until_woken() {
-            kernel.0.failure.set(Some(failure));
-            let main = kernel.0.main_waker.borrow_mut().take();
-            kernel.wake(main.expect("invariant: an idle main task has left its waker"));
+            kernel.fail(failure);
         }
     }
 }
@@ -115,11 +114,15 @@ impl Kernel {
             }
             assert!(instant >= self.now(), "virtual time never goes back");
             self.0.now.set(instant);
+            self.0.standstill.time_moves_to(instant);
             self.0.woke.set(false);
             self.0.firing.set(true);
             loop {
                 let event = self.0.events.borrow_mut().pop_at(instant);
                 let Some(event) = event else { break };
+                if self.is_at_standstill(Stepper::Device(event.device)) {
+                    break;
+                }
                 self.fire(event);
             }
             self.0.firing.set(false);

@@ -2,6 +2,7 @@
 
 use super::heap::EventHeap;
 use super::pump::Pump;
+use super::standstill::{self, Standstill, Stepper};
 use super::tasks::Nodes;
 use super::timer::Timers;
 use super::trail::{EventTrail, Trail};
@@ -15,6 +16,7 @@ use std::ops::Range;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 /// What a run of the kernel depends on, besides its program.
 #[derive(Clone, Debug)]
@@ -23,6 +25,9 @@ pub struct KernelOptions {
     pub seed: u64,
     /// The end of virtual time: an event after it ends the run with an error.
     pub time_limit: Timestamp,
+    /// The most that may happen within a millisecond of virtual time: one step more ends the run with an
+    /// error. A step is a poll of a task, an event that fires, or an attempt to sleep, receive or acquire.
+    pub standstill_limit: u64,
     /// Events between two marks of the event trail; see [`EventTrail::marks`].
     pub mark_interval: u64,
     /// Events, by their index, to keep in full; see [`EventTrail::window`].
@@ -30,11 +35,13 @@ pub struct KernelOptions {
 }
 
 impl KernelOptions {
-    /// Options with a time limit of a year, a mark every 4096 events, and no window.
+    /// Options with a time limit of a year, a limit of ten million steps, a mark every 4096 events, and no
+    /// window.
     pub fn with_seed(seed: u64) -> Self {
         KernelOptions {
             seed,
             time_limit: Timestamp::from_secs(365 * 24 * 3600),
+            standstill_limit: standstill::LIMIT_DEFAULT,
             mark_interval: 4096,
             window: None,
         }
@@ -42,7 +49,7 @@ impl KernelOptions {
 }
 
 /// Why a run could not go on to the end of its main task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KernelError {
     /// Every task waits, and no event is scheduled that could wake one.
     #[error("the run is stuck at {at}: every task waits, and no event is scheduled")]
@@ -55,6 +62,21 @@ pub enum KernelError {
     TimeLimit {
         /// The limit of [`KernelOptions::time_limit`].
         limit: Timestamp,
+    },
+    /// Things go on happening, and virtual time does not move.
+    #[error(
+        "virtual time stands still at {at}: {steps} steps within {window:?}, and no end of them; the last \
+         was by {last}"
+    )]
+    Standstill {
+        /// The instant.
+        at: Timestamp,
+        /// Steps that were counted.
+        steps: u64,
+        /// The virtual time within which they were.
+        window: Duration,
+        /// Who took the last: a task of a node, the program, or a device.
+        last: String,
     },
 }
 
@@ -81,7 +103,7 @@ pub enum KernelError {
 /// ```
 ///
 /// # Errors
-/// [`KernelError`] if the run is stuck or reaches its limit of virtual time.
+/// [`KernelError`] if the run is stuck, reaches its limit of virtual time, or does not move it any more.
 pub fn simulate<T, F>(
     options: KernelOptions,
     main: impl FnOnce(Kernel) -> F,
@@ -117,6 +139,7 @@ impl Kernel {
             woke: Cell::new(false),
             firing: Cell::new(false),
             failure: Cell::new(None),
+            standstill: Standstill::new(options.standstill_limit),
             main_waker: RefCell::new(None),
         }));
         kernel.0.trail.add_component(DeviceId::KERNEL, "kernel");
@@ -130,14 +153,13 @@ impl Kernel {
     async fn run_main<T>(&self, body: impl Future<Output = T>) -> Result<T, KernelError> {
         let mut body = pin!(body);
         std::future::poll_fn(|context| {
+            // Left before the body is polled: what ends the run may happen in there.
+            *self.0.main_waker.borrow_mut() = Some(context.waker().clone());
+            self.is_at_standstill(Stepper::Task);
             if let Some(failure) = self.0.failure.take() {
                 return Poll::Ready(Err(failure));
             }
-            if let Poll::Ready(value) = body.as_mut().poll(context) {
-                return Poll::Ready(Ok(value));
-            }
-            *self.0.main_waker.borrow_mut() = Some(context.waker().clone());
-            Poll::Pending
+            body.as_mut().poll(context).map(Ok)
         })
         .await
     }

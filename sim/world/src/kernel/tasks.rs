@@ -6,6 +6,7 @@
 //! waiting lines) is released by its destructors, and what it had sent stays in flight. A
 //! paused node's tasks stay where they are, and whatever became ready meanwhile runs on resume.
 
+use super::standstill::Counted;
 use super::{DeviceId, Kernel, Kind, NodeId, trail};
 use madsim::runtime::{Handle, NodeHandle};
 use rustc_hash::FxHashMap;
@@ -102,7 +103,7 @@ impl Kernel {
         self.record(DeviceId::KERNEL, Kind::SPAWN, u64::from(node.0));
         self.0.woke.set(true);
         // The executor asks for `Send` although it never leaves this thread.
-        handle.spawn(SendWrapper::new(future));
+        handle.spawn(SendWrapper::new(Counted::new(self, future)));
     }
 
     /// Kills a node: its tasks are dropped at this instant, it can no longer spawn. Killing a

@@ -1,5 +1,6 @@
 //! Sleeping tasks: exact, cancellable, and outside of the executor's own timers.
 
+use super::standstill::Stepper;
 use super::{DeviceId, EventId, Kernel};
 use sim_model::time::Timestamp;
 use slab::Slab;
@@ -64,6 +65,9 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.kernel.is_at_standstill(Stepper::Task) {
+            return Poll::Pending;
+        }
         if self.kernel.now() >= self.deadline {
             self.disarm();
             return Poll::Ready(());

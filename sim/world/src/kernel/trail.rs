@@ -159,6 +159,11 @@ impl Trail {
         components.push(Arc::from(name));
     }
 
+    /// The name of a component.
+    pub(super) fn component(&self, id: DeviceId) -> Arc<str> {
+        self.kept.borrow().components[id.0 as usize].clone()
+    }
+
     /// Finds or adds a kind, and tells whether it is new. Kinds are few and interned once, so
     /// a scan is fine.
     pub(super) fn kind(&self, name: &str) -> (Kind, bool) {

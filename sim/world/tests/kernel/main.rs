@@ -5,5 +5,6 @@ mod clock;
 mod determinism;
 mod devices;
 mod nodes;
+mod standstill;
 mod support;
 mod sync;

@@ -2,6 +2,7 @@
 
 use super::line::Line;
 use crate::kernel::Kernel;
+use crate::kernel::standstill::Stepper;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -141,6 +142,9 @@ impl<T> Future for Recv<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         let channel = self.channel;
+        if channel.kernel.is_at_standstill(Stepper::Task) {
+            return Poll::Pending;
+        }
         let mut queue = channel.queue.borrow_mut();
         let Some(place) = self.place else {
             if let Some(value) = queue.take() {

@@ -2,6 +2,7 @@
 
 use super::line::Line;
 use crate::kernel::Kernel;
+use crate::kernel::standstill::Stepper;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
@@ -84,6 +85,9 @@ impl Future for Acquire {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Permit> {
         let semaphore = self.semaphore.clone();
+        if semaphore.0.kernel.is_at_standstill(Stepper::Task) {
+            return Poll::Pending;
+        }
         let Some(place) = self.place else {
             if let Some(permit) = semaphore.try_acquire() {
                 return Poll::Ready(permit);
