@@ -25,7 +25,6 @@ use crate::levels::LevelSeries;
 use crate::load;
 use crate::progress::Progress;
 use crate::recorder::{Record, Recorder};
-use crate::registry;
 use crate::spec::{CheckedSpec, SpecError};
 use crate::stuck::{self, Stuck};
 use crate::summary::{FaultSummary, Summary};
@@ -51,6 +50,10 @@ use verdict::{Judged, Measured, results_digest, summarize};
 
 /// How much longer than its load a run may take, in virtual time.
 pub const BOUND_DEFAULT: Duration = Duration::from_secs(3600);
+/// Virtual time after a run's load, faults and bound in which it has to come to rest and be looked at.
+/// Each of these phases has a bound of its own, and together they take less than an hour: a run that is not
+/// over by then ends with an error.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// Events between two marks of the event trail.
 pub const MARK_INTERVAL: u64 = 4096;
 
@@ -229,8 +232,12 @@ fn simulate(
     progress: &Progress,
     options: &RunOptions,
 ) -> Result<RunOutcome, RunError> {
+    let all_well = spec.spec().all_host_events().iter().map(HostEvent::end).max();
+    let last = all_well.max(Some(fault::play::last_end(&spec.spec().faults)));
+    let load = spec.spec().load.settle() + spec.spec().load.duration();
     let kernel_options = KernelOptions {
         mark_interval: MARK_INTERVAL,
+        time_limit: Timestamp::ZERO + load + last.unwrap_or_default() + options.bound + PATIENCE,
         window: options.window.clone(),
         ..KernelOptions::with_seed(spec.spec().seed)
     };
@@ -310,8 +317,7 @@ impl Stage {
         let observer = observer.with_progress(move |partition, owner| {
             listener.progressed(clock.now(), partition, owner);
         });
-        let engine = registry::engine(&asked.engine)
-            .unwrap_or_else(|unknown| unreachable!("the specification was checked: {unknown}"));
+        let engine = spec.engine();
         let deployment = Deployment {
             application: Rc::new(orchestrations.application()),
             settings: spec.settings().clone(),

@@ -14,7 +14,7 @@ use crate::autoscale::Autoscale;
 use crate::fault::{FAULTS_MAX, Fault, play};
 use crate::host_event::{self, HostChange, HostEvent};
 use crate::load::LoadSpec;
-use crate::registry;
+use crate::registry::{Engines, WorldEngine};
 use crate::suggest::UnknownName;
 use crate::text_file;
 use crate::workload::{Parameters, Start, Workload, WorkloadKind};
@@ -296,7 +296,15 @@ impl RunSpec {
     /// # Errors
     /// The first fault, with its place and what would be right.
     pub fn check(&self) -> Result<CheckedSpec, SpecError> {
-        let engine = registry::engine(&self.engine)?;
+        self.check_with(&Engines::built_in())
+    }
+
+    /// [`RunSpec::check`], for one of these engines.
+    ///
+    /// # Errors
+    /// As for [`RunSpec::check`].
+    pub fn check_with(&self, engines: &Engines) -> Result<CheckedSpec, SpecError> {
+        let engine = engines.get(&self.engine)?;
         let (workload, parameters) = self.workload.check()?;
         self.load.check()?;
         let range = |place: &str, value: u64, max: u64| {
@@ -319,7 +327,7 @@ impl RunSpec {
         }
         let mut settings = Settings::defaults(engine.settings());
         for (key, value) in &self.settings {
-            self.check_setting(key, value, &mut settings)?;
+            self.check_setting(engines, key, value, &mut settings)?;
         }
         let built = workload.build_checked(&parameters)?;
         let mut spec = self.clone();
@@ -340,7 +348,7 @@ impl RunSpec {
             spec.workload.parameters.insert(key.to_owned(), value);
         }
         spec.settings = texts(&settings, &format!("{}.", self.engine));
-        Ok(CheckedSpec { spec, workload, parameters, settings, source })
+        Ok(CheckedSpec { spec, engine, workload, parameters, settings, source })
     }
 
     fn can_scale(
@@ -415,6 +423,7 @@ impl RunSpec {
 
     fn check_setting(
         &self,
+        engines: &Engines,
         key: &str,
         value: &str,
         settings: &mut Settings,
@@ -422,7 +431,7 @@ impl RunSpec {
         let Some((owner, local)) = key.split_once('.') else {
             return Err(SpecError::bad("setting", key, "engine.key"));
         };
-        registry::engine(owner)?;
+        engines.get(owner)?;
         if owner != self.engine {
             let (key, engine, used) = (key.to_owned(), owner.to_owned(), self.engine.clone());
             return Err(SpecError::OtherEngine { key, engine, used });
@@ -512,6 +521,7 @@ impl ProfileSource {
 #[derive(Clone, Debug)]
 pub struct CheckedSpec {
     spec: RunSpec,
+    engine: WorldEngine,
     workload: &'static WorkloadKind,
     parameters: Parameters,
     settings: Settings,
@@ -522,6 +532,11 @@ impl CheckedSpec {
     /// The specification with every default written out.
     pub fn spec(&self) -> &RunSpec {
         &self.spec
+    }
+
+    /// The engine.
+    pub(crate) fn engine(&self) -> &WorldEngine {
+        &self.engine
     }
 
     /// The kind of workload.

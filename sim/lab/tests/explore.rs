@@ -3,9 +3,15 @@
 
 use sim_lab::explore::{self, Campaign, Expectation, Regression, State};
 use sim_lab::fault::Chaos;
+use sim_lab::registry::{self, Engines, REFERENCE, WorldEngine};
 use sim_lab::run::RunError;
+use sim_model::engine::{DeployError, Deployment, Engine, FaultBudget, Guarantees, TaskHub};
+use sim_model::settings::{Setting, Settings};
+use sim_world::world::World;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
 
 fn carried_on(campaign: &Campaign, runs: u64, threads: usize, interruptions: bool) -> State {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
@@ -97,4 +103,59 @@ fn regressions_come_to_what_they_say() {
         let replayed = explore::replay(&regression).expect("it can be run");
         assert_eq!(replayed.differences, Vec::<String>::new(), "{}", path.display());
     }
+}
+
+/// An engine from elsewhere, on whose first host something waits for no time at all, again and again.
+struct Spinning(WorldEngine);
+
+impl Engine<World> for Spinning {
+    fn name(&self) -> &'static str {
+        "spinning"
+    }
+
+    fn summary(&self) -> &'static str {
+        "never rests"
+    }
+
+    fn guarantees(&self, settings: &Settings) -> Guarantees {
+        self.0.guarantees(settings)
+    }
+
+    fn fault_budget(&self, settings: &Settings) -> FaultBudget {
+        self.0.fault_budget(settings)
+    }
+
+    fn settings(&self) -> &'static [Setting] {
+        self.0.settings()
+    }
+
+    fn deploy(
+        &self,
+        world: &World,
+        deployment: Deployment,
+    ) -> Result<Rc<dyn TaskHub>, DeployError> {
+        let kernel = world.kernel().clone();
+        world.hosts()[0].spawn(async move {
+            kernel.sleep(Duration::from_secs(1)).await;
+            loop {
+                kernel.sleep(Duration::ZERO).await;
+            }
+        });
+        self.0.deploy(world, deployment)
+    }
+}
+
+#[test]
+fn a_livelock_in_an_engine_from_elsewhere_is_a_finding_and_no_hang() {
+    let reference = registry::engine(REFERENCE).expect("it is built in");
+    let engines = Engines::built_in().with(Spinning(reference));
+    let campaign = Campaign { vary_settings: false, ..Campaign::of("spinning") };
+    let found = explore::first_failure_with(&engines, &campaign, 1, 2).expect("it can be run");
+    let found = found.expect("the first seed fails");
+    assert_eq!((found.spec.seed, found.failure.check.as_str()), (1, "stuck"));
+    let told = &found.failure.detail;
+    assert!(told.contains("virtual time stands still at 1.000000000 s"), "{told}");
+    assert!(told.contains("a task of worker-0"), "{told}");
+    let unknown = campaign.draw(1).expect_err("it is not built in").to_string();
+    assert!(unknown.contains("spinning"), "{unknown}");
 }

@@ -501,7 +501,8 @@ fn plans(rows: &[Row<'_>]) -> BTreeMap<String, Vec<u8>> {
     for row in of_all {
         let Some(found) = &row.cell.found else { continue };
         let Ablation { engine, mechanism, settings, .. } = row.ablation;
-        let others: String = settings.iter().map(|(key, value)| format!("-{key}-{value}")).collect();
+        let others: String =
+            settings.iter().map(|(key, value)| format!("-{key}-{value}")).collect();
         let text = found.regression.to_toml().into_bytes();
         plans.insert(format!("plan-{engine}-{mechanism}{others}.toml"), text);
     }

@@ -251,9 +251,8 @@ impl CheckedGuarantees {
     }
 }
 
-const HEADING: [&str; 9] = [
-    "engine", "variant", "check", "promised", "faults", "runs", "judged", "failed", "observed",
-];
+const HEADING: [&str; 9] =
+    ["engine", "variant", "check", "promised", "faults", "runs", "judged", "failed", "observed"];
 
 fn line(
     variant: &Variant,
@@ -360,9 +359,9 @@ mod tests {
     #[test]
     fn declared_and_observed_are_told_apart() {
         let mut study = embedded();
-        study.variants.retain(|variant| {
-            variant.engine == "in-memory" || variant.label == "published order"
-        });
+        study
+            .variants
+            .retain(|variant| variant.engine == "in-memory" || variant.label == "published order");
         study.columns.retain(|column| {
             ["causally-consistent-commit", "completion"].contains(&column.check.as_str())
         });

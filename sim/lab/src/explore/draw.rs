@@ -9,7 +9,7 @@
 use crate::checks;
 use crate::fault::{self, Chaos, Kind};
 use crate::load::LoadSpec;
-use crate::registry;
+use crate::registry::Engines;
 use crate::run::RunError;
 use crate::spec::{RunSpec, SpecError};
 use serde::{Deserialize, Serialize};
@@ -77,8 +77,16 @@ impl Campaign {
     /// # Errors
     /// If the campaign's own choices cannot be run.
     pub fn draw(&self, seed: u64) -> Result<RunSpec, RunError> {
+        self.draw_with(&Engines::built_in(), seed)
+    }
+
+    /// [`Campaign::draw`], for one of these engines.
+    ///
+    /// # Errors
+    /// As for [`Campaign::draw`].
+    pub fn draw_with(&self, engines: &Engines, seed: u64) -> Result<RunSpec, RunError> {
         let mut stream = SeedTree::new(seed).stream("explore");
-        let engine = registry::engine(&self.engine).map_err(crate::spec::SpecError::from)?;
+        let engine = engines.get(&self.engine).map_err(crate::spec::SpecError::from)?;
         let (workload, load) = self.workload(&mut stream)?;
         let mut spec = RunSpec {
             engine: self.engine.clone(),
@@ -112,7 +120,7 @@ impl Campaign {
                 kinds,
                 ..fault::Asked::default()
             };
-            match fault::make(&spec, &asked) {
+            match fault::make_with(engines, &spec, &asked) {
                 Ok(made) => {
                     spec.faults = made.faults;
                     break;

@@ -8,7 +8,8 @@
 //! made smaller (`shrink`) and written down (`regression`).
 //!
 //! Runs are independent, and a campaign's results do not depend on how many threads carry it out, or on
-//! interruptions.
+//! interruptions. What ends in `_with` takes the engines that there are; the others know those that are
+//! built in ([`crate::registry`]).
 
 mod coverage;
 mod draw;
@@ -20,8 +21,8 @@ mod verdict;
 
 pub use coverage::Coverage;
 pub use draw::Campaign;
-pub use regression::{Expectation, Regression, ReplayError, Replayed, replay};
-pub use search::{FirstFailure, first_failure};
-pub use shrink::{Shrunk, shrink};
-pub use state::{Finding, State, StateError, carry_on};
-pub use verdict::{Failure, Judgement, judge, judge_strictly};
+pub use regression::{Expectation, Regression, ReplayError, Replayed, replay, replay_with};
+pub use search::{FirstFailure, first_failure, first_failure_with};
+pub use shrink::{Shrunk, shrink, shrink_with};
+pub use state::{Finding, State, StateError, carry_on, carry_on_with};
+pub use verdict::{Failure, Judgement, judge, judge_strictly, judge_with};

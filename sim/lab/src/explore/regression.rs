@@ -16,7 +16,8 @@
 //! the file has to be looked at again.
 
 use super::shrink::Shrunk;
-use super::verdict::{Judgement, judge_strictly};
+use super::verdict::{Judgement, judge_with};
+use crate::registry::Engines;
 use crate::run::RunError;
 use crate::spec::{RunSpec, SpecError};
 use crate::text_file;
@@ -128,7 +129,15 @@ pub struct Replayed {
 /// # Errors
 /// If the run cannot be carried out.
 pub fn replay(regression: &Regression) -> Result<Replayed, ReplayError> {
-    let judgement = judge_strictly(&regression.run, &regression.strict)?;
+    replay_with(&Engines::built_in(), regression)
+}
+
+/// [`replay`], for a run of one of these engines.
+///
+/// # Errors
+/// As for [`replay`].
+pub fn replay_with(engines: &Engines, regression: &Regression) -> Result<Replayed, ReplayError> {
+    let judgement = judge_with(engines, &regression.run, &regression.strict)?;
     let mut differences = Vec::new();
     let came = match &judgement.failure {
         None => Expectation::Pass,

@@ -4,7 +4,8 @@
 //! from seed to seed; several searches go side by side.
 
 use super::draw::Campaign;
-use super::verdict::{Failure, judge_strictly};
+use super::verdict::{Failure, judge_with};
+use crate::registry::Engines;
 use crate::run::RunError;
 use crate::spec::RunSpec;
 
@@ -26,9 +27,22 @@ pub fn first_failure(
     first_seed: u64,
     seeds: u64,
 ) -> Result<Option<FirstFailure>, RunError> {
+    first_failure_with(&Engines::built_in(), campaign, first_seed, seeds)
+}
+
+/// [`first_failure`], with a campaign for one of these engines.
+///
+/// # Errors
+/// As for [`first_failure`].
+pub fn first_failure_with(
+    engines: &Engines,
+    campaign: &Campaign,
+    first_seed: u64,
+    seeds: u64,
+) -> Result<Option<FirstFailure>, RunError> {
     for seed in first_seed..first_seed.saturating_add(seeds) {
-        let spec = campaign.draw(seed)?;
-        if let Some(failure) = judge_strictly(&spec, &campaign.strict)?.failure {
+        let spec = campaign.draw_with(engines, seed)?;
+        if let Some(failure) = judge_with(engines, &spec, &campaign.strict)?.failure {
             return Ok(Some(FirstFailure { spec, failure }));
         }
     }

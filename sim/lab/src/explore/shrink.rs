@@ -13,9 +13,10 @@
 //!
 //! A run is a function of its specification, so each attempt is one run. Attempts are bounded.
 
-use super::verdict::{Failure, judge_strictly};
+use super::verdict::{Failure, judge_with};
 use crate::fault::Fault;
 use crate::load::LoadSpec;
+use crate::registry::Engines;
 use crate::run::RunError;
 use crate::spec::RunSpec;
 use std::time::Duration;
@@ -55,12 +56,24 @@ pub struct Shrunk {
 ///
 /// # Panics
 /// If it does not fail with `failure` to begin with.
-pub fn shrink(
+pub fn shrink(spec: &RunSpec, failure: &Failure, strict: &[String]) -> Result<Shrunk, RunError> {
+    shrink_with(&Engines::built_in(), spec, failure, strict)
+}
+
+/// [`shrink`], for a run of one of these engines.
+///
+/// # Errors
+/// As for [`shrink`].
+///
+/// # Panics
+/// As for [`shrink`].
+pub fn shrink_with(
+    engines: &Engines,
     spec: &RunSpec,
     failure: &Failure,
     strict: &[String],
 ) -> Result<Shrunk, RunError> {
-    let begun = judge_strictly(spec, strict)?;
+    let begun = judge_with(engines, spec, strict)?;
     assert_eq!(
         begun.failure.as_ref().map(|found| &found.check),
         Some(&failure.check),
@@ -68,6 +81,7 @@ pub fn shrink(
         spec.seed
     );
     let mut shrinking = Shrinking {
+        engines,
         best: Shrunk {
             spec: spec.clone(),
             strict: strict.to_vec(),
@@ -94,11 +108,12 @@ pub fn shrink(
     Ok(shrinking.best)
 }
 
-struct Shrinking {
+struct Shrinking<'a> {
+    engines: &'a Engines,
     best: Shrunk,
 }
 
-impl Shrinking {
+impl Shrinking<'_> {
     fn exhausted(&self) -> bool {
         self.best.attempts >= ATTEMPTS_MAX
     }
@@ -110,7 +125,8 @@ impl Shrinking {
         }
         self.best.attempts += 1;
         // A specification that cannot be run is no smaller version.
-        let Ok(judgement) = judge_strictly(&spec, &self.best.strict) else { return false };
+        let judged = judge_with(self.engines, &spec, &self.best.strict);
+        let Ok(judgement) = judged else { return false };
         match judgement.failure {
             Some(failure) if failure.check == self.best.failure.check => {
                 self.best = Shrunk { spec, failure, digest: judgement.digest, ..self.best.clone() };
@@ -169,9 +185,9 @@ impl Shrinking {
             let chunks: Vec<&[Fault]> = faults.chunks(faults.len().div_ceil(parts)).collect();
             let found = (1..=OTHER_SEEDS).any(|turn| {
                 let seed = self.best.spec.seed.wrapping_add(turn * SEED_STEP);
-                chunks.iter().any(|chunk| {
-                    self.attempt(RunSpec { seed, ..self.with_faults(chunk.to_vec()) })
-                })
+                chunks
+                    .iter()
+                    .any(|chunk| self.attempt(RunSpec { seed, ..self.with_faults(chunk.to_vec()) }))
             });
             parts = if found { 2 } else { parts * 2 };
         }

@@ -7,8 +7,9 @@
 use super::coverage::Coverage;
 use super::draw::Campaign;
 use super::regression::{Expectation, Regression};
-use super::shrink::{Shrunk, shrink};
-use super::verdict::{Failure, Judgement, judge_strictly};
+use super::shrink::{Shrunk, shrink_with};
+use super::verdict::{Failure, Judgement, judge_with};
+use crate::registry::Engines;
 use crate::run::RunError;
 use crate::spec::RunSpec;
 use rayon::prelude::*;
@@ -179,6 +180,19 @@ impl Finding {
 pub fn carry_on<E: From<RunError>>(
     state: &mut State,
     runs: u64,
+    go_on: impl FnMut(&State) -> Result<bool, E>,
+) -> Result<(), E> {
+    carry_on_with(&Engines::built_in(), state, runs, go_on)
+}
+
+/// [`carry_on`], with a campaign for one of these engines.
+///
+/// # Errors
+/// As for [`carry_on`].
+pub fn carry_on_with<E: From<RunError>>(
+    engines: &Engines,
+    state: &mut State,
+    runs: u64,
     mut go_on: impl FnMut(&State) -> Result<bool, E>,
 ) -> Result<(), E> {
     while state.done < runs {
@@ -186,8 +200,8 @@ pub fn carry_on<E: From<RunError>>(
         let end = begin + CHUNK.min(runs - state.done);
         let campaign = &state.campaign;
         let one = |seed| -> Result<(RunSpec, Judgement), RunError> {
-            let spec = campaign.draw(seed)?;
-            let judgement = judge_strictly(&spec, &campaign.strict)?;
+            let spec = campaign.draw_with(engines, seed)?;
+            let judgement = judge_with(engines, &spec, &campaign.strict)?;
             Ok((spec, judgement))
         };
         let done: Vec<Result<_, RunError>> = (begin..end).into_par_iter().map(one).collect();
@@ -196,7 +210,9 @@ pub fn carry_on<E: From<RunError>>(
         let failing = state.take_in(done);
         let smaller: Vec<Result<Finding, RunError>> = failing
             .par_iter()
-            .map(|(spec, failure)| Ok(Finding::of(spec.seed, &shrink(spec, failure, &strict)?)))
+            .map(|(spec, failure)| {
+                Ok(Finding::of(spec.seed, &shrink_with(engines, spec, failure, &strict)?))
+            })
             .collect();
         for finding in smaller {
             state.findings.push(finding?);

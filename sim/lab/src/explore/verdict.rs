@@ -2,6 +2,7 @@
 
 use crate::checks::{Check, Verdict};
 use crate::progress::Progress;
+use crate::registry::Engines;
 use crate::run::{self, RunError, RunOptions};
 use crate::spec::RunSpec;
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use std::panic::{self, AssertUnwindSafe};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The name of the check that failed first, in the order of checks; `stuck` for a run that had nothing
-    /// left to do, `panic` for one in which an invariant broke.
+    /// left to do or in which virtual time stood still, `panic` for one in which an invariant broke.
     pub check: String,
     /// What it found.
     pub detail: String,
@@ -44,7 +45,19 @@ pub fn judge(spec: &RunSpec) -> Result<Judgement, RunError> {
 /// # Errors
 /// If the specification cannot be run.
 pub fn judge_strictly(spec: &RunSpec, strict: &[String]) -> Result<Judgement, RunError> {
-    let checked = spec.check()?;
+    judge_with(&Engines::built_in(), spec, strict)
+}
+
+/// [`judge_strictly`], for a run of one of these engines.
+///
+/// # Errors
+/// As for [`judge`].
+pub fn judge_with(
+    engines: &Engines,
+    spec: &RunSpec,
+    strict: &[String],
+) -> Result<Judgement, RunError> {
+    let checked = spec.check_with(engines)?;
     let run = || run::run_with(&checked, &Progress::default(), &RunOptions::default());
     match panic::catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(outcome)) => {

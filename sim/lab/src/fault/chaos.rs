@@ -121,9 +121,7 @@ pub fn drawable(
     let asked = move |kind: &Kind| {
         kinds.is_none_or(|kinds| kinds.iter().any(|asked| asked.name == kind.name))
     };
-    KINDS
-        .iter()
-        .filter(move |kind| asked(kind) && budget.covers(kind.class) && fits(kind, targets))
+    KINDS.iter().filter(move |kind| asked(kind) && budget.covers(kind.class) && fits(kind, targets))
 }
 
 /// Whether there is anything that such a fault could concern.
@@ -238,7 +236,9 @@ mod tests {
             let faults = plan.expand(seed, &targets(), Duration::ZERO, &[]).expect("a valid plan");
             assert!(!faults.is_empty());
             assert!(faults.iter().all(|fault| fault.kind().name == "pause"));
-            assert!(Chaos::Rough.plan(seed, &some, Some(&[]), &targets(), during()).entries.is_empty());
+            assert!(
+                Chaos::Rough.plan(seed, &some, Some(&[]), &targets(), during()).entries.is_empty()
+            );
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The faults of a run, from what a person asked for: single faults, a plan, a level of chaos.
 
 use super::{Chaos, Fault, FaultPlan, Kind, Targets};
+use crate::registry::Engines;
 use crate::run::{self, RunError};
 use crate::spec::RunSpec;
 use sim_model::engine::{FaultBudget, FaultClass};
@@ -36,8 +37,16 @@ impl Asked {
 /// # Errors
 /// If the specification cannot be run, or a plan does not fit it.
 pub fn make(spec: &RunSpec, asked: &Asked) -> Result<Made, RunError> {
+    make_with(&Engines::built_in(), spec, asked)
+}
+
+/// [`make`], for a run of one of these engines.
+///
+/// # Errors
+/// As for [`make`].
+pub fn make_with(engines: &Engines, spec: &RunSpec, asked: &Asked) -> Result<Made, RunError> {
     let quiet = RunSpec { faults: Vec::new(), ..spec.clone() };
-    let (targets, budget) = run::targets(&quiet.check()?)?;
+    let (targets, budget) = run::targets(&quiet.check_with(engines)?)?;
     let load = spec.load.duration().max(CHAOS_SPAN_MIN);
     let kinds = asked.kinds.as_deref();
     let survives = FaultClass::ALL.to_vec();

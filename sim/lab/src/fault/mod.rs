@@ -22,7 +22,7 @@ mod value;
 pub use chaos::{Chaos, drawable};
 pub use expand::{FAULTS_MAX, Targets};
 pub use kinds::{Effect, KINDS, Key, Kind, Lasting, MachineChange, kind};
-pub use make::{Asked, CHAOS_SPAN_MIN, Made, make};
+pub use make::{Asked, CHAOS_SPAN_MIN, Made, make, make_with};
 pub use plan::FaultPlan;
 pub(crate) use replicas::budget_under;
 pub use value::{Target, Value, ValueKind};

@@ -60,7 +60,8 @@ fn a_study_says_what_was_found_under_which_faults() {
     study.ablations.retain(|ablation| ablation.mechanism == "restart_pending");
     study.groups.retain(|group| ["none", "crashes", "disks"].contains(&group.title.as_str()));
     (study.seeds, study.seeds_by_group) = ((1..=64).collect(), 40);
-    let outcome = study.check().expect("valid").run(Some(2), &Progress::default()).expect("a study");
+    let outcome =
+        study.check().expect("valid").run(Some(2), &Progress::default()).expect("a study");
     let ResultTable::Matrix(matrix) = &outcome.table else { panic!("{:?}", outcome.table) };
     assert_eq!(matrix.misses, Vec::<String>::new());
     let shades: Vec<Shade> =

@@ -190,9 +190,7 @@ fn draw_row(
     top: f64,
     right: f64,
 ) -> Result<(), FigureError> {
-    let centred = |count: usize| {
-        top + (lines.height - count as f64 * LINE) / 2.0 + LINE - 2.5
-    };
+    let centred = |count: usize| top + (lines.height - count as f64 * LINE) / 2.0 + LINE - 2.5;
     canvas.line(&[at(MARGIN, top), at(right, top)], HAIRLINE, GRID)?;
     let label = at(MARGIN + BAR + 2.0 * PADDING, centred(lines.label.len()));
     draw_lines(canvas, &lines.label, label, LINE, &LABEL)?;
