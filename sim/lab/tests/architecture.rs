@@ -96,7 +96,7 @@ fn may_import(member: &str, other: &str) -> bool {
         "sim-model" => false,
         "sim-world" => other == "sim-model",
         "sim-lab" => is_engine(other) || matches!(other, "sim-model" | "sim-world"),
-        "sim-cli" => matches!(other, "sim-model" | "sim-world" | "sim-lab"),
+        "sim-cli" | "sim-mutants" => matches!(other, "sim-model" | "sim-world" | "sim-lab"),
         engine if is_engine(engine) => matches!(other, "sim-model" | "sim-world"),
         other => panic!("{other} has no place in the house yet: give it one here and in the docs"),
     }
@@ -523,6 +523,7 @@ fn every_kind_of_breach_would_be_seen() {
     assert!(!may_import("sim-world", "engine-netherite"));
     assert!(!may_import("sim-model", "sim-world"));
     assert!(!may_import("sim-cli", "engine-netherite"));
+    assert!(!may_import("sim-cli", "sim-mutants") && !may_import("sim-lab", "sim-mutants"));
     assert!(may_import("sim-lab", "engine-netherite"));
     assert!(
         names_madsim("    use madsim::time::TimeHandle;") && names_madsim("extern crate madsim")
