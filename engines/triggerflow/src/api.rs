@@ -2,22 +2,35 @@
 //!
 //! It runs where it is called, and keeps nothing. A new workspace takes one read and, in this order, for
 //! each trigger a test and a write, a write of the global context, one of the event sources, and one of
-//! the row by which the workspace exists; then the event that starts it is appended. All of it can be
-//! repeated. Source: triggerflow/triggerflow@e1f9f6d, `trigger-api/api/triggers.py`,
-//! `triggerflow/service/storage/redis.py`. The order (existence last) and the read instead of a test are
-//! choices of this engine: a workspace that was half created is created again.
+//! the row by which the workspace exists; then the event that starts it is appended, and the control plane
+//! is told. Source: triggerflow/triggerflow@e1f9f6d, `trigger-api/api/triggers.py`,
+//! `triggerflow/service/storage/redis.py`.
+//!
+//! **Interrupted starts.** Whoever starts may die, or get no answer, between any two of these commands. The
+//! published API leaves what it has written. Here it can be asked again, whatever was done before
+//! [assumption: the plainest repair that adds no command to a start that nothing interrupts]:
+//!
+//! | interrupted | found by the next start, or status | done |
+//! |---|---|---|
+//! | before the row | triggers of a workspace that does not exist | all is deleted, and created again |
+//! | before the event | a workspace whose stream holds no start | the event is appended under the id that the row has: if the first one comes after all, one of the two is dropped (v4) |
+//! | before the control plane was told | | a host that comes back tells it of all workspaces that have not ended ([`relist`]) |
+//!
+//! A status calls an orchestration that has no start yet unknown.
 //!
 //! Timers are an extension: the published system has no source of events by time. A timer is an event of
 //! a stream of its own; the timer service ([`crate::timers`]) moves it when it is due.
 
 use crate::event::{Event, Position};
 use crate::hub::{Hub, Notice};
+use crate::record::Record;
 use crate::settings::Discipline;
 use crate::store::{Connection, StoreError, keys};
 use crate::timers;
+use crate::trigger::{Role, Trigger};
 use crate::workspace::Logic;
 use serde::{Deserialize, Serialize};
-use sim_model::codec::encode;
+use sim_model::codec::{decode, encode};
 use sim_model::engine::InstanceState;
 use sim_model::history::{EventId, EventKind, ParentInstance, RaisedEvent};
 use sim_model::id::{InstanceId, MessageId};
@@ -75,7 +88,7 @@ impl From<StoreError> for NotCreated {
 /// What was found under the name of a workspace.
 enum Found {
     Nothing,
-    Running,
+    Running(WorkspaceRow),
     /// It has ended: whether this very message had started it, and from where on the next one numbers
     /// its decisions.
     Ended(bool, EventId),
@@ -86,7 +99,7 @@ async fn find(connection: &Connection, name: &str, start: MessageId) -> Result<F
         return Ok(Found::Nothing);
     };
     match connection.first::<End>(&keys::termination(name)).await? {
-        None => Ok(Found::Running),
+        None => Ok(Found::Running(row)),
         Some(end) => Ok(Found::Ended(row.start == start, end.next_event_id)),
     }
 }
@@ -100,64 +113,165 @@ pub(crate) async fn start(
     may_exist: bool,
 ) -> Result<(), NotCreated> {
     let name: Arc<str> = message.target.as_str().into();
-    match find(connection, &name, message.id).await? {
-        Found::Nothing => {}
-        Found::Running if may_exist => {
-            append(hub, connection, message).await?;
-            // Whoever created it may have died before the control plane was told.
-            hub.notify(host, Notice::Created(hub.workspace(&name)));
-            return Ok(());
-        }
-        Found::Running => return Err(NotCreated::Exists),
-        Found::Ended(true, _) => return Ok(()),
-        Found::Ended(false, next_event_id) => {
-            message.number_decisions_from(next_event_id);
-            remove(connection, &name).await?;
-        }
-    }
     let EventKind::ExecutionStarted { name: workflow, parent, .. } = &message.event.kind else {
         unreachable!("invariant: only a start creates a workspace");
     };
-    let logic = hub.logic(Some(workflow));
-    if matches!(logic, Logic::Code) && hub.rules.discipline == Discipline::V3 {
-        return Err(NotCreated::Unsupported);
+    let (workflow, parent) = (workflow.clone(), parent.clone());
+    let logic = hub.logic(Some(&workflow));
+    let mut is_cleared = false;
+    loop {
+        match find(connection, &name, message.id).await? {
+            Found::Nothing => {}
+            Found::Running(_) if may_exist => {
+                // Whoever created it may have died before the control plane was told.
+                return append_start(hub, host, connection, message).await;
+            }
+            Found::Running(row) => {
+                return complete(hub, host, connection, message, &row).await;
+            }
+            Found::Ended(true, _) => return Ok(()),
+            Found::Ended(false, next_event_id) => {
+                message.number_decisions_from(next_event_id);
+                remove(connection, &name).await?;
+            }
+        }
+        if matches!(logic, Logic::Code) && hub.rules.discipline == Discipline::V3 {
+            return Err(NotCreated::Unsupported);
+        }
+        let globals = Globals {
+            first: connection.begin(&name).await?,
+            workflow: Some(workflow.clone()),
+            created: message.event.timestamp,
+            parent: parent.clone(),
+        };
+        let row = WorkspaceRow { start: message.id, state: InstanceState::of_message(&message) };
+        if create(connection, &name, &logic, &globals, &row, is_cleared).await? {
+            break;
+        }
+        // What an interrupted start or removal has left goes, unless somebody has finished it meanwhile.
+        if let Found::Nothing = find(connection, &name, message.id).await? {
+            connection.delete_workspace(&name).await?;
+            is_cleared = true;
+        }
     }
-    let globals = Globals {
-        first: connection.begin(&name).await?,
-        workflow: Some(workflow.clone()),
-        created: message.event.timestamp,
-        parent: parent.clone(),
-    };
-    let row = WorkspaceRow { start: message.id, state: InstanceState::of_message(&message) };
-    create(connection, &name, &logic, &globals, &row).await?;
     hub.measure.begun(&message.target);
     if matches!(logic, Logic::Joins(_)) {
         // Nothing waits for a start.
         hub.observer.graph().discarded(message.id);
-    } else {
-        append(hub, connection, message).await?;
+        hub.notify(host, Notice::Created(hub.workspace(&name)));
+        return Ok(());
     }
-    hub.notify(host, Notice::Created(hub.workspace(&name)));
-    Ok(())
+    append_start(hub, host, connection, message).await
 }
 
-/// Creates a workspace.
+/// Appends the event that starts a workflow, and tells the control plane of its workspace: also if the event
+/// may not be there, since nobody would tell it if it is.
+async fn append_start(
+    hub: &Hub,
+    host: &Host,
+    connection: &Connection,
+    message: InstanceMessage,
+) -> Result<(), NotCreated> {
+    let workspace = hub.workspace_of(&message.target);
+    let appended = append(hub, connection, message).await;
+    hub.notify(host, Notice::Created(hub.workspace(&workspace)));
+    Ok(appended?)
+}
+
+/// Finishes what another start of the workspace has begun, if it was interrupted before its event.
+async fn complete(
+    hub: &Hub,
+    host: &Host,
+    connection: &Connection,
+    mut message: InstanceMessage,
+    row: &WorkspaceRow,
+) -> Result<(), NotCreated> {
+    let name: Arc<str> = message.target.as_str().into();
+    if !lacks_start(hub, connection, &name, row).await? {
+        return Err(NotCreated::Exists);
+    }
+    hub.counters.starts_completed.count();
+    hub.observer.graph().discarded(message.id);
+    message.id = row.start;
+    hub.measure.begun_unless_under_way(&message.target);
+    append_start(hub, host, connection, message).await
+}
+
+/// Whether a workspace exists whose stream has not got the event that starts its workflow.
+pub(crate) async fn lacks_start(
+    hub: &Hub,
+    connection: &Connection,
+    name: &str,
+    row: &WorkspaceRow,
+) -> Result<bool, StoreError> {
+    let logic = hub.logic(Some(&row.state.name));
+    if matches!(logic, Logic::Joins(_)) {
+        return Ok(false);
+    }
+    let globals = connection.all::<Globals>(&keys::globals(name)).await?;
+    let first = globals.first().map_or(Position::default(), |(_, globals)| globals.first);
+    if connection.last_event(name).await? <= first {
+        return Ok(true);
+    }
+    // Events of v3 are deleted once they were received.
+    if hub.rules.discipline == Discipline::V3 {
+        return Ok(false);
+    }
+    // Code that continues as new deletes its start.
+    let triggers = connection.all::<Trigger>(&keys::triggers(name)).await?;
+    let has_run = |trigger: &Trigger| match trigger.role {
+        Role::Wake => Record::of(trigger).number > 0,
+        Role::Done => true,
+        _ => false,
+    };
+    if triggers.iter().any(|(_, trigger)| has_run(trigger)) {
+        return Ok(false);
+    }
+    let entries = connection.try_read(name, first).await?;
+    let starts = |body| {
+        let event: Event = decode(body).unwrap_or_else(|error| panic!("an event: {error}"));
+        event.message.starts_orchestration()
+    };
+    Ok(!entries.iter().any(|(_, body)| starts(body)))
+}
+
+/// Creates a workspace. False, with nothing more done, if there are triggers of one that does not exist;
+/// with `over` they are written over.
 pub(crate) async fn create(
     connection: &Connection,
     name: &str,
     logic: &Logic,
     globals: &Globals,
     row: &WorkspaceRow,
-) -> Result<(), StoreError> {
+    over: bool,
+) -> Result<bool, StoreError> {
     let triggers = keys::triggers(name);
     for trigger in logic.triggers(globals.first) {
-        connection.has(&triggers, &trigger.id).await?;
+        if connection.has(&triggers, &trigger.id).await? && !over {
+            return Ok(false);
+        }
         connection.set(&triggers, vec![(trigger.id.clone(), encode(&trigger))]).await?;
     }
     let one = |value| vec![("0".into(), value)];
     connection.set(&keys::globals(name), one(encode(globals))).await?;
     connection.set(&keys::sources(name), one(encode(&name))).await?;
-    connection.set(keys::WORKSPACES, vec![(name.into(), encode(row))]).await
+    connection.set(keys::WORKSPACES, vec![(name.into(), encode(row))]).await?;
+    Ok(true)
+}
+
+/// Tells the control plane of every workspace whose workflow has not ended: a host that comes back does so,
+/// because it may have died between creating one and telling. Source: Kubernetes, controllers list what
+/// there is when they start, besides watching for what comes \[general\].
+pub(crate) async fn relist(hub: &Hub, host: &Host) {
+    let connection = hub.store.connect(host);
+    let sure = "invariant: repeated until answered";
+    for (name, _) in connection.all::<WorkspaceRow>(keys::WORKSPACES).await.expect(sure) {
+        let ended = connection.first::<End>(&keys::termination(&name)).await.expect(sure);
+        if ended.is_none() {
+            hub.counters.workspaces_relisted.count();
+            hub.notify(host, Notice::Created(hub.workspace(&name.into())));
+        }
+    }
 }
 
 /// Removes a workspace with all it has.

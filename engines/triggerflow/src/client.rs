@@ -16,6 +16,7 @@ use sim_model::codec::decode;
 use sim_model::engine::{
     Client, ClientAnswer, ClientError, ClientMessage, InstanceQuery, InstanceState, StartRequest,
 };
+use sim_model::graph::Sending;
 use sim_model::history::{EventKind, HistoryEvent};
 use sim_model::id::InstanceId;
 use sim_model::ledger::Ledger;
@@ -43,11 +44,13 @@ impl TriggerClient {
         TriggerClient { hub: hub.clone(), place, connection }
     }
 
-    fn message(&self, target: InstanceId, kind: EventKind) -> InstanceMessage {
+    /// A message that counts once its sender was told that it was taken.
+    fn message(&self, target: InstanceId, kind: EventKind) -> (InstanceMessage, Sending) {
         let now = self.hub.now();
-        let id = self.hub.observer.graph().client_message();
+        let sending = self.hub.observer.graph().sending();
         let event = HistoryEvent { timestamp: now, kind };
-        InstanceMessage { id, target, event, ledger: Ledger::new(now) }
+        let id = sending.message();
+        (InstanceMessage { id, target, event, ledger: Ledger::new(now) }, sending)
     }
 
     async fn start(&self, request: StartRequest) -> Result<(), ClientError> {
@@ -55,55 +58,42 @@ impl TriggerClient {
         if instance.is_entity() {
             return Err(ClientError::Refused(format!("{instance} is the key of an entity")));
         }
-        let message = self.message(instance.clone(), EventKind::execution_started(name, input));
-        let id = message.id;
+        let kind = EventKind::execution_started(name, input);
+        let (message, sending) = self.message(instance.clone(), kind);
         let host = self.hub.host(self.place);
-        let refuse = |problem| {
-            self.hub.observer.graph().discarded(id);
-            Err(ClientError::Refused(problem))
-        };
         match api::start(&self.hub, host, &self.connection, message, false).await {
-            Ok(()) => Ok(()),
-            Err(NotCreated::Exists) => {
-                refuse(format!("instance {instance} exists and has not ended"))
+            Ok(()) => {
+                sending.accepted();
+                Ok(())
             }
-            Err(NotCreated::Unsupported) => refuse(
+            Err(NotCreated::Exists) => {
+                Err(ClientError::Refused(format!("instance {instance} exists and has not ended")))
+            }
+            Err(NotCreated::Unsupported) => Err(ClientError::Refused(
                 "discipline v3 deletes the stream that workflow as code is run from: start a \
                  workflow that is data, or use v1, v2 or v4"
                     .to_owned(),
-            ),
-            Err(NotCreated::Store(error)) if error.is_ambiguous() => {
-                self.hub.observer.graph().discarded(id);
-                Err(unknown(&error))
-            }
-            Err(NotCreated::Store(error)) => {
-                self.hub.observer.graph().discarded(id);
-                Err(ClientError::Unavailable(error.to_string()))
-            }
+            )),
+            // Some of its commands may have taken effect, whichever of them failed.
+            Err(NotCreated::Store(error)) => Err(unknown(&error)),
         }
     }
 
     async fn send(&self, instance: InstanceId, message: ClientMessage) -> Result<(), ClientError> {
-        let message = self.message(instance.clone(), message.into_event());
-        let id = message.id;
-        let drop_it = || self.hub.observer.graph().discarded(id);
+        let (message, sending) = self.message(instance.clone(), message.into_event());
         if !instance.is_entity() {
             let exists = self.connection.has(keys::WORKSPACES, instance.as_str()).await;
             if !exists.map_err(|error| unanswered(&error))? {
-                drop_it();
                 return Ok(());
             }
         }
         match api::append(&self.hub, &self.connection, message).await {
-            Ok(()) => Ok(()),
-            Err(error) if error.is_ambiguous() => {
-                drop_it();
-                Err(unknown(&error))
+            Ok(()) => {
+                sending.accepted();
+                Ok(())
             }
-            Err(error) => {
-                drop_it();
-                Err(ClientError::Unavailable(error.to_string()))
-            }
+            Err(error) if error.is_ambiguous() => Err(unknown(&error)),
+            Err(error) => Err(ClientError::Unavailable(error.to_string())),
         }
     }
 
@@ -118,7 +108,13 @@ impl TriggerClient {
         let Some(row) = self.connection.get::<WorkspaceRow>(keys::WORKSPACES, name).await? else {
             return Ok(None);
         };
-        self.orchestration(name, row).await.map(Some)
+        let state = self.orchestration(name, row.clone()).await?;
+        // One that nothing has happened to may never have got its start: then somebody is to start it.
+        let is_untouched = state == row.state;
+        if is_untouched && api::lacks_start(&self.hub, &self.connection, name, &row).await? {
+            return Ok(None);
+        }
+        Ok(Some(state))
     }
 
     /// The state of an orchestration whose workspace exists.
@@ -200,8 +196,9 @@ impl TriggerClient {
     /// Removes an entity: its worker does, since it has the state in memory.
     async fn purge_entity(&self, instance: InstanceId) -> Result<bool, ClientError> {
         let kind = EventKind::ExecutionTerminated { reason: "purged".into() };
-        let message = self.message(instance.clone(), kind);
-        self.hub.observer.graph().discarded(message.id);
+        // Its step is not recorded: nobody is to wait for it.
+        let (message, sending) = self.message(instance.clone(), kind);
+        drop(sending);
         let appended = api::append(&self.hub, &self.connection, message).await;
         appended.map_err(|error| unknown(&error))?;
         loop {
@@ -221,7 +218,6 @@ fn entity_state(trigger: &Trigger) -> Option<InstanceState> {
     Some(value.state)
 }
 
-/// A read failed: nothing has taken effect.
 /// What was only read has had no effect.
 fn unanswered(error: &StoreError) -> ClientError {
     ClientError::Unavailable(error.to_string())

@@ -12,6 +12,14 @@
 //!
 //! A host that dies takes its workers along; they start again when it does, or elsewhere once it has
 //! been away for [`EVICTION`].
+//!
+//! **How many are wanted is a level, not an edge.** A pod that ends says up to where it had received its
+//! stream; if a look had found more by then, another one is wanted at once, although the look came while
+//! the pod was still ending and no event comes after it. So does a Kubernetes deployment: a replica that is
+//! wanted while one terminates is made when that has ended. Each pod has a number of its own, as pods have
+//! a uid: what a former one still has to say ends no other. Source: Kubernetes, objects and controllers
+//! \[general\]; that the position comes with the news is an assumption, in place of the lag of a consumer
+//! group, which KEDA's scalers ask for.
 
 use crate::event::Position;
 use crate::settings::Scaling;
@@ -26,11 +34,14 @@ pub(crate) const EVICTION: Duration = Duration::from_secs(300);
 /// A workspace, by its number.
 pub(crate) type WorkspaceNumber = usize;
 
+/// A pod, by its number: no two of a task hub have the same.
+pub(crate) type PodNumber = u64;
+
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     /// Start a worker on a host. It was wanted since `wanted`.
-    Start { workspace: WorkspaceNumber, place: usize, wanted: Timestamp },
+    Start { workspace: WorkspaceNumber, place: usize, pod: PodNumber, wanted: Timestamp },
     /// Let a worker end; it reports when it has.
     Stop { workspace: WorkspaceNumber },
 }
@@ -42,15 +53,17 @@ enum State {
     /// A worker is wanted since then, and there is no place.
     Waiting(Timestamp),
     /// A worker runs, or starts.
-    Running { place: usize },
+    Running { place: usize, pod: PodNumber },
     /// It was told to end.
-    Stopping { place: usize },
+    Stopping { place: usize, pod: PodNumber },
 }
 
 struct Entry {
     state: State,
     /// The last event of the stream when it was last looked at.
     last_event: Position,
+    /// The same, when the present worker was ordered: it has read so far.
+    last_at_start: Position,
     /// When events were last seen to have come in.
     last_active: Timestamp,
     /// When to look next.
@@ -74,6 +87,8 @@ pub(crate) struct Controller {
     waiting: VecDeque<WorkspaceNumber>,
     due: BTreeSet<(Timestamp, WorkspaceNumber)>,
     left_out: u64,
+    /// Pods so far.
+    pods: PodNumber,
 }
 
 impl Controller {
@@ -95,6 +110,7 @@ impl Controller {
             waiting: VecDeque::new(),
             due: BTreeSet::new(),
             left_out: 0,
+            pods: 0,
         }
     }
 
@@ -107,6 +123,15 @@ impl Controller {
     #[cfg(test)]
     pub(crate) fn workers(&self) -> u64 {
         self.places.iter().map(|place| place.used as u64).sum()
+    }
+
+    /// The pod of a workspace.
+    #[cfg(test)]
+    fn pod_of(&self, workspace: WorkspaceNumber) -> Option<PodNumber> {
+        match self.workspaces.get(&workspace)?.state {
+            State::Running { pod, .. } | State::Stopping { pod, .. } => Some(pod),
+            State::Zero | State::Waiting(_) => None,
+        }
     }
 
     /// How many pods wait for a place.
@@ -122,6 +147,7 @@ impl Controller {
         let entry = Entry {
             state: State::Zero,
             last_event: Position::default(),
+            last_at_start: Position::default(),
             last_active: now,
             due: None,
         };
@@ -178,13 +204,13 @@ impl Controller {
                 self.want(workspace, now);
                 self.place(now)
             }
-            State::Running { place } if self.is_lost(place, now) => {
+            State::Running { place, .. } if self.is_lost(place, now) => {
                 self.free(place);
                 self.want(workspace, now);
                 self.place(now)
             }
-            State::Running { place } if is_idle && self.places[place].away.is_none() => {
-                self.entry(workspace).state = State::Stopping { place };
+            State::Running { place, pod } if is_idle && self.places[place].away.is_none() => {
+                self.entry(workspace).state = State::Stopping { place, pod };
                 vec![Order::Stop { workspace }]
             }
             _ => Vec::new(),
@@ -195,18 +221,25 @@ impl Controller {
         self.places[place].away.is_some_and(|since| now.since(since) >= EVICTION)
     }
 
-    /// A worker has ended, by itself or as it was told. One that has left work behind is wanted again.
+    /// A worker has ended, by itself or as it was told, and had received its stream up to `received`.
+    /// Another one is wanted if a look has found more.
     pub(crate) fn stopped(
         &mut self,
         workspace: WorkspaceNumber,
-        is_wanted: bool,
+        ended: PodNumber,
+        received: Position,
         now: Timestamp,
     ) -> Vec<Order> {
         let Some(entry) = self.workspaces.get_mut(&workspace) else { return Vec::new() };
-        let (State::Running { place } | State::Stopping { place }) = entry.state else {
+        let (State::Running { place, pod } | State::Stopping { place, pod }) = entry.state else {
             return Vec::new();
         };
+        if pod != ended {
+            return Vec::new();
+        }
         entry.state = State::Zero;
+        // What the stream holds no more counts as received: a worker cannot read it.
+        let is_wanted = entry.last_event > received.max(entry.last_at_start);
         self.free(place);
         if is_wanted {
             self.want(workspace, now);
@@ -221,7 +254,7 @@ impl Controller {
             self.due.remove(&(due, workspace));
         }
         match entry.state {
-            State::Running { place } | State::Stopping { place } => self.free(place),
+            State::Running { place, .. } | State::Stopping { place, .. } => self.free(place),
             State::Waiting(_) => self.waiting.retain(|other| *other != workspace),
             State::Zero => {}
         }
@@ -233,13 +266,17 @@ impl Controller {
         self.places[place].away = None;
         let here = |entry: &Entry| {
             matches!(entry.state,
-                State::Running { place: own } | State::Stopping { place: own } if own == place)
+                State::Running { place: own, .. } | State::Stopping { place: own, .. }
+                    if own == place)
         };
         let mut orders = Vec::new();
         for (workspace, entry) in self.workspaces.iter_mut().filter(|(_, entry)| here(entry)) {
-            entry.state = State::Running { place };
+            self.pods += 1;
+            let pod = self.pods;
+            entry.state = State::Running { place, pod };
             entry.last_active = now;
-            orders.push(Order::Start { workspace: *workspace, place, wanted: now });
+            entry.last_at_start = entry.last_event;
+            orders.push(Order::Start { workspace: *workspace, place, pod, wanted: now });
         }
         orders.extend(self.place(now));
         orders
@@ -253,7 +290,7 @@ impl Controller {
     /// The workers on a host.
     pub(crate) fn workers_on(&self, place: usize) -> Vec<WorkspaceNumber> {
         let here = |state: State| {
-            matches!(state, State::Running { place: own } | State::Stopping { place: own }
+            matches!(state, State::Running { place: own, .. } | State::Stopping { place: own, .. }
                 if own == place)
         };
         let all = self.workspaces.iter();
@@ -301,14 +338,18 @@ impl Controller {
             let State::Waiting(wanted) = self.entry(workspace).state else {
                 unreachable!("invariant: who waits for a place is waiting");
             };
-            self.entry(workspace).state = State::Running { place };
-            self.entry(workspace).last_active = now;
+            self.pods += 1;
+            let pod = self.pods;
+            let entry = self.entry(workspace);
+            entry.state = State::Running { place, pod };
+            entry.last_active = now;
+            entry.last_at_start = entry.last_event;
             if self.scaling == Scaling::Keda {
                 let waited = now.since(wanted).as_nanos() / self.polling_interval.as_nanos();
                 self.left_out += u64::try_from(waited).unwrap_or(u64::MAX);
                 self.look_at(workspace, Some(now + self.polling_interval));
             }
-            orders.push(Order::Start { workspace, place, wanted });
+            orders.push(Order::Start { workspace, place, pod, wanted });
         }
         orders
     }
@@ -337,7 +378,7 @@ mod tests {
         assert!(controller.created(0, at(0)).is_empty());
         assert_eq!(controller.next_due(), Some(at(5)));
         assert_eq!(controller.take_due(at(5)), [0]);
-        let start = Order::Start { workspace: 0, place: 0, wanted: at(5) };
+        let start = Order::Start { workspace: 0, place: 0, pod: 1, wanted: at(5) };
         assert_eq!(controller.looked(0, Some(Position(1, 0)), at(5)), [start]);
         assert_eq!(controller.take_due(at(10)), [0]);
         assert!(controller.looked(0, Some(Position(2, 0)), at(10)).is_empty());
@@ -347,9 +388,30 @@ mod tests {
         let stop = Order::Stop { workspace: 0 };
         assert_eq!(controller.looked(0, Some(Position(2, 0)), at(20)), [stop]);
         assert_eq!(controller.workers(), 1, "it finishes what it has begun");
-        assert!(controller.stopped(0, false, at(21)).is_empty());
+        assert!(controller.stopped(0, 1, Position(2, 0), at(21)).is_empty());
         assert_eq!(controller.workers(), 0);
         assert_eq!(controller.next_due(), Some(at(25)), "the stream is still looked at");
+    }
+
+    #[test]
+    fn what_comes_while_a_worker_ends_wakes_another() {
+        let mut controller = keda(&[1]);
+        controller.created(0, at(0));
+        controller.take_due(at(5));
+        controller.looked(0, Some(Position(1, 0)), at(5));
+        controller.take_due(at(15));
+        let stop = Order::Stop { workspace: 0 };
+        assert_eq!(controller.looked(0, Some(Position(1, 0)), at(15)), [stop]);
+        // Its host stands still. An event comes, the last one for a long time.
+        controller.take_due(at(20));
+        assert!(controller.looked(0, Some(Position(2, 0)), at(20)).is_empty());
+        let start = Order::Start { workspace: 0, place: 0, pod: 2, wanted: at(22) };
+        assert_eq!(controller.stopped(0, 1, Position(1, 0), at(22)), [start]);
+        // What the first one says twice does not end the second.
+        assert!(controller.stopped(0, 1, Position(1, 0), at(23)).is_empty());
+        assert_eq!(controller.workers(), 1);
+        assert!(controller.stopped(0, 2, Position(2, 0), at(40)).is_empty());
+        assert_eq!(controller.workers(), 0);
     }
 
     #[test]
@@ -361,7 +423,7 @@ mod tests {
         assert_eq!(controller.looked(0, Some(Position(1, 0)), at(5)).len(), 1);
         assert!(controller.looked(1, Some(Position(1, 0)), at(5)).is_empty());
         assert_eq!(controller.take_due(at(20)), [0]);
-        let start = Order::Start { workspace: 1, place: 0, wanted: at(5) };
+        let start = Order::Start { workspace: 1, place: 0, pod: 2, wanted: at(5) };
         assert_eq!(controller.removed(0, at(21)), [start]);
         assert_eq!(controller.looks_left_out(), 3, "at 10, 15 and 20 s");
     }
@@ -373,11 +435,11 @@ mod tests {
         controller.take_due(at(5));
         controller.looked(0, Some(Position(1, 0)), at(5));
         controller.host_away(0, at(6));
-        let again = Order::Start { workspace: 0, place: 0, wanted: at(8) };
+        let again = Order::Start { workspace: 0, place: 0, pod: 2, wanted: at(8) };
         assert_eq!(controller.host_up(0, at(8)), [again]);
         controller.host_away(0, at(9));
         assert!(controller.looked(0, Some(Position(1, 0)), at(10)).is_empty());
-        let moved = Order::Start { workspace: 0, place: 1, wanted: at(310) };
+        let moved = Order::Start { workspace: 0, place: 1, pod: 3, wanted: at(310) };
         assert_eq!(controller.looked(0, Some(Position(1, 0)), at(310)), [moved]);
     }
 
@@ -387,7 +449,8 @@ mod tests {
         controller.host_up(0, at(0));
         controller.host_up(1, at(0));
         for workspace in 0..4 {
-            let start = Order::Start { workspace, place: workspace % 2, wanted: at(1) };
+            let pod = workspace as u64 + 1;
+            let start = Order::Start { workspace, place: workspace % 2, pod, wanted: at(1) };
             assert_eq!(controller.created(workspace, at(1)), [start]);
         }
         assert_eq!(controller.next_due(), None, "nobody looks at streams");
@@ -406,7 +469,10 @@ mod tests {
                 events[workspace] += news;
                 match what {
                     0 => drop(controller.created(workspace, now)),
-                    1 => drop(controller.stopped(workspace, news > 0, now)),
+                    1 => if let Some(pod) = controller.pod_of(workspace) {
+                        let received = Position(events[workspace] - news.min(1), 0);
+                        drop(controller.stopped(workspace, pod - (step as u64 % 2), received, now));
+                    },
                     2 => drop(controller.removed(workspace, now)),
                     _ => for due in controller.take_due(now) {
                         drop(controller.looked(due, Some(Position(events[due], 0)), now));

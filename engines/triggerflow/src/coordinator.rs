@@ -160,7 +160,18 @@ impl Attempt {
             return true;
         }
         // An attempt that got no answer may have been this one's own.
-        self.registered(trigger).await.is_some_and(|found| found == *trigger)
+        match self.registered(trigger).await {
+            Some(found) if found.role == Role::Done => self.was_this(trigger).await,
+            found => found.is_some_and(|found| found == *trigger),
+        }
+    }
+
+    /// Whether a trigger that is done with was this attempt's: a worker has found it in the store, and
+    /// later runs know whose it was. What this attempt has decided is to be done nevertheless.
+    async fn was_this(&self, trigger: &Trigger) -> bool {
+        let Some((item, _, _)) = Record::of(trigger).last_run() else { return false };
+        let later = self.latest().await.and_then(|later| later.run_after(&self.call.record));
+        later.is_some_and(|(winner, _, _)| winner == item)
     }
 
     async fn registered(&self, trigger: &Trigger) -> Option<Trigger> {
@@ -230,10 +241,17 @@ impl Attempt {
         let hub = &self.hub;
         hub.counters.coordinator_repetitions.count();
         hub.observer.graph().aborted(own);
-        // Done with: a worker has seen it, and another run has begun.
-        let winner = self.registered(trigger).await.filter(|found| found.role == Role::Wake)?;
-        let next = Record::of(&winner);
-        let Some((item, now, upto)) = next.last_run() else { return Some(encode(&winner)) };
+        let found = self.registered(trigger).await?;
+        let is_last = found.role == Role::Wake;
+        let (next, answer) = if is_last {
+            (Record::of(&found), Some(encode(&found)))
+        } else {
+            // A worker has found the trigger, and other runs have followed: that does not say whether all was
+            // done that this one decided.
+            (self.latest().await?, None)
+        };
+        let run = if is_last { next.last_run() } else { next.run_after(&self.call.record) };
+        let Some((item, now, upto)) = run else { return answer };
         hub.measure.committed(item);
         let until: Vec<(Event, Position)> =
             stream.iter().filter(|(_, position)| *position <= upto).cloned().collect();
@@ -249,9 +267,20 @@ impl Attempt {
             let input = StepInput { work_item: item, now, ledger, execution, messages, backend };
             let outcome = cursor.step(input);
             self.act(&outcome).await;
-            self.finish(&cursor, &next, ledger).await;
+            if is_last {
+                self.finish(&cursor, &next, ledger).await;
+            }
         }
-        Some(encode(&winner))
+        answer
+    }
+
+    /// The record of the last run so far.
+    async fn latest(&self) -> Option<Record> {
+        let key = keys::triggers(&self.call.workspace);
+        let stored = self.connection.all::<Trigger>(&key).await;
+        let stored = stored.expect("invariant: repeated until answered").into_iter();
+        let wakes = stored.filter(|(_, stored)| stored.role == Role::Wake);
+        wakes.map(|(_, stored)| Record::of(&stored)).max_by_key(|record| record.number)
     }
 
     /// There is nothing for the code to take: registers the trigger again.

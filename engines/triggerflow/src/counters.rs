@@ -1,10 +1,11 @@
 //! How often the engine's mechanisms came into play.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
-/// A count.
-#[derive(Default)]
-pub(crate) struct Counter(Cell<u64>);
+/// A count; clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct Counter(Rc<Cell<u64>>);
 
 impl Counter {
     pub(crate) fn count(&self) {
@@ -72,4 +73,10 @@ counters! {
     lost_results,
     /// Timers set.
     timers,
+    /// Notices to the control plane that were lost and sent again.
+    notices_repeated,
+    /// Workspaces that a host that came back has told the control plane of again.
+    workspaces_relisted,
+    /// Starts that somebody else had begun and not finished, taken up.
+    starts_completed,
 }

@@ -11,7 +11,12 @@
 //!
 //! **The platform** knows what it has accepted. With `function_retries`, what ran on a host that died
 //! runs again after a delay, as asynchronous invocations of AWS Lambda do; without, it is lost, as in
-//! OpenWhisk. The platform itself never fails.
+//! OpenWhisk. The platform itself never fails, and offers what it has accepted until a host takes it.
+//!
+//! **Under v4**, which promises that nothing is lost, two things go on where the published ones give up
+//! \[assumption\]: an action that has used up its repetitions begins again, since its event is not
+//! acknowledged; and a function that cannot publish its end has failed, so that the platform runs it again
+//! (AWS Lambda retries asynchronous invocations that return an error \[general\]).
 
 use crate::api;
 use crate::coordinator::{self, CoordinatorCall};
@@ -59,6 +64,8 @@ struct Running {
     function: Bytes,
     place: usize,
     generation: u32,
+    /// It has ended, and could not say so.
+    failed: bool,
 }
 
 /// The platform that functions run on.
@@ -81,7 +88,8 @@ impl Platform {
 
     /// How many functions run on a host.
     pub(crate) fn running_on(&self, place: usize) -> usize {
-        self.running.borrow().values().filter(|running| running.place == place).count()
+        let here = |running: &&Running| running.place == place && !running.failed;
+        self.running.borrow().values().filter(here).count()
     }
 
     /// A host takes no more functions.
@@ -120,17 +128,19 @@ fn accept(hub: &Hub, place: usize, function: Bytes) -> u64 {
     let platform = &hub.platform;
     let number = platform.accepted.replace(platform.accepted.get() + 1);
     let generation = hub.kernel.generation(hub.host(place).node());
-    platform.running.borrow_mut().insert(number, Running { function, place, generation });
+    let running = Running { function, place, generation, failed: false };
+    platform.running.borrow_mut().insert(number, running);
     number
 }
 
-/// Looks for functions whose host has died, and runs them again.
+/// Looks for functions that failed or whose host has died, and runs them again.
 pub(crate) async fn watch(hub: Rc<Hub>) {
     loop {
         hub.kernel.sleep(hub.parameters.function_retry_delay.max(Duration::from_millis(1))).await;
         let lost = |running: &Running| {
             let node = hub.host(running.place).node();
-            !hub.kernel.is_alive(node) || hub.kernel.generation(node) != running.generation
+            let is_gone = !hub.kernel.is_alive(node);
+            running.failed || is_gone || hub.kernel.generation(node) != running.generation
         };
         let mut functions = Vec::new();
         hub.platform.running.borrow_mut().retain(|_, running| {
@@ -145,7 +155,7 @@ pub(crate) async fn watch(hub: Rc<Hub>) {
             let repeating = hub.clone();
             hub.control.spawn(async move {
                 let control = repeating.control.clone();
-                drop(invoke_encoded(&repeating, &control, function).await);
+                while invoke_encoded(&repeating, &control, function.clone()).await.is_none() {}
             });
         }
     }
@@ -216,7 +226,7 @@ pub(crate) async fn invoke_all(
     let calls = calls.into_iter().map(|call| Function::Task(workspace.clone(), call));
     stream::iter(calls)
         .for_each_concurrent(threads, |function| async move {
-            drop(invoke(hub, from, &function).await);
+            while invoke(hub, from, &function).await.is_none() && hub.rules.is_v4() {}
         })
         .await;
 }
@@ -229,7 +239,7 @@ async fn run_function(
     answer: Option<Resolver<Bytes>>,
 ) {
     let decoded = decode(&function).unwrap_or_else(|error| panic!("an invocation: {error}"));
-    match decoded {
+    let is_published = match decoded {
         Function::Task(workspace, call) => run_task(&hub, place, &workspace, call).await,
         Function::Coordinator(call) => {
             let answered = coordinator::run(&hub, place, call).await;
@@ -237,12 +247,19 @@ async fn run_function(
             if let Some(answer) = answer {
                 answer.resolve(answered.unwrap_or_default());
             }
+            true
         }
+    };
+    let mut running = hub.platform.running.borrow_mut();
+    if is_published || !hub.rules.is_v4() {
+        running.remove(&number);
+    } else if let Some(entry) = running.get_mut(&number) {
+        entry.failed = true;
     }
-    hub.platform.running.borrow_mut().remove(&number);
 }
 
-async fn run_task(hub: &Rc<Hub>, place: usize, workspace: &str, call: TaskCall) {
+/// Runs an activity, and tells whether its end was published.
+async fn run_task(hub: &Rc<Hub>, place: usize, workspace: &str, call: TaskCall) -> bool {
     let graph = hub.observer.graph();
     let functions = &hub.functions[place];
     let item = graph.fetch_task(call.task.id, hub.now());
@@ -259,12 +276,16 @@ async fn run_task(hub: &Rc<Hub>, place: usize, workspace: &str, call: TaskCall) 
         hub.parameters.publish_delay,
     );
     match api::append_event(hub, &connection, workspace, &event).await {
-        Ok(()) => hub.measure.committed(item),
+        Ok(()) => {
+            hub.measure.committed(item);
+            true
+        }
         Err(error) => {
             hub.counters.lost_results.count();
             if !error.is_ambiguous() {
                 graph.aborted(item);
             }
+            false
         }
     }
 }

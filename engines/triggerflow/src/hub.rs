@@ -5,8 +5,9 @@
 //! hosts, and the stores on theirs.
 
 use crate::api::End;
-use crate::controller::{Controller, Order, WorkspaceNumber};
+use crate::controller::{Controller, Order, PodNumber, WorkspaceNumber};
 use crate::counters::Counters;
+use crate::event::Position;
 use crate::faas::Platform;
 use crate::measure::Measure;
 use crate::plan::Rules;
@@ -36,6 +37,10 @@ use std::time::Duration;
 /// Bytes of a request to the control plane [assumption: one short message].
 const CONTROL_BYTES: u64 = 300;
 
+/// After how long a notice that was not acknowledged is sent again [assumption: the first back-off of
+/// common clients of the Kubernetes API is of this order].
+const NOTICE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Events bring messages once and in order; nothing limits a batch or a delay.
 pub(crate) const BACKEND: EntityBackend = EntityBackend {
     reorder_window: Duration::ZERO,
@@ -49,14 +54,15 @@ pub(crate) const BACKEND: EntityBackend = EntityBackend {
 pub(crate) enum Notice {
     /// A workspace was created.
     Created(WorkspaceNumber),
-    /// A worker has ended; whether it has left work behind.
-    Stopped(WorkspaceNumber, bool),
+    /// A worker has ended, which had received its stream up to there.
+    Stopped(WorkspaceNumber, PodNumber, Position),
     /// A workflow has ended.
     Removed(WorkspaceNumber),
 }
 
 /// A worker, as whoever stops it sees it.
 pub(crate) struct Pod {
+    number: PodNumber,
     place: usize,
     generation: u32,
     input: Sender<Input>,
@@ -175,11 +181,25 @@ impl Hub {
         added.expect("invariant: repeated until answered");
     }
 
-    /// Tells the control plane something.
+    /// Tells the control plane something. A notice that the network loses is sent again, as long as the
+    /// host lives; each can come late or twice.
     pub(crate) fn notify(&self, from: &Host, notice: Notice) {
         let notices = self.notices.borrow();
         let notices = notices.as_ref().expect("invariant: the control plane runs");
-        notices.send(from.node(), CONTROL_BYTES, notice);
+        if notices.send(from.node(), CONTROL_BYTES, notice) {
+            return;
+        }
+        let (notices, kernel, node) = (notices.clone(), self.kernel.clone(), from.node());
+        let lost = self.counters.notices_repeated.clone();
+        from.spawn(async move {
+            loop {
+                kernel.sleep(NOTICE_TIMEOUT).await;
+                lost.count();
+                if notices.send(node, CONTROL_BYTES, notice) {
+                    return;
+                }
+            }
+        });
     }
 
     /// Starts the control plane.
@@ -201,9 +221,12 @@ impl Hub {
         let now = self.now();
         let orders = match notice {
             Notice::Created(workspace) => self.controller.borrow_mut().created(workspace, now),
-            Notice::Stopped(workspace, is_wanted) => {
-                self.pods.borrow_mut().remove(&workspace);
-                self.controller.borrow_mut().stopped(workspace, is_wanted, now)
+            Notice::Stopped(workspace, ended, received) => {
+                let is_this = |pod: &Pod| pod.number == ended;
+                if self.pods.borrow().get(&workspace).is_some_and(is_this) {
+                    self.pods.borrow_mut().remove(&workspace);
+                }
+                self.controller.borrow_mut().stopped(workspace, ended, received, now)
             }
             Notice::Removed(workspace) => {
                 let pod = self.pods.borrow_mut().remove(&workspace);
@@ -240,7 +263,7 @@ impl Hub {
         for workspace in due {
             let (hub, connection) = (self.clone(), connection.clone());
             self.control.spawn(async move {
-                let last = connection.last_event(&hub.name(workspace)).await;
+                let last = connection.last_event(&hub.name(workspace)).await.ok();
                 hub.note_away();
                 let orders = hub.controller.borrow_mut().looked(workspace, last, hub.now());
                 hub.carry_out(orders);
@@ -260,8 +283,8 @@ impl Hub {
     fn carry_out(self: &Rc<Self>, orders: Vec<Order>) {
         for order in orders {
             match order {
-                Order::Start { workspace, place, wanted } => {
-                    self.start_pod(workspace, place, wanted);
+                Order::Start { workspace, place, pod, wanted } => {
+                    self.start_pod((workspace, pod), place, wanted);
                 }
                 Order::Stop { workspace } => self.stop_pod(workspace),
             }
@@ -274,16 +297,21 @@ impl Hub {
         }
     }
 
-    fn start_pod(self: &Rc<Self>, workspace: WorkspaceNumber, place: usize, wanted: Timestamp) {
+    fn start_pod(
+        self: &Rc<Self>,
+        (workspace, number): (WorkspaceNumber, PodNumber),
+        place: usize,
+        wanted: Timestamp,
+    ) {
         let host = self.host(place);
         let (input, receiver) = self.kernel.channel();
         let generation = self.kernel.generation(host.node());
-        let pod = Pod { place, generation, input: input.clone(), runs: false };
+        let pod = Pod { number, place, generation, input: input.clone(), runs: false };
         self.pods.borrow_mut().insert(workspace, pod);
         let hub = self.clone();
         host.spawn(async move {
             hub.kernel.sleep(hub.parameters.worker_start).await;
-            worker::run(hub, workspace, place, wanted, (input, receiver)).await;
+            worker::run(hub, (workspace, number), place, wanted, (input, receiver)).await;
         });
     }
 

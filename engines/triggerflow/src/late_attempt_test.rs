@@ -62,7 +62,7 @@ fn first_run() -> CoordinatorCall {
 }
 
 #[test]
-fn a_late_attempt_at_a_run_neither_counts_nor_acts() {
+fn a_late_attempt_at_a_run_does_not_count_and_does_again_what_was_decided() {
     let main = |kernel: Kernel| async move {
         let graph = GraphRecorder::default();
         let deployed = deployed(&kernel, &graph);
@@ -80,7 +80,9 @@ fn a_late_attempt_at_a_run_neither_counts_nor_acts() {
         assert!(state.status.is_final());
         let count = |name| deployed.counters().iter().find(|(own, _)| *own == name).map(|c| c.1);
         assert_eq!(count("coordinator_repetitions"), Some(3));
-        assert_eq!(count("invocations"), Some(7 + 6), "none more");
+        // It cannot know whether all was done: each attempt invokes the same function under the same id.
+        assert_eq!(count("invocations"), Some(7 + 6 + 3));
+        assert!(count("duplicates_dropped") >= Some(2), "their ends count once");
         let graph = graph.graph();
         assert_eq!(checks::exactly_once(&graph, checks::is_step), None);
         assert_eq!(checks::serial_instances(&graph), None);

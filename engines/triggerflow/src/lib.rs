@@ -66,7 +66,7 @@ use sim_world::broker::{Broker, BrokerSettings};
 use sim_world::host::{Host, HostSpec};
 use sim_world::stream_store::{Durability, Fsync, StreamStore};
 use sim_world::world::World;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -101,25 +101,26 @@ impl Engine<World> for Triggerflow {
             + settings.span("pod_start")
             + settings.span("invocation_timeout")
             + settings.span("set_aside_delay");
-        // Starting a workflow is several commands: a client whose request is interrupted leaves a workspace
-        // that never gets its start, whatever the discipline. The published disciplines besides lose what a
-        // crash interrupts, and take what comes twice for two.
-        let as_published = Parameters::new(settings).discipline != Discipline::V4;
-        let interrupted = [
+        // The published disciplines lose what a crash interrupts, and take what comes twice for two: also the
+        // start of a workflow that is several commands.
+        let interrupts = [
             FaultClass::HostCrash,
             FaultClass::HostPowerLoss,
             FaultClass::MachineCrash,
             FaultClass::NetworkLoss,
             FaultClass::ServiceOutage,
             FaultClass::LostAnswer,
+            FaultClass::Duplication,
         ];
-        // What the store has not synced is lost with the power of its machine.
-        let synced = settings.choice("durability") == "always";
+        let as_published = Parameters::new(settings).discipline != Discipline::V4;
+        // What the store has not written is lost with its process, what it has not synced with the power of
+        // its machine.
+        let durability = settings.choice("durability");
         let mut survives = [&FaultClass::OF_CLOUD[..], &FaultClass::OF_MACHINES].concat();
-        survives.retain(|class| {
-            (synced || *class != FaultClass::MachinePowerLoss)
-                && !interrupted.contains(class)
-                && !(as_published && *class == FaultClass::Duplication)
+        survives.retain(|class| match class {
+            FaultClass::MachinePowerLoss => durability == "always",
+            FaultClass::MachineCrash if durability == "none" => false,
+            class => !(as_published && interrupts.contains(class)),
         });
         FaultBudget { survives, heals_within: again * 4 }
     }
@@ -166,7 +167,8 @@ fn deployed(world: &World, deployment: Deployment) -> Result<Deployed, DeployErr
     };
     let store = Store::new(store, logs);
     let hub = Hub::new(world, application, observer, parameters, control, store);
-    Ok(Deployed { hub, is_started: Cell::new(false) })
+    let ran_before = RefCell::new(vec![false; world.hosts().len()]);
+    Ok(Deployed { hub, is_started: Cell::new(false), ran_before })
 }
 
 /// The machine of the control plane, which never fails.
@@ -185,6 +187,8 @@ fn control_plane(world: &World) -> Result<Host, String> {
 struct Deployed {
     hub: Rc<Hub>,
     is_started: Cell<bool>,
+    /// Hosts that have run before.
+    ran_before: RefCell<Vec<bool>>,
 }
 
 impl Deployed {
@@ -221,7 +225,7 @@ async fn create_entity_workspace(hub: &Hub, number: u32) {
             entity_state: None,
         },
     };
-    let created = api::create(&connection, &name, &Logic::Entities, &globals, &row).await;
+    let created = api::create(&connection, &name, &Logic::Entities, &globals, &row, true).await;
     created.expect(sure);
     hub.notify(&hub.control, Notice::Created(hub.workspace(&name)));
 }
@@ -233,6 +237,11 @@ impl TaskHub for Deployed {
         }
         faas::start_host(&self.hub, host);
         self.hub.host_up(host);
+        if std::mem::replace(&mut self.ran_before.borrow_mut()[host], true) {
+            let hub = self.hub.clone();
+            let back = hub.host(host).clone();
+            back.clone().spawn(async move { api::relist(&hub, &back).await });
+        }
     }
 
     fn stop_host(&self, host: usize) -> LocalBoxFuture<'static, ()> {

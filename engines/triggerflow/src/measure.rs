@@ -49,6 +49,15 @@ impl Measure {
         self.mail.borrow_mut().insert(instance.clone(), Mail::default());
     }
 
+    /// An instance begins, unless it has begun and not ended.
+    pub(crate) fn begun_unless_under_way(&self, instance: &InstanceId) {
+        let mut all = self.mail.borrow_mut();
+        let mail = all.entry(instance.clone()).or_default();
+        if mail.ended {
+            *mail = Mail::default();
+        }
+    }
+
     /// A message was found in a stream: the task that produced it is final. Whoever learns of it from
     /// the stream may do so before the task's own host does.
     pub(crate) fn found(&self, message: &InstanceMessage) {

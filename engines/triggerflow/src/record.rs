@@ -7,7 +7,8 @@
 //! keeps no such lines; they take no operation of their own, since the trigger that wakes the next run is
 //! registered anyway. Source: lithops-patch of triggerflow/triggerflow@e1f9f6d, `executors.py`.
 //!
-//! Code that continues as new leaves its history in place of lines, and the stream before it is deleted.
+//! Code that continues as new leaves its history in place of the lines before its own, and the stream before
+//! it is deleted.
 
 use crate::event::{Event, EventId, Position};
 use crate::trigger::{Activation, Role, Trigger, TriggerId};
@@ -46,7 +47,7 @@ pub(crate) struct Record {
     base: Option<(Bytes, Position)>,
     /// Ids of events that are covered by it and may come again.
     covered: Vec<EventId>,
-    /// Runs since then.
+    /// Runs since then, and the one that left that history.
     runs: Vec<Run>,
     /// The last run.
     last: Option<Run>,
@@ -115,6 +116,14 @@ impl Record {
     /// The last run: its work item, its time, and up to where it consumed the stream.
     pub(crate) fn last_run(&self) -> Option<(WorkItemId, Timestamp, Position)> {
         self.last.map(|run| (run.item, run.now, run.upto))
+    }
+
+    /// The run that followed `before`, if this later record still has its line.
+    pub(crate) fn run_after(&self, before: &Record) -> Option<(WorkItemId, Timestamp, Position)> {
+        let since = self.number.checked_sub(before.number + 1)? as usize;
+        let index = self.runs.len().checked_sub(since + 1)?;
+        let run = self.runs[index];
+        (run.upto > before.upto()).then_some((run.item, run.now, run.upto))
     }
 
     /// Sorts what the stream holds, in its order. With `dedup`, events whose id came before are left out.
@@ -207,9 +216,10 @@ impl Record {
             next.base = Some((encode(&outcome.new_events), reading.upto));
             next.covered = reading.ids.clone();
             next.runs.clear();
-        } else {
-            next.runs.push(run);
         }
+        // The line of a run that continued as new covers no event that is left; a late attempt at the run
+        // looks for it.
+        next.runs.push(run);
         next
     }
 

@@ -200,8 +200,17 @@ impl Connection {
 
     /// All events of a workspace after a position.
     pub(crate) async fn read(&self, stream: &str, after: Position) -> Vec<(Position, Bytes)> {
+        sure(self.try_read(stream, after).await)
+    }
+
+    /// The same, on a connection that gives up.
+    pub(crate) async fn try_read(
+        &self,
+        stream: &str,
+        after: Position,
+    ) -> Result<Vec<(Position, Bytes)>, StoreError> {
         match &self.logs {
-            Some(logs) => sure(self.tried(|| logs.read(stream, after)).await),
+            Some(logs) => self.tried(|| logs.read(stream, after)).await,
             None => self.entries(stream, after, Block::No).await,
         }
     }
@@ -210,18 +219,23 @@ impl Connection {
     pub(crate) async fn wait(&self, stream: &str, after: Position) -> Vec<(Position, Bytes)> {
         match &self.logs {
             Some(logs) => sure(self.tried(|| logs.wait(stream, after)).await),
-            None => self.entries(stream, after, Block::Forever).await,
+            None => sure(self.entries(stream, after, Block::Forever).await),
         }
     }
 
     /// Entries of a stream.
-    async fn entries(&self, stream: &str, after: Position, block: Block) -> Vec<(Position, Bytes)> {
-        let read = self.tried(|| self.client.xread(stream, id(after), None, block)).await;
+    async fn entries(
+        &self,
+        stream: &str,
+        after: Position,
+        block: Block,
+    ) -> Result<Vec<(Position, Bytes)>, StoreError> {
+        let read = self.tried(|| self.client.xread(stream, id(after), None, block)).await?;
         let entry = |mut entry: stream_store::Entry| {
             let (_, body) = entry.fields.pop().expect("invariant: an entry has one field");
             (position(entry.id), body)
         };
-        sure(read).into_iter().map(entry).collect()
+        Ok(read.into_iter().map(entry).collect())
     }
 
     /// Entries of a stream that is none of events, once there are any.
@@ -230,7 +244,7 @@ impl Connection {
         stream: &str,
         after: Position,
     ) -> Vec<(Position, Bytes)> {
-        self.entries(stream, after, Block::Forever).await
+        sure(self.entries(stream, after, Block::Forever).await)
     }
 
     /// The first entry of a stream that is none of events.
@@ -245,10 +259,10 @@ impl Connection {
     }
 
     /// The last event of a workspace; the start if there is none.
-    pub(crate) async fn last_event(&self, stream: &str) -> Option<Position> {
+    pub(crate) async fn last_event(&self, stream: &str) -> Result<Position, StoreError> {
         match &self.logs {
-            Some(logs) => self.tried(|| logs.last(stream)).await.ok(),
-            None => self.tried(|| self.client.xinfo(stream)).await.ok().map(position),
+            Some(logs) => self.tried(|| logs.last(stream)).await,
+            None => self.tried(|| self.client.xinfo(stream)).await.map(position),
         }
     }
 

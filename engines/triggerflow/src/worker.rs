@@ -17,7 +17,7 @@ mod start;
 pub(crate) use act::EntityValue;
 
 use crate::api::Globals;
-use crate::controller::WorkspaceNumber;
+use crate::controller::{PodNumber, WorkspaceNumber};
 use crate::coordinator::CoordinatorCall;
 use crate::event::EventId;
 use crate::event::{Event, Position};
@@ -83,6 +83,8 @@ struct Worker {
     /// The states of entities in memory.
     cursors: BTreeMap<TriggerId, Cursor>,
     input: (Sender<Input>, Receiver<Input>),
+    /// Up to where the stream was taken in.
+    taken_upto: Position,
     /// Events that wait for a trigger.
     aside: VecDeque<(Event, Option<Position>)>,
     aside_until: Timestamp,
@@ -101,7 +103,7 @@ struct Worker {
 /// Runs a worker from its start to its end.
 pub(crate) async fn run(
     hub: Rc<Hub>,
-    number: WorkspaceNumber,
+    (number, pod): (WorkspaceNumber, PodNumber),
     place: usize,
     wanted: Timestamp,
     input: (Sender<Input>, Receiver<Input>),
@@ -112,7 +114,7 @@ pub(crate) async fn run(
             worker.serve().await;
             worker.over.notify_all();
             if !worker.ended {
-                hub.notify(&host, Notice::Stopped(number, false));
+                hub.notify(&host, Notice::Stopped(number, pod, worker.taken_upto));
             }
         }
         None => hub.notify(&host, Notice::Removed(number)),
@@ -180,6 +182,7 @@ impl Worker {
             self.host().run(self.hub.parameters.event_time * batch.len() as u32).await;
             self.hub.counters.events_taken.add(batch.len() as u64);
             for (event, position) in batch {
+                self.taken_upto = self.taken_upto.max(position);
                 // A workflow may end in the middle.
                 if !self.ended {
                     self.take(event, Some(position), 0).await;

@@ -59,6 +59,7 @@ pub(super) async fn start(
         workspace,
         cursors: BTreeMap::new(),
         input,
+        taken_upto: Position::default(),
         aside: VecDeque::new(),
         aside_until: Timestamp::ZERO,
         received: Rc::default(),
@@ -77,6 +78,7 @@ pub(super) async fn start(
     let after = if worker.hub.rules.is_v4() { first } else { first.max(upto) };
     let entries = connection.read(&name, after).await;
     let last = entries.last().map_or(after, |(position, _)| *position);
+    worker.taken_upto = last;
     worker.replay((acknowledged, upto), entries, (wanted, began)).await;
     worker.read_on(last, over);
     Some(worker)
