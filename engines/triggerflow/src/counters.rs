@@ -1,5 +1,6 @@
 //! How often the engine's mechanisms came into play.
 
+use crate::whereabouts::Point;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -34,6 +35,22 @@ macro_rules! counters {
             }
         }
     };
+}
+
+impl Counters {
+    /// A worker's host has crashed while it was there.
+    pub(crate) fn crashed_at(&self, point: Point) {
+        let counter = match point {
+            Point::Starting => &self.crashed_starting,
+            Point::Writing => &self.crashed_writing,
+            Point::Acting => &self.crashed_acting,
+            Point::Unacknowledged => &self.crashed_unacknowledged,
+            Point::InJoin => &self.crashed_in_join,
+            Point::InJoinAfterFiring => &self.crashed_in_join_after_firing,
+            Point::Waiting => &self.crashed_waiting,
+        };
+        counter.count();
+    }
 }
 
 counters! {
@@ -79,4 +96,18 @@ counters! {
     workspaces_relisted,
     /// Starts that somebody else had begun and not finished, taken up.
     starts_completed,
+    /// Workers whose host crashed while they started.
+    crashed_starting,
+    /// While the contexts of a firing were written ahead of its action.
+    crashed_writing,
+    /// While an action was under way.
+    crashed_acting,
+    /// When an action was done, and not acknowledged.
+    crashed_unacknowledged,
+    /// When events were held, and nothing had fired.
+    crashed_in_join,
+    /// When events were held, and something else had fired.
+    crashed_in_join_after_firing,
+    /// When nothing was under way.
+    crashed_waiting,
 }

@@ -13,6 +13,7 @@ use crate::measure::Measure;
 use crate::plan::Rules;
 use crate::settings::Parameters;
 use crate::store::{Connection, Store, keys};
+use crate::whereabouts::Whereabouts;
 use crate::worker::{self, Input};
 use crate::workspace::Logic;
 use indexmap::IndexSet;
@@ -68,6 +69,7 @@ pub(crate) struct Pod {
     input: Sender<Input>,
     /// Whether it has started.
     runs: bool,
+    whereabouts: Whereabouts,
 }
 
 /// A deployed application.
@@ -306,12 +308,15 @@ impl Hub {
         let host = self.host(place);
         let (input, receiver) = self.kernel.channel();
         let generation = self.kernel.generation(host.node());
-        let pod = Pod { number, place, generation, input: input.clone(), runs: false };
+        let whereabouts = Whereabouts::default();
+        let (runs, input_of, noted) = (false, input.clone(), whereabouts.clone());
+        let pod = Pod { number, place, generation, input: input_of, runs, whereabouts: noted };
         self.pods.borrow_mut().insert(workspace, pod);
         let hub = self.clone();
         host.spawn(async move {
             hub.kernel.sleep(hub.parameters.worker_start).await;
-            worker::run(hub, (workspace, number), place, wanted, (input, receiver)).await;
+            let pod = (workspace, number);
+            worker::run(hub, pod, place, wanted, (input, receiver), whereabouts).await;
         });
     }
 
@@ -338,10 +343,23 @@ impl Hub {
 
     /// A host is up: its workers start again.
     pub(crate) fn host_up(self: &Rc<Self>, place: usize) {
+        self.count_crashed(place);
         self.report_workers();
         let orders = self.controller.borrow_mut().host_up(place, self.now());
         self.carry_out(orders);
         self.rescheduled.notify_one();
+    }
+
+    /// Counts where the workers were that the host's crash has ended.
+    fn count_crashed(&self, place: usize) {
+        let generation = self.kernel.generation(self.host(place).node());
+        self.pods.borrow_mut().retain(|_, pod| {
+            let has_crashed = pod.place == place && pod.generation != generation;
+            if has_crashed {
+                self.counters.crashed_at(pod.whereabouts.point());
+            }
+            !has_crashed
+        });
     }
 
     /// A host is to take no more workers; those it has are told to end.

@@ -16,6 +16,7 @@
 //! | `faas` | functions: invoking them, running them, the platform |
 //! | `controller`, `hub` | which workspaces have workers; what all parts share |
 //! | `api`, `client`, `timers` | creating workspaces and sending; clients; timers |
+//! | `whereabouts` | where in the protocol a worker is, for whoever counts what a crash interrupts |
 //! | `store`, `logs` | streams, hashes and lists; logs in place of streams |
 //!
 //! What is simulated and what is left out is in `docs/engines/triggerflow.md`.
@@ -45,6 +46,7 @@ mod store;
 mod table;
 mod timers;
 mod trigger;
+mod whereabouts;
 mod worker;
 mod workspace;
 

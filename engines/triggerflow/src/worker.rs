@@ -27,6 +27,7 @@ use crate::open_positions::OpenPositions;
 use crate::plan::{Phase, Plan};
 use crate::store::{Connection, keys};
 use crate::trigger::{Role, Trigger, TriggerId};
+use crate::whereabouts::Whereabouts;
 use crate::workspace::{Firing, Taken, Workspace};
 use bytes::Bytes;
 use sim_model::codec::{decode, encode};
@@ -94,6 +95,7 @@ struct Worker {
     /// Positions of events that were taken up and are not committed, v4 with positions.
     open: Rc<RefCell<OpenPositions>>,
     committer: Sender<Job>,
+    whereabouts: Whereabouts,
     /// Tells the tasks beside the main loop to end.
     over: Notify,
     stopping: bool,
@@ -107,9 +109,10 @@ pub(crate) async fn run(
     place: usize,
     wanted: Timestamp,
     input: (Sender<Input>, Receiver<Input>),
+    whereabouts: Whereabouts,
 ) {
     let host = hub.host(place).clone();
-    match start::start(hub.clone(), number, place, wanted, input).await {
+    match start::start(hub.clone(), number, place, wanted, input, whereabouts).await {
         Some(mut worker) => {
             worker.serve().await;
             worker.over.notify_all();
@@ -133,6 +136,7 @@ impl Worker {
     /// The main loop.
     async fn serve(&mut self) {
         while !self.ended {
+            self.whereabouts.takes(self.workspace.held());
             if self.stopping && self.is_idle() {
                 return;
             }
@@ -196,7 +200,9 @@ impl Worker {
         self.forget_acknowledged();
         self.hub.measure.found(&event.message);
         let message = event.message.id;
-        match self.workspace.take(event, position) {
+        let taken = self.workspace.take(event, position);
+        self.whereabouts.takes(self.workspace.held());
+        match taken {
             Taken::Duplicate => {
                 self.hub.counters.duplicates_dropped.count();
                 self.hub.observer.graph().discarded(message);
@@ -299,9 +305,11 @@ impl Worker {
         let calls: Vec<Function> = calls.map(Function::Coordinator).collect();
         if !self.workspace.rules.is_v4() {
             let plan = Plan::of(&mut self.workspace, &firing);
+            self.whereabouts.acts();
             for call in &calls {
                 drop(faas::invoke(&self.hub, self.host(), call).await);
             }
+            self.whereabouts.acted();
             self.committer.send(Job { phases: plan.committer, item: None });
             return;
         }
@@ -343,6 +351,7 @@ impl Worker {
         if !stale.is_empty() {
             phases.push(Phase::Retire(stale));
         }
+        self.whereabouts.acted();
         self.committer.send(Job { phases, item: None });
         self.look_again_soon();
     }
@@ -355,18 +364,14 @@ async fn commit(worker: Committer, jobs: Receiver<Job>, over: Notify) {
         let next = std::pin::pin!(jobs.recv());
         match futures_util::future::select(next, over.as_mut()).await {
             futures_util::future::Either::Left((job, _)) => {
-                for phase in job.phases {
-                    worker.carry_out(phase, job.item).await;
-                }
+                worker.settle(job).await;
             }
             futures_util::future::Either::Right(_) => break,
         }
     }
     // What was handed over is done.
     while let Some(job) = jobs.try_recv() {
-        for phase in job.phases {
-            worker.carry_out(phase, job.item).await;
-        }
+        worker.settle(job).await;
     }
 }
 
@@ -379,9 +384,17 @@ struct Committer {
     received: Rc<RefCell<Vec<Position>>>,
     acknowledged: Acknowledged,
     open: Rc<RefCell<OpenPositions>>,
+    whereabouts: Whereabouts,
 }
 
 impl Committer {
+    async fn settle(&self, job: Job) {
+        for phase in job.phases {
+            self.carry_out(phase, job.item).await;
+        }
+        self.whereabouts.settled();
+    }
+
     async fn carry_out(&self, phase: Phase, item: Option<WorkItemId>) {
         let sure = "invariant: repeated until answered";
         let triggers = keys::triggers(&self.name);

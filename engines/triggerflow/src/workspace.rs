@@ -534,6 +534,11 @@ impl Workspace {
         woken
     }
 
+    /// How many events were taken in that no firing has consumed.
+    pub(crate) fn held(&self) -> usize {
+        self.deliveries.len()
+    }
+
     /// Events that can be acknowledged without a firing.
     pub(crate) fn spent(&mut self) -> Vec<(EventId, Option<Position>)> {
         std::mem::take(&mut self.spent)

@@ -88,9 +88,10 @@ fn unknown_names() {
         (
             &["figure", "hello-latency"],
             "unknown figure \"hello-latency\": did you mean \"netherite-hello-latency\"? valid: \
-             elasticity, internet-computer-latency, internet-computer-predictions, \
-             netherite-hello-latency, netherite-hello-throughput, netherite-maxima, predictions, \
-             recovery, speculation, speculation-rollback, sql-server-scaling",
+             ablations, elasticity, guarantees, internet-computer-latency, \
+             internet-computer-predictions, netherite-hello-latency, netherite-hello-throughput, \
+             netherite-maxima, predictions, recovery, speculation, speculation-rollback, \
+             sql-server-scaling, triggerflow-crashes",
         ),
     ] {
         refused(arguments, message);

@@ -334,7 +334,7 @@ impl RunSpec {
         spec.load = load_of(&*built, &self.load)?;
         self.check_faults()?;
         if self.is_disturbed() || self.autoscale.is_some() {
-            can_be_repeated(&*built, &spec.load)?;
+            can_be_repeated(&*built, &spec.load, self.spares_the_first_host())?;
         }
         if let Some(bounds) = self.autoscale {
             self.can_scale(bounds, engine.votes(&settings), profile.scaling.is_some())?;
@@ -421,6 +421,14 @@ impl RunSpec {
         host_event::check(&self.all_host_events(), self.hosts)
     }
 
+    /// Whether nothing goes wrong but that hosts crash, and not the first.
+    fn spares_the_first_host(&self) -> bool {
+        let spares = |fault: &Fault| {
+            fault.class() == FaultClass::HostCrash && fault.host().is_some_and(|host| host > 0)
+        };
+        self.autoscale.is_none() && self.host_events.is_empty() && self.faults.iter().all(spares)
+    }
+
     fn check_setting(
         &self,
         engines: &Engines,
@@ -455,9 +463,14 @@ fn load_of(workload: &dyn Workload, load: &LoadSpec) -> Result<LoadSpec, SpecErr
 }
 
 /// Hosts that go break connections, and robots ask again: that needs a load whose every request names
-/// the same orchestration each time.
-fn can_be_repeated(workload: &dyn Workload, load: &LoadSpec) -> Result<(), SpecError> {
+/// the same orchestration each time. The jobs of a batch run on the first host: others may crash.
+fn can_be_repeated(
+    workload: &dyn Workload,
+    load: &LoadSpec,
+    spares_the_first_host: bool,
+) -> Result<(), SpecError> {
     let problem = match (workload.start(), load) {
+        (Start::Job(_), LoadSpec::Batch { .. }) if spares_the_first_host => return Ok(()),
         (Start::Job(_), _) => "this workload runs jobs, which end with the host they run on",
         (_, LoadSpec::Batch { launcher: Some(1..), .. }) => {
             "launchers cannot be asked twice; add launcher=0"

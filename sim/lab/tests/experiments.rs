@@ -1,8 +1,8 @@
 //! Experiments: what comes out does not depend on how many threads carry them.
 
 use sim_lab::experiment::{
-    self, CheckedExperiment, Experiment, LatencyExperiment, MaximaExperiment,
-    PredictionsExperiment, ResultTable, ScalingExperiment, ThroughputExperiment,
+    self, CheckedExperiment, CrashMatrixExperiment, Experiment, LatencyExperiment,
+    MaximaExperiment, PredictionsExperiment, ResultTable, ScalingExperiment, ThroughputExperiment,
 };
 use sim_lab::progress::Progress;
 
@@ -88,6 +88,19 @@ fn small_scaling() -> ScalingExperiment {
     experiment
 }
 
+/// The crash matrix, with few crashes.
+fn small_crashes() -> CrashMatrixExperiment {
+    let Ok(Experiment::CrashMatrix(mut experiment)) = experiment::named("triggerflow-crashes")
+    else {
+        panic!("embedded, of this kind");
+    };
+    experiment.scenarios.truncate(2);
+    for scenario in &mut experiment.scenarios {
+        scenario.crashes = 3;
+    }
+    experiment
+}
+
 #[test]
 fn every_embedded_experiment_is_valid() {
     for experiment in experiment::all() {
@@ -105,6 +118,7 @@ fn threads_change_no_byte() {
         (Experiment::Maxima(small_maxima()), 4 * 3 * 2),
         (Experiment::Predictions(small_predictions()), (3 * 2 * 2 + 3 * 2) * 2),
         (Experiment::Scaling(small_scaling()), 2 * 2),
+        (Experiment::CrashMatrix(small_crashes()), 2 * 4 * 2 * 3),
     ];
     for (experiment, runs) in experiments {
         let checked = experiment.check().expect("valid");

@@ -112,11 +112,16 @@ impl Worker {
             match phase {
                 Phase::Act => {
                     let effects = effects.take().expect("invariant: a plan acts once");
+                    self.whereabouts.acts();
                     self.perform(effects, ledger).await;
                 }
-                other => side.carry_out(other, Some(item)).await,
+                other => {
+                    self.whereabouts.writes();
+                    side.carry_out(other, Some(item)).await;
+                }
             }
         }
+        self.whereabouts.acted();
         self.committer.send(Job { phases: plan.committer, item: Some(item) });
     }
 
@@ -170,6 +175,7 @@ impl Worker {
         let mut ledger = Ledger::new(self.globals.created);
         ledger.charge(Category::Retries, self.hub.now());
         self.perform(effects, ledger).await;
+        self.whereabouts.acted();
         self.committer
             .send(Job { phases: vec![Phase::Acknowledge(acknowledged)], item: Some(item) });
     }

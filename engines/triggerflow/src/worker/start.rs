@@ -8,6 +8,7 @@ use crate::hub::Hub;
 use crate::record::Record;
 use crate::store::keys;
 use crate::trigger::{Role, Trigger};
+use crate::whereabouts::Whereabouts;
 use crate::workspace::Workspace;
 use bytes::Bytes;
 use futures_util::future::{Either, select};
@@ -28,6 +29,7 @@ pub(super) async fn start(
     place: usize,
     wanted: Timestamp,
     input: (Sender<Input>, Receiver<Input>),
+    whereabouts: Whereabouts,
 ) -> Option<Worker> {
     let name = hub.name(number);
     let began = hub.now();
@@ -66,6 +68,7 @@ pub(super) async fn start(
         acknowledged: Rc::default(),
         open: Rc::default(),
         committer,
+        whereabouts,
         over: over.clone(),
         stopping: false,
         ended: false,
@@ -107,6 +110,7 @@ impl Worker {
             received: self.received.clone(),
             acknowledged: self.acknowledged.clone(),
             open: self.open.clone(),
+            whereabouts: self.whereabouts.clone(),
         }
     }
 

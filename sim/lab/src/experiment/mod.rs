@@ -7,6 +7,7 @@
 
 mod ablations;
 mod agreement;
+mod crash_matrix;
 mod guarantees;
 mod latency;
 mod matrix;
@@ -20,6 +21,9 @@ mod timeline;
 
 pub use ablations::{Ablation, AblationsExperiment, CheckedAblations, FaultGroup};
 pub use agreement::Agreement;
+pub use crash_matrix::{
+    Broker, CheckedCrashMatrix, CrashMatrixExperiment, CrashPoint, CrashRow, CrashScenario,
+};
 pub use guarantees::{CheckColumn, CheckedGuarantees, GuaranteesExperiment, Variant};
 pub use latency::{CheckedLatency, LatencyExperiment, Panel};
 pub use matrix::Matrix;
@@ -43,7 +47,7 @@ use std::path::PathBuf;
 pub const MARKER: &str = "experiment.toml";
 
 /// The embedded experiments.
-const EMBEDDED: [&str; 13] = [
+const EMBEDDED: [&str; 14] = [
     include_str!("../../../../experiments/ablations.toml"),
     include_str!("../../../../experiments/elasticity.toml"),
     include_str!("../../../../experiments/guarantees.toml"),
@@ -57,6 +61,7 @@ const EMBEDDED: [&str; 13] = [
     include_str!("../../../../experiments/speculation.toml"),
     include_str!("../../../../experiments/speculation-rollback.toml"),
     include_str!("../../../../experiments/sql-server-scaling.toml"),
+    include_str!("../../../../experiments/triggerflow-crashes.toml"),
 ];
 
 /// Lists the kinds: each a variant of both enums below, a checked form that becomes one of them, and an
@@ -88,6 +93,7 @@ kinds! {
     Scaling of CheckedScaling,
     Ablations of CheckedAblations,
     Guarantees of CheckedGuarantees,
+    CrashMatrix of CheckedCrashMatrix,
 }
 
 /// An experiment, as its file says it.
@@ -110,6 +116,8 @@ pub enum Experiment {
     Ablations(AblationsExperiment),
     /// Guarantees, declared and observed.
     Guarantees(GuaranteesExperiment),
+    /// What a crash breaks, by where in the engine's protocol it came.
+    CrashMatrix(CrashMatrixExperiment),
 }
 
 /// An engine with settings: a curve of a figure.
@@ -170,6 +178,8 @@ pub enum CheckedExperiment {
     Ablations(CheckedAblations),
     /// Guarantees, declared and observed.
     Guarantees(CheckedGuarantees),
+    /// Crashes.
+    CrashMatrix(CheckedCrashMatrix),
 }
 
 /// All embedded experiments.

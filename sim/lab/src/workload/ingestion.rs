@@ -3,7 +3,9 @@
 //! The job starts a workflow of `triggers` joins of `events` events each (published: 200 of 1,000) and
 //! raises all events in turns: the first event of every join, then the second of every join, and so
 //! on; `parallel` of them are under way at a time. Events carry no data. All joins complete within the
-//! last `triggers` events. The duration of the job is from the first event sent to the last update of
+//! last `triggers` events. With `order=staggered` joins complete one after the other instead, while those
+//! after them are half full (the artefact's earlier test of fault tolerance had joins of unequal sizes): the
+//! e-th event of join j comes in turn e·j, both counted from 1. The duration of the job is from the first event sent to the last update of
 //! the workflow, so that the rate counts what was *consumed*.
 //!
 //! The published test fills the stream first and then starts the worker; here the producer is a client
@@ -14,9 +16,9 @@
 //! not before the last event was sent (an event that is counted twice may end a join early).
 //!
 //! Source: triggerflow/triggerflow@e1f9f6d, `tests/ingestion-test/setup_redis.py`,
-//! `docs/EXPERIMENTS.md`.
+//! `docs/EXPERIMENTS.md`; the history of `tests/load_test_fault_tolerance.py` there.
 
-use super::declare::count;
+use super::declare::{choice, count};
 use super::{Job, JobContext, JobResult, Start, Unit, Workload, WorkloadKind, completed};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
@@ -42,6 +44,12 @@ pub(super) const KIND: WorkloadKind = WorkloadKind {
         count("triggers", (1, 10_000), "20", "joins of the workflow; published: 200"),
         count("events", (1, 100_000), "100", "events of each join; published: 1000"),
         count("parallel", (1, 1_000), "50", "events of the client under way"),
+        choice(
+            "order",
+            &["turns", "staggered"],
+            "turns",
+            "of events: turns, so that joins end together, or staggered, one after the other",
+        ),
     ],
     files: &[],
     load: "batch:1",
@@ -56,22 +64,33 @@ pub(super) const KIND: WorkloadKind = WorkloadKind {
         }
         let joins = Joins { joins: triggers as u32, events: events as u32 };
         let parallel = parameters.count("parallel") as usize;
-        Ok(Rc::new(Ingestion { producer: Rc::new(Producer { joins, parallel }) }))
+        let order = order(joins, parameters.choice("order") == "staggered");
+        Ok(Rc::new(Ingestion { producer: Rc::new(Producer { joins, parallel, order }) }))
     },
 };
 
+/// The join of each event, in the order in which events are raised.
+fn order(joins: Joins, is_staggered: bool) -> Vec<u32> {
+    let turns = (1..=u64::from(joins.events)).flat_map(|event| {
+        (0..joins.joins).map(move |join| {
+            let turn = if is_staggered { event * (u64::from(join) + 1) } else { event };
+            (turn, join)
+        })
+    });
+    let mut turns: Vec<(u64, u32)> = turns.collect();
+    turns.sort_unstable();
+    turns.into_iter().map(|(_, join)| join).collect()
+}
+
 /// The code of the trigger.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Producer {
     joins: Joins,
     parallel: usize,
+    order: Vec<u32>,
 }
 
 impl Producer {
-    fn events(self) -> u64 {
-        u64::from(self.joins.joins) * u64::from(self.joins.events)
-    }
-
     async fn produce(self, cx: JobContext) -> Result<JobResult, String> {
         let instance = cx.instance();
         let nothing = Payload::encode(&()).map_err(|error| error.to_string())?;
@@ -79,11 +98,10 @@ impl Producer {
         let request = StartRequest { instance: instance.clone(), name, input };
         cx.client().start(request).await.map_err(|error| format!("the start: {error}"))?;
         let started = cx.now();
-        let joins = u64::from(self.joins.joins);
         let last = Cell::new(started);
-        cx.parallel(0..self.events(), self.parallel, |number| {
+        cx.parallel(0..self.order.len() as u64, self.parallel, |number| {
             last.set(cx.now());
-            let join = (number % joins).to_string();
+            let join = self.order[number as usize].to_string();
             let sent = cx.client().raise_event(instance.clone(), &join, nothing.clone());
             sent.map(move |sent| sent.map_err(|error| format!("event {number}: {error}")))
         })
@@ -119,7 +137,7 @@ impl Job for Producer {
         _index: u64,
         cx: JobContext,
     ) -> LocalBoxFuture<'static, Result<JobResult, String>> {
-        self.produce(cx).boxed_local()
+        self.clone().produce(cx).boxed_local()
     }
 }
 
@@ -153,7 +171,7 @@ impl Workload for Ingestion {
     }
 
     fn unit(&self) -> Unit {
-        Unit { name: "events", per_orchestration: self.producer.events() as f64 }
+        Unit { name: "events", per_orchestration: self.producer.order.len() as f64 }
     }
 }
 
@@ -181,6 +199,14 @@ mod tests {
         assert_eq!(check(200), Ok(()));
         assert!(check(199).is_err());
         assert!(published.check(0, &RuntimeStatus::Running).is_err());
+    }
+
+    #[test]
+    fn staggered_joins_end_one_after_the_other() {
+        let joins = Joins { joins: 3, events: 2 };
+        assert_eq!(order(joins, false), [0, 1, 2, 0, 1, 2]);
+        // Turns 1 and 2, 2 and 4, 3 and 6.
+        assert_eq!(order(joins, true), [0, 0, 1, 2, 1, 2]);
     }
 
     #[test]
