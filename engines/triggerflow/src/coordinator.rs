@@ -64,6 +64,10 @@ impl Attempt {
         let hub = &self.hub;
         let stream = self.read().await;
         let record = &self.call.record;
+        // The record was stored: the run before is final, if its own host has not learnt so yet.
+        if let Some((before, _, _)) = record.last_run() {
+            hub.measure.committed(before);
+        }
         let mut reading = record.read(&stream, hub.rules.dedup);
         let mut cursor = record.replay(&hub.application, &self.instance, &mut reading, BACKEND);
         let can_step = cursor.has_started() || starts(&reading.fresh);

@@ -77,6 +77,11 @@ const NAME: &str = "triggerflow";
 /// Every write is synced before it is answered.
 const ALWAYS: Durability = Durability::AppendOnly(Fsync::Always);
 
+/// How long a command can be on its way. Connections to the stores have no timeout of their own, so that what
+/// TCP repeats is waited for. Source: Linux, Documentation/networking/ip-sysctl.rst, `tcp_retries2`: 924.6 s
+/// \[general\].
+const TCP_GIVES_UP: Duration = Duration::from_secs(925);
+
 /// Between two looks at whether a host that is taken out of service has nothing left.
 const DRAIN_PAUSE: Duration = Duration::from_millis(100);
 
@@ -124,7 +129,7 @@ impl Engine<World> for Triggerflow {
             FaultClass::MachineCrash if durability == "none" => false,
             class => !(as_published && interrupts.contains(class)),
         });
-        FaultBudget { survives, heals_within: again * 4 }
+        FaultBudget { survives, heals_within: again * 4 + TCP_GIVES_UP }
     }
 
     fn settings(&self) -> &'static [Setting] {
