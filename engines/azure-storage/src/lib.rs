@@ -122,6 +122,7 @@ impl Engine<World> for AzureStorage {
             fifo_between_instances: false,
             durable: settings.flag("instance_etag"),
             lossless: true,
+            serial_instances: true,
         }
     }
 

@@ -64,7 +64,8 @@ impl Engine<World> for InMemory {
             causally_consistent_commit: true,
             fifo_between_instances: true,
             durable: false,
-            lossless: false,
+            lossless: true,
+            serial_instances: true,
         }
     }
 

@@ -79,6 +79,7 @@ impl Engine<World> for InternetComputer {
             fifo_between_instances: true,
             durable: true,
             lossless: true,
+            serial_instances: true,
         }
     }
 

@@ -96,6 +96,7 @@ impl Engine<World> for Netherite {
             fifo_between_instances: true,
             durable: true,
             lossless: true,
+            serial_instances: true,
         }
     }
 

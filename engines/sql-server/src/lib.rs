@@ -96,6 +96,7 @@ impl Engine<World> for SqlServer {
             fifo_between_instances: false,
             durable: is_durable,
             lossless: is_durable,
+            serial_instances: true,
         }
     }
 

@@ -282,7 +282,8 @@ pub(crate) fn guarantees(settings: &Settings) -> Guarantees {
         tasks: Delivery::AtLeastOnce,
         causally_consistent_commit: v4,
         fifo_between_instances: v4,
-        durable: durability(settings) != Durability::None,
+        durable: v4 && durability(settings) != Durability::None,
         lossless: v4,
+        serial_instances: v4,
     }
 }

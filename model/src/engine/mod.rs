@@ -48,8 +48,10 @@ pub struct Guarantees {
     pub fifo_between_instances: bool,
     /// Whether what a client was told is complete survives the loss of every host.
     pub durable: bool,
-    /// Whether every message that was accepted is consumed in the end, whichever hosts crash.
+    /// Whether every message that was accepted is consumed in the end, so that everything ends.
     pub lossless: bool,
+    /// Whether the committed steps of an instance form one chain: no two continue from the same state.
+    pub serial_instances: bool,
 }
 
 /// The end of an orchestration, reported by the engine once it is committed.

@@ -99,9 +99,8 @@ impl<'a> OpenEnds<'a> {
         }
         let log = graph.entities();
         // An answer that was dropped came to nobody.
-        let told = |answer: &&EntityAnswer| {
-            is_committed(answer.by) && !dropped.contains(&answer.message)
-        };
+        let told =
+            |answer: &&EntityAnswer| is_committed(answer.by) && !dropped.contains(&answer.message);
         let answers = log.answers().iter().filter(told);
         ends.answered.extend(answers.map(|answer| (answer.to, answer.event_id)));
         for step in log.steps().iter().filter(|step| is_committed(step.item)) {

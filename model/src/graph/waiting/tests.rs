@@ -76,7 +76,7 @@ fn step(
     id
 }
 
-fn held(recorder: &GraphRecorder, instance: &str) -> bool {
+fn is_held(recorder: &GraphRecorder, instance: &str) -> bool {
     let graph = recorder.graph();
     OpenEnds::of(&graph, START).waiting(&InstanceId::new(instance)).held
 }
@@ -192,7 +192,7 @@ fn a_lock_tells_who_holds_it() {
     assert_eq!(kind, "lock");
     let expected = "the grant of its locks: @E@x is locked by critical section 0 of holder";
     assert_eq!(detail, expected);
-    assert!(held(&recorder, "waiting") && !held(&recorder, "holder"));
+    assert!(is_held(&recorder, "waiting") && !is_held(&recorder, "holder"));
     assert_eq!(waits(&recorder, "holder").0, "message", "its grant is in flight");
 }
 

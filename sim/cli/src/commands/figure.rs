@@ -8,8 +8,8 @@ use crate::terminal::{self, Look};
 use crate::text;
 use crate::wall;
 use anyhow::Error;
-use sim_lab::figure::{MatrixFigure, MatrixRow};
 use sim_lab::experiment::{self, ExperimentOutcome, Prediction, ResultTable, Row};
+use sim_lab::figure::{MatrixFigure, MatrixRow};
 use sim_lab::results::{self, ResultsFolder};
 use std::path::{Path, PathBuf};
 
@@ -159,7 +159,7 @@ fn judge(outcome: &ExperimentOutcome) -> Result<(), Failure> {
     if let ResultTable::Matrix(matrix) = &outcome.table {
         return match &matrix.misses[..] {
             [] => Ok(()),
-            [first, rest @ ..] if rest.is_empty() => Err(Failure::checks(first.clone())),
+            [first] => Err(Failure::checks(first.clone())),
             [first, rest @ ..] => Err(Failure::checks(format!("{first}, and {} more", rest.len()))),
         };
     }
