@@ -110,18 +110,21 @@ async fn prepare(
     };
     let stale = batch.expected.is_some() && batch.expected != loaded.history.version;
     let mut messages = batch.messages;
-    if worker.shared.parameters.history_first {
-        if stale {
-            worker.shared.counters.stale_prefetches.count();
-            loaded = load_or_abandon(worker, instance, &messages).await?;
-        }
+    let history_first = worker.shared.parameters.history_first;
+    if history_first && stale {
+        worker.shared.counters.stale_prefetches.count();
+        loaded = load_or_abandon(worker, instance, &messages).await?;
+    }
+    mend_or_abandon(worker, instance, &loaded, &messages).await?;
+    if history_first {
         messages = recovery::set_aside(worker, instance, &loaded, messages).await;
     }
-    let stale = stale && !worker.shared.parameters.history_first;
+    let stale = stale && !history_first;
     let (mut facts, mut sorted) = sort_out(worker, instance, &mut loaded, messages).await;
     if stale && !sorted.run.is_empty() {
         worker.shared.counters.stale_prefetches.count();
         loaded = load_or_abandon(worker, instance, &sorted.run).await?;
+        mend_or_abandon(worker, instance, &loaded, &sorted.run).await?;
         (facts, sorted) = sort_out(worker, instance, &mut loaded, sorted.run).await;
     }
     if !sorted.run.is_empty() {
@@ -137,9 +140,27 @@ async fn prepare(
         }
         return Some((session, sorted, loaded));
     }
-    if facts.ended() {
-        recovery::repair(worker, instance, facts, &loaded).await;
+    None
+}
+
+/// Mends what the last step of an instance that has ended may have left undone, while the messages that show
+/// it are still there: once they are deleted nobody would come back to it. If that fails, they are put back.
+async fn mend_or_abandon(
+    worker: &Worker,
+    instance: &InstanceId,
+    loaded: &Loaded,
+    messages: &[Received],
+) -> Option<()> {
+    let facts = Facts::of(instance, &loaded.history.events);
+    let execution = loaded.history.execution;
+    let restarts = |received: &Received| facts.is_restarted_by(execution, &received.message);
+    if !facts.ended() || messages.iter().any(restarts) {
+        return Some(());
     }
+    if recovery::repair(worker, instance, facts, loaded).await {
+        return Some(());
+    }
+    worker.abandon(messages).await;
     None
 }
 

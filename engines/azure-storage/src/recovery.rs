@@ -157,12 +157,17 @@ fn view(session: &Session, at: Timestamp, row: Option<InstanceRow>, loaded: &Loa
 
 /// Messages found an instance that has ended: its last step may have been cut off after the history
 /// was written. The Instances row is written if it does not show the end, and the end is reported
-/// unless it was.
-pub(crate) async fn repair(worker: &Worker, instance: &InstanceId, facts: Facts, loaded: &Loaded) {
+/// unless it was. False if that could not be done: the messages must come again.
+pub(crate) async fn repair(
+    worker: &Worker,
+    instance: &InstanceId,
+    facts: Facts,
+    loaded: &Loaded,
+) -> bool {
     let mut session = begin(worker, instance, facts, loaded);
     let last = loaded.history.events.last().map(|event| event.timestamp);
-    let (Some(at), Some(execution)) = (last, session.execution) else { return };
-    let Ok(row) = worker.store.read_instance(instance).await else { return };
+    let (Some(at), Some(execution)) = (last, session.execution) else { return true };
+    let Ok(row) = worker.store.read_instance(instance).await else { return false };
     session.row_version = row.value.as_ref().map(|(_, version)| *version);
     let row = row.value.map(|(row, _)| row);
     // The row of a later execution is none of this one's business.
@@ -171,10 +176,11 @@ pub(crate) async fn repair(worker: &Worker, instance: &InstanceId, facts: Facts,
     let view = view(&session, at, row, loaded);
     if is_needed && instances::write(worker, &mut session, execution, &view).await.is_err() {
         // A repetition is refused if the write before it was applied and its answer lost.
-        let Ok(row) = worker.store.read_instance(instance).await else { return };
+        let Ok(row) = worker.store.read_instance(instance).await else { return false };
         if !row.value.is_some_and(|(row, _)| shows_end(&row)) {
-            return;
+            return false;
         }
     }
     step::report(worker, &session, execution, view, Ledger::new(at));
+    true
 }
