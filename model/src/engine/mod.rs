@@ -54,6 +54,22 @@ pub struct Guarantees {
     pub serial_instances: bool,
 }
 
+impl Guarantees {
+    /// Whether everything that `other` promises is promised here.
+    pub fn include(&self, other: &Guarantees) -> bool {
+        let delivery = |own: Delivery, others: Delivery| {
+            own == Delivery::ExactlyOnce || others == Delivery::AtLeastOnce
+        };
+        delivery(self.steps, other.steps)
+            && delivery(self.tasks, other.tasks)
+            && self.causally_consistent_commit >= other.causally_consistent_commit
+            && self.fifo_between_instances >= other.fifo_between_instances
+            && self.durable >= other.durable
+            && self.lossless >= other.lossless
+            && self.serial_instances >= other.serial_instances
+    }
+}
+
 /// The end of an orchestration, reported by the engine once it is committed.
 #[derive(Clone, Debug)]
 pub struct Completion {

@@ -61,6 +61,23 @@ fn an_ablation_is_found_and_made_small() {
 }
 
 #[test]
+fn a_campaign_draws_no_settings_with_which_less_is_promised() {
+    let settings_of = |campaign: &Campaign| -> Vec<(String, String)> {
+        let specs = (1..=64).map(|seed| campaign.draw(seed).expect("a run"));
+        specs.flat_map(|spec| spec.settings).collect()
+    };
+    let drawn = settings_of(&Campaign::of("triggerflow"));
+    let is_discipline = |(key, _): &&(String, String)| key == "triggerflow.discipline";
+    assert!(drawn.iter().filter(is_discipline).all(|(_, value)| value == "v4"), "{drawn:?}");
+    assert!(drawn.iter().any(|(key, _)| key == "triggerflow.acknowledgement"), "{drawn:?}");
+    // Who asks for less gets it.
+    let asked = ("triggerflow.discipline".to_owned(), "v1".to_owned());
+    let settings = BTreeMap::from([asked.clone()]);
+    let weak = Campaign { settings, ..Campaign::of("triggerflow") };
+    assert_eq!(settings_of(&weak).iter().filter(|pair| **pair == asked).count(), 64);
+}
+
+#[test]
 fn a_campaign_tells_what_it_did_not_reach() {
     let campaign = Campaign {
         workload: Some("hello:length=3".to_owned()),

@@ -13,8 +13,10 @@ use crate::registry::Engines;
 use crate::run::RunError;
 use crate::spec::{RunSpec, SpecError};
 use serde::{Deserialize, Serialize};
-use sim_model::settings::{Purpose, Setting, SettingKind};
+use sim_model::engine::Engine;
+use sim_model::settings::{Purpose, Setting, SettingKind, Settings};
 use sim_world::seed::{SeedTree, Stream};
+use sim_world::world::World;
 use std::collections::BTreeMap;
 
 /// Workloads with their loads.
@@ -104,7 +106,9 @@ impl Campaign {
             if self.vary_settings && attempt < TRIES {
                 for setting in engine.settings() {
                     let key = format!("{}.{}", self.engine, setting.key);
-                    if let Some(value) = vary(setting, &mut stream) {
+                    let value = vary(setting, &mut stream);
+                    let value = value.filter(|value| self.promises(&*engine, setting.key, value));
+                    if let Some(value) = value {
                         spec.settings.entry(key).or_insert(value);
                     }
                 }
@@ -130,6 +134,19 @@ impl Campaign {
             }
         }
         Ok(spec)
+    }
+
+    /// Whether the engine promises as much with `key` set to `value` as without: otherwise nothing that it does
+    /// then could fail.
+    fn promises(&self, engine: &dyn Engine<World>, key: &str, value: &str) -> bool {
+        let mut settings = Settings::defaults(engine.settings());
+        for (key, value) in &self.settings {
+            let key = key.strip_prefix(&self.engine).and_then(|key| key.strip_prefix('.'));
+            // What cannot be set is refused when the run is checked.
+            let _ = key.map(|key| settings.set(key, value));
+        }
+        let usual = engine.guarantees(&settings);
+        settings.set(key, value).is_ok() && engine.guarantees(&settings).include(&usual)
     }
 
     /// Checks that what is named exists.
