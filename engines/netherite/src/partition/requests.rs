@@ -30,8 +30,12 @@ impl Partition {
             return;
         }
         self.prefetch.remove(&request);
-        let created = self.instances.get(&message.target).is_none_or(Instance::has_ended);
-        if created {
+        let known = self.instances.get(&message.target);
+        // A second copy of the request that has created it, which a transport has delivered twice: a client makes
+        // no two requests at one instant [assumption].
+        let repeated = known.is_some_and(|found| found.state.created == message.event.timestamp);
+        let created = repeated || known.is_none_or(Instance::has_ended);
+        if created && !repeated {
             self.deliver(message, handling, effects);
         } else {
             effects.push(Effect::Discarded(message.id));
