@@ -50,8 +50,8 @@ fn unknown_names() {
         (
             &["run", "--workload", "helo"],
             "unknown workload \"helo\": did you mean \"hello\"? valid: bank, collision, counter, \
-             dag, definition, fanout, filehash, hello, imagerecognition, ingestion, periodic, \
-             producerconsumer, semaphore, sequence, store, tally, waves, wordcount",
+             dag, definition, fanout, filehash, hello, imagerecognition, ingestion, passes, \
+             periodic, producerconsumer, semaphore, sequence, store, tally, waves, wordcount",
         ),
         (
             &["run", "--workload", "hello:lenght=5"],

@@ -47,6 +47,7 @@ fn every_variant_passes_its_checks() {
         "dag:shape=fault-tolerance",
         "dag:length=1,sleep=0s",
         "ingestion:triggers=1,events=3000",
+        "passes:states=1",
         "periodic:ticks=7,ticks_per_execution=7",
         "periodic:ticks=7,ticks_per_execution=1,interval=0s",
         "producerconsumer:producers=1,consumers=3,batches=1,batch_size=1",
@@ -66,6 +67,7 @@ fn workflows_as_data_run_on_every_engine() {
             "dag:shape=map,width=40,sleep=100ms",
             "dag:shape=fault-tolerance",
             "ingestion:triggers=3,events=400",
+            "passes:states=4",
             "waves:percent=5",
         ] {
             let what = format!("{workload} on {}", engine.name());

@@ -26,6 +26,7 @@ mod ingestion;
 mod job;
 pub mod launcher;
 mod parameters;
+mod passes;
 mod periodic;
 mod producerconsumer;
 mod semaphore;
@@ -152,6 +153,7 @@ pub fn kinds() -> &'static [WorkloadKind] {
         hello::KIND,
         imagerecognition::KIND,
         ingestion::KIND,
+        passes::KIND,
         periodic::KIND,
         producerconsumer::KIND,
         semaphore::KIND,
