@@ -244,7 +244,6 @@ impl Attempt {
     ) -> Option<Bytes> {
         let hub = &self.hub;
         hub.counters.coordinator_repetitions.count();
-        hub.observer.graph().aborted(own);
         let found = self.registered(trigger).await?;
         let is_last = found.role == Role::Wake;
         let (next, answer) = if is_last {
@@ -255,6 +254,10 @@ impl Attempt {
             (self.latest().await?, None)
         };
         let run = if is_last { next.last_run() } else { next.run_after(&self.call.record) };
+        // The registration may have been this attempt's own, asked for twice.
+        if run.as_ref().is_none_or(|(item, _, _)| *item != own) {
+            hub.measure.given_up(own);
+        }
         let Some((item, now, upto)) = run else { return answer };
         hub.measure.committed(item);
         let until: Vec<(Event, Position)> =

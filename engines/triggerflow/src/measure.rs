@@ -84,6 +84,15 @@ impl Measure {
         }
     }
 
+    /// The step has come to nothing, unless something stored has shown that it is final.
+    pub(crate) fn given_up(&self, item: WorkItemId) {
+        let graph = self.observer.graph();
+        let progress = graph.graph().item(item).progress;
+        if progress == Progress::Executed {
+            graph.aborted(item);
+        }
+    }
+
     /// An orchestration has ended: reports it, once.
     pub(crate) fn ended(&self, completion: Completion) {
         let mut all = self.mail.borrow_mut();
