@@ -305,7 +305,8 @@ fn a_command_with_nothing_to_move_is_still_confirmed() {
 /// Starts `a!0` as a client does.
 fn creation(number: u64) -> PartitionEvent {
     let (request, phase) = (RequestId { client: 0, number }, Phase::ConfirmAndProcess);
-    let message = start("a!0", number as u32);
+    let mut message = start("a!0", number as u32);
+    message.event.timestamp = Timestamp::from_secs(number);
     PartitionEvent::CreationRequestReceived { request, phase, message }
 }
 
@@ -329,6 +330,22 @@ fn a_client_can_replace_only_what_has_ended() {
     assert!(again.session > work.session, "what the former life left behind is stale");
     let accepted = durable(&mut partition, 401);
     assert!(matches!(answers(&accepted)[..], [ClientEvent::Creation { created: true, .. }]));
+}
+
+/// A transport may deliver a request twice, the second time when all is over.
+#[test]
+fn a_request_that_comes_twice_starts_nothing_a_second_time() {
+    let mut partition = partition(&[]);
+    let effects = apply(&mut partition, 100, creation(1));
+    let [Effect::StartStep(work)] = &effects[..] else { panic!("{:?}", names(&effects)) };
+    assert_eq!(names(&apply(&mut partition, 200, creation(1))), ["discarded"]);
+    let end = processed(work, RuntimeStatus::Completed(Payload::encode(&()).expect("nothing")));
+    apply(&mut partition, 300, PartitionEvent::BatchProcessed(Box::new(end)));
+    assert_eq!(names(&apply(&mut partition, 400, creation(1))), ["discarded"]);
+    let told = durable(&mut partition, 401);
+    let created =
+        |answer: &&&ClientEvent| matches!(answer, ClientEvent::Creation { created: true, .. });
+    assert_eq!(answers(&told).iter().filter(created).count(), 3, "whoever asked is told the same");
 }
 
 /// Under global speculation nobody is told what a rollback can take back.
