@@ -89,7 +89,7 @@ fn one_table_has_a_row_for_each_engine_and_says_what_is_refused() {
     for line in [
         "Engines side by side\n",
         "\nhello:length=2, load batch:2,launcher=0\n",
-        "\ningestion:events=5,parallel=50,triggers=3, load batch:2,launcher=0\n",
+        "\ningestion:events=5,order=turns,parallel=50,triggers=3, load batch:2,launcher=0\n",
         "\nNot carried\n  hello:length=2 on azure-storage: 20 partitions",
     ] {
         assert!(text.contains(line), "{line}{text}");
