@@ -46,7 +46,7 @@ impl Passes {
         let states = parameters.count("states");
         let add: Transform = Rc::new(|value: &Payload| {
             let number: u64 = value.decode()?;
-            Ok(Payload::encode(&(number + 1))?)
+            Payload::encode(&(number + 1))
         });
         let pass = |number: u64| {
             (name(number), State::Pass { output: add.clone(), next: Some(name(number + 1)) })
