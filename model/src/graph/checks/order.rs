@@ -3,8 +3,8 @@
 //! What one instance sends to another is consumed in the order in which it was sent: by the order of
 //! the sender's steps, and within a step by the order of its messages. Steps of an instance are ordered
 //! by their commits, the messages that a step consumed as the engine handed them to it. Messages of
-//! tasks, of clients and of an instance to itself have no order, those that were sent for later have another one, and a message
-//! that the rules on consumption reject already is left to them.
+//! tasks, of clients and of an instance to itself have no order, those that were sent for later have another
+//! one, and a message that the rules on consumption reject already is left to them.
 
 use super::{Finding, in_commit_order, note};
 use crate::graph::words::{Story, describe};
