@@ -14,10 +14,10 @@
 
 use super::matrix::{self, Matrix};
 use super::runs;
-use super::{Experiment, ExperimentOutcome, ResultTable, csv_of};
+use super::{Experiment, ExperimentOutcome};
 use crate::explore::{self, Campaign, Finding, FirstFailure};
 use crate::fault::{self, Kind};
-use crate::figure::{Figure, MatrixCell, MatrixFigure, MatrixGroup, MatrixRow, Shade};
+use crate::figure::{MatrixFigure, MatrixGroup, MatrixRow, Shade};
 use crate::measure;
 use crate::progress::Progress;
 use crate::registry;
@@ -27,6 +27,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sim_model::settings::Purpose;
 use std::collections::{BTreeMap, BTreeSet};
+use table::Row;
 
 /// An ablation study, as its file says it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,11 +82,10 @@ pub struct Ablation {
 
 impl Ablation {
     fn campaign(&self, kinds: Option<Vec<String>>) -> Campaign {
-        let key = |key: &str| format!("{}.{key}", self.engine);
-        let others = self.settings.iter().map(|(name, value)| (key(name), value.clone()));
-        let off = (key(&self.mechanism), "false".to_owned());
+        let mut settings = matrix::settings_of(&self.engine, &self.settings);
+        settings.insert(format!("{}.{}", self.engine, self.mechanism), "false".to_owned());
         Campaign {
-            settings: others.chain([off]).collect(),
+            settings,
             kinds,
             strict: self.strict.clone(),
             workload: self.workload.clone(),
@@ -155,17 +155,12 @@ pub struct CheckedAblations {
 impl AblationsExperiment {
     /// What all runs have in common, in a few words.
     pub fn setup(&self) -> String {
-        let (first, count) = self.span();
+        let (first, count) = matrix::span(&self.seeds);
         let by_group = self.seeds_by_group.min(count);
         format!(
             "seeds from {first} on, at most {count} under all faults of an engine's budget, {by_group} \
              under those of a group; workload, hosts and performance settings drawn from the seed"
         )
-    }
-
-    /// The first seed, and how many there are.
-    fn span(&self) -> (u64, u64) {
-        (self.seeds.first().copied().unwrap_or(1), self.seeds.len() as u64)
     }
 
     fn columns(&self) -> Vec<String> {
@@ -179,7 +174,7 @@ impl AblationsExperiment {
     /// The first fault.
     pub fn check(&self) -> Result<CheckedAblations, SpecError> {
         let place = |what: &str| format!("experiment {}: {what}", self.name);
-        let (_, count) = self.span();
+        let (_, count) = matrix::span(&self.seeds);
         runs::check_count(&self.name, &[("ablations", self.ablations.len())])?;
         if count == 0 {
             return Err(SpecError::bad(place("seeds"), "none", "at least one"));
@@ -256,11 +251,7 @@ impl CheckedAblations {
         threads: Option<usize>,
         progress: &Progress,
     ) -> Result<ExperimentOutcome, RunError> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.unwrap_or(0))
-            .build()
-            .expect("the system has no room for more threads");
-        let (first, _) = self.experiment.span();
+        let (first, _) = matrix::span(&self.experiment.seeds);
         let one = |job: &Job| -> Result<Option<Cell>, RunError> {
             let Some(campaign) = &job.campaign else { return Ok(None) };
             let ablation = &self.experiment.ablations[job.ablation];
@@ -269,19 +260,11 @@ impl CheckedAblations {
             Ok(Some(cell))
         };
         let cells: Vec<Result<Option<Cell>, RunError>> =
-            pool.install(|| self.jobs.par_iter().with_max_len(1).map(one).collect());
+            runs::pool(threads).install(|| self.jobs.par_iter().with_max_len(1).map(one).collect());
         let cells: Vec<Option<Cell>> = cells.into_iter().collect::<Result<_, _>>()?;
         let matrix = self.matrix(&cells);
-        Ok(ExperimentOutcome {
-            experiment: Experiment::Ablations(self.experiment.clone()),
-            figures: vec![super::drawn(
-                &self.experiment.name,
-                Figure::Matrix(matrix.figure.clone()),
-            )],
-            conclusion: Some(matrix.figure.caption.clone()),
-            table: ResultTable::Matrix(matrix),
-            runs: Vec::new(),
-        })
+        let conclusion = matrix.figure.caption.clone();
+        Ok(matrix.outcome(Experiment::Ablations(self.experiment.clone()), conclusion))
     }
 
     fn matrix(&self, cells: &[Option<Cell>]) -> Matrix {
@@ -289,19 +272,16 @@ impl CheckedAblations {
         let columns = self.experiment.columns();
         let mut groups: Vec<MatrixGroup> = Vec::new();
         for (ablation, row) in ablations.iter().zip(cells.chunks(columns.len())) {
-            if groups.last().is_none_or(|group| group.engine != ablation.engine) {
-                groups.push(MatrixGroup { engine: ablation.engine.clone(), rows: Vec::new() });
-            }
-            let cells = row.iter().map(|cell| shown(cell.as_ref())).collect();
-            let group = groups.last_mut().expect("one was pushed");
-            group.rows.push(MatrixRow { label: ablation.label(), cells });
+            let cells = row.iter().map(|cell| table::shown(cell.as_ref())).collect();
+            let row = MatrixRow { label: ablation.label(), cells };
+            matrix::add_row(&mut groups, &ablation.engine, row);
         }
         let rows = self.rows(cells);
         Matrix {
-            csv: csv(&rows),
-            files: plans(&rows),
+            csv: table::csv(&rows),
+            files: table::plans(&rows),
             runs: cells.iter().flatten().map(Cell::all_runs).sum(),
-            misses: misses(&rows),
+            misses: table::misses(&rows),
             figure: MatrixFigure {
                 title: title.clone(),
                 of: "switched off".to_owned(),
@@ -352,7 +332,7 @@ impl CheckedAblations {
         let needed: Vec<f64> = needed.filter_map(Row::removed).collect();
         for (what, removed) in [("failing", removed), ("those that need a fault to fail", needed)] {
             let count = removed.len();
-            if let Some(median) = median(removed) {
+            if let Some(median) = table::median(removed) {
                 let percent = measure::round(median * 100.0, 1);
                 let runs = match what {
                     "failing" => format!("Of the faults of {count} failing runs that had any"),
@@ -400,133 +380,6 @@ fn search(
     Ok(cell)
 }
 
-fn shown(cell: Option<&Cell>) -> MatrixCell {
-    let cell_of = |text: String, shade| MatrixCell { text, shade };
-    match cell {
-        None => cell_of(String::new(), Shade::Blank),
-        Some(Cell { runs, found: None, .. }) => cell_of(format!("not in {runs}"), Shade::Plain),
-        Some(Cell { found: Some(found), .. }) => {
-            let check = found.check().replace('-', " ");
-            cell_of(format!("{}: {check}", found.seed), Shade::Good)
-        }
-    }
-}
-
-/// A line of the table.
-struct Row<'a> {
-    ablation: &'a Ablation,
-    group: &'a str,
-    cell: &'a Cell,
-}
-
-impl Row<'_> {
-    fn seeds_taken(&self) -> Option<u64> {
-        self.cell.found.as_ref().map(|_| self.cell.runs)
-    }
-
-    fn faults_left(&self) -> Option<usize> {
-        self.cell.found.as_ref().map(|found| found.regression.run.faults.len())
-    }
-
-    /// The part of the faults that could be removed, of a run that had some.
-    fn removed(&self) -> Option<f64> {
-        let found = self.cell.found.as_ref().filter(|found| found.faults_before > 0)?;
-        let left = found.regression.run.faults.len() as f64;
-        Some(1.0 - left / found.faults_before as f64)
-    }
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len().checked_sub(1)? / 2).copied()
-}
-
-fn csv(rows: &[Row<'_>]) -> Vec<u8> {
-    let heading = [
-        "engine",
-        "mechanism",
-        "settings",
-        "faults",
-        "seeds",
-        "found_at_seed",
-        "check",
-        "faults_before",
-        "faults_left",
-        "shrinking_runs",
-        "minimal",
-        "plan",
-        "digest",
-    ];
-    let lines = rows.iter().map(|row| {
-        let Row { ablation, group, cell } = row;
-        let settings: Vec<String> =
-            ablation.settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let begin = [
-            ablation.engine.clone(),
-            ablation.mechanism.clone(),
-            settings.join(" "),
-            (*group).to_owned(),
-            cell.runs.to_string(),
-        ];
-        let end: [String; 8] = match &cell.found {
-            None => Default::default(),
-            Some(found) => {
-                let run = &found.regression.run;
-                let plan: Vec<String> = run.faults.iter().map(ToString::to_string).collect();
-                [
-                    found.seed.to_string(),
-                    found.check(),
-                    found.faults_before.to_string(),
-                    run.faults.len().to_string(),
-                    found.attempts.to_string(),
-                    found.minimal.to_string(),
-                    plan.join(" "),
-                    found.regression.digest.clone(),
-                ]
-            }
-        };
-        let mut line: [String; 13] = Default::default();
-        for (field, value) in line.iter_mut().zip(begin.into_iter().chain(end)) {
-            *field = value;
-        }
-        line
-    });
-    csv_of(heading, lines)
-}
-
-/// The smallest plan of each mechanism under all faults, as `sim replay` repeats it.
-fn plans(rows: &[Row<'_>]) -> BTreeMap<String, Vec<u8>> {
-    let of_all = rows.iter().filter(|row| row.group == ALL);
-    let mut plans = BTreeMap::new();
-    for row in of_all {
-        let Some(found) = &row.cell.found else { continue };
-        let Ablation { engine, mechanism, settings, .. } = row.ablation;
-        let others: String =
-            settings.iter().map(|(key, value)| format!("-{key}-{value}")).collect();
-        let text = found.regression.to_toml().into_bytes();
-        plans.insert(format!("plan-{engine}-{mechanism}{others}.toml"), text);
-    }
-    plans
-}
-
-fn misses(rows: &[Row<'_>]) -> Vec<String> {
-    let mut misses = Vec::new();
-    for Row { ablation, group, cell } in rows {
-        let what = format!("{}: {}", ablation.engine, ablation.label());
-        if *group == ALL && cell.found.is_none() {
-            misses.push(format!("{what} was not missed in {} seeds", cell.runs));
-        }
-        if let [first, ..] = cell.sick[..]
-            && !ablation.lacks_another()
-        {
-            let count = cell.sick.len();
-            misses.push(format!(
-                "{what}, {group}: {count} runs fail with it as well, first of seed {first}"
-            ));
-        }
-    }
-    misses
-}
-
+mod table;
 #[cfg(test)]
 mod tests;

@@ -11,8 +11,8 @@
 //! share of the window. The table compares with nothing: no such measurement of the real systems exists.
 
 use super::runs::{self, Job, RunRow};
-use super::{Experiment, ExperimentOutcome, Matrix, ResultTable, Series};
-use crate::figure::{Figure, MatrixCell, MatrixFigure, MatrixGroup, MatrixRow, Shade};
+use super::{Experiment, ExperimentOutcome, Matrix, Series};
+use crate::figure::{MatrixCell, MatrixFigure, MatrixGroup, MatrixRow, Shade};
 use crate::load::LoadSpec;
 use crate::progress::Progress;
 use crate::run::{RunError, RunOutcome};
@@ -312,25 +312,18 @@ impl CheckedCrashMatrix {
             runs::carry_out(&self.jobs, threads, progress, |outcome| observe(points, outcome))?;
         let rows = self.rows(&observed);
         let conclusion = self.conclusion(&rows);
-        let figure = self.figure(&rows);
         let failed = runs.iter().filter(|run| !run.failed_checks.is_empty());
         let miss = |run: &RunRow| {
             format!("{}, {}: {} failed", run.panel, run.series, run.failed_checks.join(", "))
         };
         let matrix = Matrix {
-            figure: figure.clone(),
+            figure: self.figure(&rows),
             csv: csv(&rows),
             files: BTreeMap::from([("runs.csv".to_owned(), runs::runs_csv(&runs))]),
             runs: runs.len() as u64,
             misses: failed.map(miss).collect(),
         };
-        Ok(ExperimentOutcome {
-            experiment: Experiment::CrashMatrix(self.experiment.clone()),
-            figures: vec![super::drawn(&self.experiment.name, Figure::Matrix(figure))],
-            table: ResultTable::Matrix(matrix),
-            conclusion: Some(conclusion),
-            runs: Vec::new(),
-        })
+        Ok(matrix.outcome(Experiment::CrashMatrix(self.experiment.clone()), conclusion))
     }
 
     /// The rows that have runs, in the order of the experiment.

@@ -8,10 +8,10 @@
 
 use super::matrix::{self, Matrix};
 use super::runs;
-use super::{Experiment, ExperimentOutcome, ResultTable, csv_of};
+use super::{Experiment, ExperimentOutcome, csv_of};
 use crate::checks::{self, Verdict};
 use crate::explore::{self, Campaign, Judgement};
-use crate::figure::{Figure, MatrixCell, MatrixFigure, MatrixGroup, MatrixRow, Shade};
+use crate::figure::{MatrixCell, MatrixFigure, MatrixGroup, MatrixRow, Shade};
 use crate::progress::Progress;
 use crate::registry;
 use crate::run::RunError;
@@ -64,11 +64,8 @@ pub struct CheckColumn {
 
 impl Variant {
     fn campaign(&self, beyond_budget: bool) -> Campaign {
-        let settings = self.settings.iter();
         Campaign {
-            settings: settings
-                .map(|(key, value)| (format!("{}.{key}", self.engine), value.clone()))
-                .collect(),
+            settings: matrix::settings_of(&self.engine, &self.settings),
             beyond_budget,
             // Other settings promise other things.
             vary_settings: false,
@@ -99,16 +96,12 @@ pub struct CheckedGuarantees {
 impl GuaranteesExperiment {
     /// What all runs have in common, in a few words.
     pub fn setup(&self) -> String {
-        let (first, count) = self.span();
+        let (first, count) = matrix::span(&self.seeds);
         let last = first + count.saturating_sub(1);
         format!(
             "seeds {first} to {last} for each variant, once under faults of its budget and once under \
              any; workload and hosts drawn from the seed"
         )
-    }
-
-    fn span(&self) -> (u64, u64) {
-        (self.seeds.first().copied().unwrap_or(1), self.seeds.len() as u64)
     }
 
     /// Checks every campaign, and that everything that is named exists.
@@ -167,10 +160,6 @@ impl CheckedGuarantees {
         threads: Option<usize>,
         progress: &Progress,
     ) -> Result<ExperimentOutcome, RunError> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.unwrap_or(0))
-            .build()
-            .expect("the system has no room for more threads");
         let seeds = &self.experiment.seeds;
         let one = |index: usize| -> Result<Judgement, RunError> {
             let spec = self.campaigns[index / seeds.len()].draw(seeds[index % seeds.len()])?;
@@ -178,20 +167,12 @@ impl CheckedGuarantees {
             progress.complete_run();
             Ok(judgement)
         };
-        let all: Vec<Result<Judgement, RunError>> =
-            pool.install(|| (0..self.runs()).into_par_iter().with_max_len(4).map(one).collect());
+        let all: Vec<Result<Judgement, RunError>> = runs::pool(threads)
+            .install(|| (0..self.runs()).into_par_iter().with_max_len(4).map(one).collect());
         let all: Vec<Judgement> = all.into_iter().collect::<Result<_, _>>()?;
         let matrix = self.matrix(&all);
-        Ok(ExperimentOutcome {
-            experiment: Experiment::Guarantees(self.experiment.clone()),
-            figures: vec![super::drawn(
-                &self.experiment.name,
-                Figure::Matrix(matrix.figure.clone()),
-            )],
-            conclusion: Some(matrix.figure.caption.clone()),
-            table: ResultTable::Matrix(matrix),
-            runs: Vec::new(),
-        })
+        let conclusion = matrix.figure.caption.clone();
+        Ok(matrix.outcome(Experiment::Guarantees(self.experiment.clone()), conclusion))
     }
 
     fn matrix(&self, all: &[Judgement]) -> Matrix {
@@ -217,11 +198,8 @@ impl CheckedGuarantees {
                     lines.push(line(variant, &column.check, *promised, faults, seeds.len(), count));
                 }
             }
-            if groups.last().is_none_or(|group| group.engine != variant.engine) {
-                groups.push(MatrixGroup { engine: variant.engine.clone(), rows: Vec::new() });
-            }
-            let group = groups.last_mut().expect("one was pushed");
-            group.rows.push(MatrixRow { label: variant.label.clone(), cells });
+            let row = MatrixRow { label: variant.label.clone(), cells };
+            matrix::add_row(&mut groups, &variant.engine, row);
         }
         Matrix {
             csv: csv_of(HEADING, lines.into_iter()),
@@ -319,7 +297,7 @@ fn shown(promised: bool, [within, beyond]: [Count; 2]) -> MatrixCell {
 
 #[cfg(test)]
 mod tests {
-    use super::super::named;
+    use super::super::{ResultTable, named};
     use super::*;
 
     fn embedded() -> GuaranteesExperiment {

@@ -1,6 +1,7 @@
 //! The result of an experiment that is a matrix: rows by columns, each cell from a campaign.
 
-use crate::figure::MatrixFigure;
+use super::{Experiment, ExperimentOutcome, ResultTable};
+use crate::figure::{Figure, MatrixFigure, MatrixGroup, MatrixRow};
 use crate::spec::SpecError;
 use std::collections::BTreeMap;
 
@@ -20,6 +21,41 @@ pub struct Matrix {
     pub runs: u64,
     /// What did not come out as it should, for a person.
     pub misses: Vec<String>,
+}
+
+impl Matrix {
+    /// What an experiment leaves that comes to this matrix, drawn under the experiment's name.
+    pub(super) fn outcome(self, experiment: Experiment, conclusion: String) -> ExperimentOutcome {
+        let figure = Figure::Matrix(self.figure.clone());
+        ExperimentOutcome {
+            figures: vec![super::drawn(experiment.name(), figure)],
+            experiment,
+            conclusion: Some(conclusion),
+            table: ResultTable::Matrix(self),
+            runs: Vec::new(),
+        }
+    }
+}
+
+/// Adds a row to the group of its engine, which is the last one or a new one.
+pub(super) fn add_row(groups: &mut Vec<MatrixGroup>, engine: &str, row: MatrixRow) {
+    match groups.last_mut().filter(|group| group.engine == engine) {
+        Some(group) => group.rows.push(row),
+        None => groups.push(MatrixGroup { engine: engine.to_owned(), rows: vec![row] }),
+    }
+}
+
+/// Settings of an engine by `engine.key`, from those by key.
+pub(super) fn settings_of(
+    engine: &str,
+    settings: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    settings.iter().map(|(key, value)| (format!("{engine}.{key}"), value.clone())).collect()
+}
+
+/// The first seed, and how many there are.
+pub(super) fn span(seeds: &[u64]) -> (u64, u64) {
+    (seeds.first().copied().unwrap_or(1), seeds.len() as u64)
 }
 
 /// Consecutive seeds as text: `1..500`, both included.

@@ -128,19 +128,26 @@ pub(super) fn carry_out_with<T: Send>(
     progress: &Progress,
     measure: impl Fn(&Job, &RunOutcome) -> T + Sync,
 ) -> Result<(Vec<T>, Vec<RunRow>), RunError> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.unwrap_or(0))
-        .build()
-        .expect("the system has no room for more threads");
     let one = |job: &Job| {
         let outcome = run::run(&job.spec, progress)?;
         Ok((measure(job, &outcome), RunRow::of(job, &outcome)))
     };
     let results: Vec<Result<(T, RunRow), RunError>> =
-        pool.install(|| jobs.par_iter().map(one).collect());
+        pool(threads).install(|| jobs.par_iter().map(one).collect());
     // Not collected as a result in parallel, which would keep any of several errors.
     let results: Result<Vec<(T, RunRow)>, RunError> = results.into_iter().collect();
     Ok(results?.into_iter().unzip())
+}
+
+/// `threads` threads, or as many as there are cores.
+///
+/// # Panics
+/// If the system has no room for them.
+pub(super) fn pool(threads: Option<usize>) -> rayon::ThreadPool {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.unwrap_or(0))
+        .build()
+        .expect("the system has no room for more threads")
 }
 
 /// Checks that there is something to run, and not too much of it.

@@ -1,4 +1,4 @@
-use super::super::named;
+use super::super::{ResultTable, named};
 use super::*;
 
 fn embedded() -> AblationsExperiment {
