@@ -128,13 +128,21 @@ fn predicted(predictions: &[Prediction], look: Look) -> String {
     page
 }
 
-/// A matrix, a table for each engine.
+/// So many columns of text each column of a matrix takes at least.
+const MATRIX_COLUMN: usize = 14;
+
+/// A matrix: a table for each engine, or a list of what there is for each row where a table has no room.
 fn combined(matrix: &MatrixFigure, look: Look) -> String {
     let mut page = String::new();
     let columns = matrix.columns.iter().map(String::as_str);
     let heading: Vec<&str> = [matrix.of.as_str()].into_iter().chain(columns).collect();
+    let is_narrow = look.columns < heading.len() * MATRIX_COLUMN;
     for group in &matrix.groups {
         page += &format!("\n{}\n", look.heading(&group.engine));
+        if is_narrow {
+            page.extend(group.rows.iter().map(|row| listed(row, &matrix.columns, look)));
+            continue;
+        }
         let row = |row: &MatrixRow| {
             let cells = row.cells.iter().map(|cell| cell.text.clone());
             [row.label.clone()].into_iter().chain(cells).collect()
@@ -143,6 +151,15 @@ fn combined(matrix: &MatrixFigure, look: Look) -> String {
         page += &text::table(&heading, &rows, heading.len(), look.columns);
     }
     page
+}
+
+/// A row in words: its label, and what stands in the columns where anything does.
+fn listed(row: &MatrixRow, columns: &[String], look: Look) -> String {
+    let said = columns.iter().zip(&row.cells).filter(|(_, cell)| !cell.text.is_empty());
+    let said = said.map(|(column, cell)| format!("{column}: {}", cell.text.replace('\n', ", ")));
+    let said: Vec<String> = said.collect();
+    let label = text::wrap(&row.label, look.columns, text::INDENT, text::INDENT);
+    label + &text::wrap(&said.join("; "), look.columns, text::INDENT * 2, text::INDENT * 2)
 }
 
 fn cells(row: &Row) -> Vec<String> {
@@ -181,6 +198,28 @@ fn judge(outcome: &ExperimentOutcome) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sim_lab::figure::{MatrixCell, MatrixGroup, Shade};
+
+    #[test]
+    fn a_matrix_is_a_list_where_a_table_has_no_room() {
+        let cell = |text: &str| MatrixCell { text: text.to_owned(), shade: Shade::Plain };
+        let row = MatrixRow {
+            label: "dedup".to_owned(),
+            cells: vec![cell("4: stuck"), cell(""), cell("none\nany: 3")],
+        };
+        let matrix = MatrixFigure {
+            title: String::new(),
+            of: "off".to_owned(),
+            columns: ["all", "disks", "leases"].map(ToOwned::to_owned).to_vec(),
+            groups: vec![MatrixGroup { engine: "netherite".to_owned(), rows: vec![row] }],
+            shades: Vec::new(),
+            caption: String::new(),
+        };
+        let narrow = combined(&matrix, Look { columns: 40, ..Look::PIPED });
+        assert_eq!(narrow, "\nnetherite\n  dedup\n    all: 4: stuck; leases: none, any: 3\n");
+        let wide = combined(&matrix, Look { columns: 100, ..Look::PIPED });
+        assert!(wide.contains("off    all       disks  leases\n"), "{wide}");
+    }
 
     #[test]
     fn seeds_are_the_declared_ones_first() {

@@ -286,7 +286,7 @@ fn shown(promised: bool, [within, beyond]: [Count; 2]) -> MatrixCell {
         (false, 0, 0) => Shade::Plain,
     };
     let text = format!(
-        "{} of {} any: {} of {}",
+        "{} of {}\nany: {} of {}",
         broken(within),
         within.judged,
         broken(beyond),
@@ -328,7 +328,7 @@ mod tests {
         assert_eq!(shown(false, [none, none]).shade, Shade::Plain);
         assert_eq!(shown(false, [of(5, 0, 1), none]).shade, Shade::Notable);
         assert_eq!(shown(true, [of(5, 2, 1), none]).shade, Shade::Bad);
-        assert_eq!(shown(true, [of(5, 2, 1), none]).text, "3 of 5 any: 0 of 5");
+        assert_eq!(shown(true, [of(5, 2, 1), none]).text, "3 of 5\nany: 0 of 5");
         assert_eq!(shown(true, [Count::default(); 2]).shade, Shade::Blank);
     }
 

@@ -40,7 +40,7 @@ impl Shade {
 /// One cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MatrixCell {
-    /// What came of it, in a word or two; wrapped.
+    /// What came of it, in a word or two; each line is wrapped.
     pub text: String,
     /// Its background.
     pub shade: Shade,

@@ -56,7 +56,9 @@ impl Page {
         let width = 2.0 * MARGIN + LABEL_WIDTH + figure.columns.len() as f64 * CELL_WIDTH;
         let room = width - 2.0 * MARGIN;
         let wrap = |text: &str, style: &Style, room| font::wrap(text, &style.face(), room);
-        let in_cell = |text: &str, style: &Style| wrap(text, style, CELL_WIDTH - 2.0 * PADDING);
+        let in_cell = |text: &str, style: &Style| -> Vec<String> {
+            text.lines().flat_map(|line| wrap(line, style, CELL_WIDTH - 2.0 * PADDING)).collect()
+        };
         let title = wrap(&figure.title, &TITLE, room);
         let headings: Vec<Vec<String>> =
             figure.columns.iter().map(|name| in_cell(name, &HEADING)).collect();
