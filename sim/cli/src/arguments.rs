@@ -91,9 +91,12 @@ const FIGURE_EXAMPLES: &str = "\
 Examples:
   sim figure netherite-hello-latency
   sim figure netherite-hello-latency --seeds 2 --out figure
+  sim figure --all --quick
 
 Files: NAME.svg, NAME.png, table.csv, runs.csv, experiment.toml, and
-provenance.json. All but the last are the same for any number of threads.";
+provenance.json. All but the last are the same for any number of threads.
+--all also writes claims.csv, and ends with exit code 1 if a claim is missed
+and experiments/claims.toml does not say why.";
 
 /// Deterministic simulation of storage engines for stateful serverless applications.
 ///
@@ -355,10 +358,19 @@ pub(crate) struct DivergeArguments {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct FigureArguments {
     /// Name of the figure; see sim list figures
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
+    #[arg(value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) name: Option<String>,
 
-    /// Folder for the files [default: results/runs/NAME]
+    /// Rebuild every figure, and say which claims about them are met
+    #[arg(long, conflicts_with = "seeds")]
+    pub(crate) all: bool,
+
+    /// Few runs for a first look: one seed, few numbers of hosts, short campaigns
+    #[arg(long, conflicts_with = "seeds")]
+    pub(crate) quick: bool,
+
+    /// Folder for the files [default: results/runs/NAME; with --all a folder for each figure in
+    /// results/runs]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 

@@ -16,6 +16,7 @@
 
 pub mod autoscale;
 pub mod checks;
+pub mod claims;
 pub mod compare;
 pub mod definition;
 pub mod diverge;

@@ -184,6 +184,40 @@ pub fn single_worker_maxima() -> Result<Vec<PublishedMaximum>, PublishedError> {
     Ok(maxima)
 }
 
+/// A figure of a document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableRow {
+    /// The system.
+    pub engine: String,
+    /// What the figure is of.
+    pub metric: String,
+    /// The figure.
+    pub value: f64,
+    /// Its unit.
+    pub unit: String,
+}
+
+/// The figures of one table of the embedded `tables.csv`, in the order of the file; none if there is no
+/// such table.
+///
+/// # Errors
+/// [`PublishedError`], naming line and column; never for the file as committed (a test).
+pub fn table_rows(name: &str) -> Result<Vec<TableRow>, PublishedError> {
+    let table = Table::read("tables.csv", TABLES_CSV)?;
+    let mut found = Vec::new();
+    for row in &table.rows {
+        if row.text(&table, "table")? == name {
+            found.push(TableRow {
+                engine: row.text(&table, "engine")?,
+                metric: row.text(&table, "metric")?,
+                value: row.number(&table, "value")?,
+                unit: row.text(&table, "unit")?,
+            });
+        }
+    }
+    Ok(found)
+}
+
 /// How a system scaled with the cores of its database.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DatabaseScaling {

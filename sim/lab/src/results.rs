@@ -209,6 +209,20 @@ fn write_file(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> Result<()
     fs::write(&path, content).map_err(at(&path))
 }
 
+/// Writes a file, through one beside it: whoever reads it sees the old content or the new one. Folders above
+/// it are made.
+///
+/// # Errors
+/// What the system says; the file is then as it was.
+pub fn replace_file(path: &Path, content: &[u8]) -> Result<(), ResultsError> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let name =
+        path.file_name().ok_or_else(|| ResultsError::NotAFolder { path: path.to_owned() })?;
+    let partial = format!(".{}.partial", name.to_string_lossy());
+    write_file(parent, &partial, content)?;
+    fs::rename(parent.join(&partial), path).map_err(at(path))
+}
+
 /// Writes the results of a run.
 ///
 /// # Errors

@@ -12,35 +12,30 @@ use sim_lab::experiment::{self, ExperimentOutcome, Prediction, ResultTable, Row}
 use sim_lab::figure::{MatrixFigure, MatrixRow};
 use sim_lab::results::{self, ResultsFolder};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Runs the experiment, writes its files, and prints the comparison.
 pub(crate) fn figure(asked: &FigureArguments) -> Result<(), Failure> {
-    let mut experiment = experiment::named(&asked.name)?;
+    let Some(name) = &asked.name else { return super::figures::figures(asked) };
+    let mut experiment = experiment::named(name)?;
+    let mut command = format!("sim figure {name}");
     if let Some(count) = asked.seeds {
         experiment.set_seeds(seeds(experiment.seeds(), count));
+        command += &format!(" --seeds {count}");
     }
-    let (name, count) = (experiment.name(), experiment.seeds().len());
+    if asked.quick {
+        experiment.make_quick();
+        command += " --quick";
+    }
     let checked = experiment.check()?;
-    let out = asked.out.clone().unwrap_or_else(|| default_folder(name));
-    let folder = ResultsFolder::check_for(&out, experiment::MARKER)
-        .map_err(|error| Failure::input(Error::new(error).context("--out")))?;
-    crash::remember(crash::Running {
-        what: format!("figure {name}, {}", in_words(count, "seed")),
-        command: format!("sim figure {name} --seeds {count}"),
-    });
+    let out = asked.out.clone().unwrap_or_else(|| default_folder().join(name));
+    let folder = check_folder(&out)?;
+    crash::remember(crash::Running { what: format!("figure {name}"), command });
     let (outcome, took) = wall::timed(|| {
         terminal::with_progress(checked.runs(), |progress| checked.run(asked.threads, progress))
     });
     let outcome = outcome?;
-    let not_carried_out = |error: Error| Failure::new(Exit::NotCarriedOut, error);
-    let files = outcome.files().map_err(|error| not_carried_out(error.into()))?;
-    let is_figure = |file: &&String| file.ends_with(".svg") || file.ends_with(".png");
-    let mut written: Vec<String> = files.keys().filter(is_figure).cloned().collect();
-    if written.is_empty() {
-        written.push("table.csv".to_owned());
-    }
-    results::write_files(&folder, files, &provenance(took))
-        .map_err(|error| not_carried_out(error.into()))?;
+    let written = write(&outcome, &folder, took)?;
     terminal::print(&page(&outcome, Look::of_standard_output()))?;
     for file in written {
         terminal::note(&format!("wrote {}", out.join(file).display()));
@@ -49,9 +44,39 @@ pub(crate) fn figure(asked: &FigureArguments) -> Result<(), Failure> {
     judge(&outcome)
 }
 
+/// The folder of the results of an experiment, which must be new, empty, or that of such results.
+///
+/// # Errors
+/// If it is something else.
+pub(super) fn check_folder(out: &Path) -> Result<ResultsFolder, Failure> {
+    ResultsFolder::check_for(out, experiment::MARKER)
+        .map_err(|error| Failure::input(Error::new(error).context("--out")))
+}
+
+/// Writes the files of an outcome; the names of its figures, or of its table if it has none.
+///
+/// # Errors
+/// If a figure cannot be drawn, or a file not be written.
+pub(super) fn write(
+    outcome: &ExperimentOutcome,
+    folder: &ResultsFolder,
+    took: Duration,
+) -> Result<Vec<String>, Failure> {
+    let not_carried_out = |error: Error| Failure::new(Exit::NotCarriedOut, error);
+    let files = outcome.files().map_err(|error| not_carried_out(error.into()))?;
+    let is_figure = |file: &&String| file.ends_with(".svg") || file.ends_with(".png");
+    let mut written: Vec<String> = files.keys().filter(is_figure).cloned().collect();
+    if written.is_empty() {
+        written.push("table.csv".to_owned());
+    }
+    results::write_files(folder, files, &provenance(took))
+        .map_err(|error| not_carried_out(error.into()))?;
+    Ok(written)
+}
+
 /// `results/runs` is not under version control.
-fn default_folder(name: &str) -> PathBuf {
-    Path::new("results").join("runs").join(name)
+pub(super) fn default_folder() -> PathBuf {
+    Path::new("results").join("runs")
 }
 
 /// The first `count` of the experiment's seeds, and the numbers after the last if that is not
@@ -67,8 +92,10 @@ fn page(outcome: &ExperimentOutcome, look: Look) -> String {
     let seeds = in_words(experiment.seeds().len(), "seed");
     let wrapped = |text: &str| text::wrap(text, look.columns, text::INDENT, text::INDENT);
     let mut page = look.heading(experiment.title()) + "\n";
-    page += &match &outcome.table {
-        ResultTable::Matrix(_) => wrapped(&format!("{}; {runs}", experiment.setup())),
+    page += &match (&outcome.table, experiment.seeds()) {
+        (ResultTable::Matrix(_), _) | (_, []) => {
+            wrapped(&format!("{}; {runs}", experiment.setup()))
+        }
         _ => wrapped(&format!("{}; {runs}, {seeds} each", experiment.setup())),
     };
     page += &match &outcome.table {

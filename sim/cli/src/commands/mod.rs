@@ -6,6 +6,7 @@ pub(crate) mod diverge;
 pub(crate) mod explore;
 pub(crate) mod faults;
 pub(crate) mod figure;
+mod figures;
 pub(crate) mod list;
 pub(crate) mod replay;
 pub(crate) mod run;

@@ -153,6 +153,12 @@ pub struct CheckedAblations {
 }
 
 impl AblationsExperiment {
+    /// Only all faults of the budget, and few seeds: what takes more of them is not found.
+    pub(super) fn make_quick(&mut self) {
+        self.groups.clear();
+        self.seeds.truncate(super::QUICK_CAMPAIGN);
+    }
+
     /// What all runs have in common, in a few words.
     pub fn setup(&self) -> String {
         let (first, count) = matrix::span(&self.seeds);

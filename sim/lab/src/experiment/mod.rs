@@ -7,6 +7,7 @@
 
 mod ablations;
 mod agreement;
+mod bars;
 mod crash_matrix;
 mod guarantees;
 mod latency;
@@ -18,9 +19,11 @@ mod runs;
 mod scaling;
 mod throughput;
 mod timeline;
+mod validation;
 
 pub use ablations::{Ablation, AblationsExperiment, CheckedAblations, FaultGroup};
 pub use agreement::Agreement;
+pub use bars::{BarsExperiment, BarsPanelSpec, CheckedBars, Measure, PublishedSum};
 pub use crash_matrix::{
     Broker, CheckedCrashMatrix, CrashMatrixExperiment, CrashPoint, CrashRow, CrashScenario,
 };
@@ -33,7 +36,8 @@ pub use predictions::{CheckedPredictions, Prediction, PredictionsExperiment, Wor
 pub use runs::RunRow;
 pub use scaling::{CheckedScaling, ScalingExperiment};
 pub use throughput::{CheckedThroughput, PlanPanel, ThroughputExperiment};
-pub use timeline::{CheckedTimeline, TimelineExperiment, TimelineScenario};
+pub use timeline::{CheckedTimeline, TimelineExperiment, TimelineMeasure, TimelineScenario};
+pub use validation::{CheckedValidation, ValidationExperiment};
 
 use crate::figure::{Figure, Stroke};
 use crate::progress::Progress;
@@ -43,12 +47,17 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// Seeds of a campaign in a quick study.
+const QUICK_CAMPAIGN: usize = 40;
+
 /// The file by which the results of an experiment are known.
 pub const MARKER: &str = "experiment.toml";
 
 /// The embedded experiments.
-const EMBEDDED: [&str; 14] = [
+const EMBEDDED: [&str; 22] = [
     include_str!("../../../../experiments/ablations.toml"),
+    include_str!("../../../../experiments/breakdown.toml"),
+    include_str!("../../../../experiments/costs.toml"),
     include_str!("../../../../experiments/elasticity.toml"),
     include_str!("../../../../experiments/guarantees.toml"),
     include_str!("../../../../experiments/internet-computer-latency.toml"),
@@ -56,12 +65,18 @@ const EMBEDDED: [&str; 14] = [
     include_str!("../../../../experiments/netherite-hello-latency.toml"),
     include_str!("../../../../experiments/netherite-hello-throughput.toml"),
     include_str!("../../../../experiments/netherite-maxima.toml"),
+    include_str!("../../../../experiments/netherite-storage-traffic.toml"),
     include_str!("../../../../experiments/predictions.toml"),
     include_str!("../../../../experiments/recovery.toml"),
+    include_str!("../../../../experiments/recovery-operations.toml"),
     include_str!("../../../../experiments/speculation.toml"),
     include_str!("../../../../experiments/speculation-rollback.toml"),
     include_str!("../../../../experiments/sql-server-scaling.toml"),
     include_str!("../../../../experiments/triggerflow-crashes.toml"),
+    include_str!("../../../../experiments/triggerflow-fault-tolerance.toml"),
+    include_str!("../../../../experiments/triggerflow-ingestion.toml"),
+    include_str!("../../../../experiments/triggerflow-scaling.toml"),
+    include_str!("../../../../experiments/validation.toml"),
 ];
 
 /// Lists the kinds: each a variant of both enums below, a checked form that becomes one of them, and an
@@ -94,6 +109,8 @@ kinds! {
     Ablations of CheckedAblations,
     Guarantees of CheckedGuarantees,
     CrashMatrix of CheckedCrashMatrix,
+    Bars of CheckedBars,
+    Validation of CheckedValidation,
 }
 
 /// An experiment, as its file says it.
@@ -118,6 +135,10 @@ pub enum Experiment {
     Guarantees(GuaranteesExperiment),
     /// What a crash breaks, by where in the engine's protocol it came.
     CrashMatrix(CrashMatrixExperiment),
+    /// What a unit of a workload costs, and what that is made of.
+    Bars(BarsExperiment),
+    /// Everything that was measured, on one plot.
+    Validation(ValidationExperiment),
 }
 
 /// An engine with settings: a curve of a figure.
@@ -180,6 +201,10 @@ pub enum CheckedExperiment {
     Guarantees(CheckedGuarantees),
     /// Crashes.
     CrashMatrix(CheckedCrashMatrix),
+    /// Sums and what they are made of.
+    Bars(CheckedBars),
+    /// Comparisons of other experiments.
+    Validation(CheckedValidation),
 }
 
 /// All embedded experiments.
@@ -235,6 +260,23 @@ impl Experiment {
         of_any_kind!(Experiment, self, experiment => experiment.setup())
     }
 
+    /// Its curves, if its table compares their numbers with measured ones.
+    pub fn series(&self) -> Option<&[Series]> {
+        match self {
+            Experiment::Latency(experiment) => Some(&experiment.series),
+            Experiment::Throughput(experiment) => Some(&experiment.series),
+            Experiment::Timeline(experiment) => Some(&experiment.series),
+            Experiment::Bars(experiment) => Some(&experiment.series),
+            Experiment::Maxima(experiment) => Some(std::slice::from_ref(&experiment.engine)),
+            Experiment::Scaling(experiment) => Some(std::slice::from_ref(&experiment.engine)),
+            Experiment::Predictions(_)
+            | Experiment::Ablations(_)
+            | Experiment::Guarantees(_)
+            | Experiment::CrashMatrix(_)
+            | Experiment::Validation(_) => None,
+        }
+    }
+
     /// A run of every configuration for each of these seeds.
     pub fn seeds(&self) -> &[u64] {
         of_any_kind!(Experiment, self, experiment => &experiment.seeds)
@@ -243,6 +285,22 @@ impl Experiment {
     /// Runs every configuration for other seeds.
     pub fn set_seeds(&mut self, other: Vec<u64>) {
         of_any_kind!(Experiment, self, experiment => experiment.seeds = other);
+    }
+
+    /// Makes it small, for a first look: one seed, few numbers of hosts, short campaigns. What it draws has
+    /// the same form, with fewer runs behind it.
+    pub fn make_quick(&mut self) {
+        match self {
+            Experiment::Ablations(study) => study.make_quick(),
+            Experiment::Guarantees(study) => study.seeds.truncate(QUICK_CAMPAIGN),
+            Experiment::CrashMatrix(study) => study.seeds.truncate(1),
+            Experiment::Predictions(predictions) => predictions.make_quick(),
+            Experiment::Validation(validation) => validation.seeds = vec![1],
+            other => {
+                let first = other.seeds().iter().copied().take(1).collect();
+                other.set_seeds(first);
+            }
+        }
     }
 
     /// Checks every run, and that everything that is named exists.
@@ -274,6 +332,26 @@ impl CheckedExperiment {
         progress: &Progress,
     ) -> Result<ExperimentOutcome, RunError> {
         of_any_kind!(CheckedExperiment, self, checked => checked.run(threads, progress))
+    }
+
+    /// [`CheckedExperiment::run`], but an experiment that looks at others takes those that are done already
+    /// from there.
+    ///
+    /// # Errors
+    /// As for [`CheckedExperiment::run`].
+    ///
+    /// # Panics
+    /// As [`CheckedExperiment::run`] does.
+    pub fn run_after(
+        &self,
+        threads: Option<usize>,
+        progress: &Progress,
+        done: &[ExperimentOutcome],
+    ) -> Result<ExperimentOutcome, RunError> {
+        match self {
+            CheckedExperiment::Validation(checked) => checked.run_after(threads, progress, done),
+            other => other.run(threads, progress),
+        }
     }
 }
 

@@ -99,6 +99,16 @@ pub struct Prediction {
 type Place = (usize, usize, usize, u32);
 
 impl PredictionsExperiment {
+    /// One seed, on the first plan, on the least number of hosts and the one after it.
+    pub(super) fn make_quick(&mut self) {
+        self.seeds.truncate(1);
+        self.plans.truncate(1);
+        self.hosts.truncate(2);
+        for hosts in self.panels.iter_mut().filter_map(|panel| panel.hosts.as_mut()) {
+            hosts.truncate(2);
+        }
+    }
+
     /// What all runs have in common, in a few words.
     pub fn setup(&self) -> String {
         format!("{} partitions, profile {}", self.partitions, self.profile)

@@ -1,25 +1,28 @@
-//! Timelines: rates over time while hosts crash, leave and join.
+//! Timelines: rates over time while hosts crash, leave and join, and while other things go wrong.
 //!
-//! Every panel (a workload, a load, and what happens to hosts) is run with every series (an engine with
-//! settings) under every seed. Completed orchestrations are counted in windows of equal length, by the
-//! engine's time of the last update, and averaged over the seeds. The table says what the first event
-//! cost; it compares with nothing, since no such measurement of the real systems was released. Where it is
-//! asked for, it also says how long partitions stood still that were handed over ([`crate::handover`]):
-//! percentiles over all handovers of all seeds.
+//! Every panel (a workload, a load, and what happens meanwhile) is run with every series (an engine with
+//! settings) under every seed. What is looked at ([`TimelineMeasure`]) is taken in windows of equal length
+//! and averaged over the seeds: completed orchestrations, by the engine's time of the last update;
+//! operations on storage and event services; or levels that engine and workload report. The table says
+//! what the first event cost; it compares with nothing, since no such measurement of the real systems was
+//! released. Where it is asked for, it also says how long partitions stood still that were handed over
+//! ([`crate::handover`]): percentiles over all handovers of all seeds.
 
 mod cost;
+mod drawn;
+mod measured;
+mod table;
 
-use self::cost::{Cost, SMOOTHED};
+use self::cost::SMOOTHED;
+use self::measured::{Measured, Wanted};
 use super::runs::{self, Job};
-use super::{Experiment, ExperimentOutcome, ResultTable, Row, Series, Unit};
-use crate::figure::{Figure, TimelineBand, TimelineCurve, TimelineFigure, TimelinePanel};
-use crate::handover::Handover;
-use crate::host_event::{HostChange, HostEvent};
+use super::{Experiment, ExperimentOutcome, ResultTable, Series};
+use crate::fault::Fault;
+use crate::figure::Figure;
+use crate::host_event::HostEvent;
 use crate::load::LoadSpec;
-use crate::measure::{self, Latencies};
 use crate::progress::Progress;
-use crate::recorder::Outcome;
-use crate::run::{RunError, RunOutcome};
+use crate::run::RunError;
 use crate::span;
 use crate::spec::{RunSpec, SpecError, WorkloadSpec};
 use serde::{Deserialize, Serialize};
@@ -46,6 +49,9 @@ pub struct TimelineExperiment {
     pub profile: String,
     /// Length of a window in which completions are counted.
     pub window: String,
+    /// What is looked at.
+    #[serde(default, skip_serializing_if = "TimelineMeasure::is_default")]
+    pub measure: TimelineMeasure,
     /// A run for each.
     pub seeds: Vec<u64>,
     /// Engines and their settings.
@@ -54,7 +60,26 @@ pub struct TimelineExperiment {
     pub panels: Vec<TimelineScenario>,
 }
 
-/// A workload, a load, and what happens to hosts meanwhile.
+/// What a timeline looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TimelineMeasure {
+    /// Completed orchestrations a second.
+    #[default]
+    Completed,
+    /// Operations on storage and event services a second; windows are whole seconds.
+    Operations,
+    /// Levels, in the middle of each window.
+    Levels,
+}
+
+impl TimelineMeasure {
+    fn is_default(&self) -> bool {
+        *self == TimelineMeasure::default()
+    }
+}
+
+/// A workload, a load, and what happens meanwhile.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TimelineScenario {
@@ -67,7 +92,18 @@ pub struct TimelineScenario {
     /// Hosts, those that join later among them.
     pub hosts: u32,
     /// What happens to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub host_events: Vec<HostEvent>,
+    /// What else goes wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
+    /// The levels that are shown, in a timeline of levels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub levels: Vec<String>,
+    /// Up to when it is shown, from the start of the load; to the end of the load if nothing is said, which
+    /// a batch does not have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<String>,
     /// The series that are run; all if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only: Vec<String>,
@@ -84,8 +120,17 @@ impl TimelineScenario {
         self.only.is_empty() || self.only.contains(&series.label)
     }
 
-    fn first_event(&self) -> Duration {
-        self.host_events.iter().map(|event| event.at).min().unwrap_or_default()
+    /// When the first of all that happens begins; `None` if nothing does.
+    fn first_event(&self) -> Option<Duration> {
+        let hosts = self.host_events.iter().map(|event| event.at);
+        hosts.chain(self.faults.iter().map(Fault::at)).min()
+    }
+
+    /// Up to when it is shown.
+    fn end(&self) -> Result<Duration, SpecError> {
+        let Some(shown) = &self.shown else { return Ok(self.load.duration()) };
+        let place = || format!("panel {}: shown", self.title);
+        span::parse(shown).ok_or_else(|| SpecError::bad(place(), shown, span::EXPECTED))
     }
 }
 
@@ -129,18 +174,31 @@ impl TimelineExperiment {
 
     fn check_panel(&self, asked: &TimelineScenario, window: Duration) -> Result<(), SpecError> {
         let place = |what: &str| format!("panel {}: {what}", asked.title);
-        if asked.host_events.is_empty() {
-            return Err(SpecError::bad(place("host_events"), "none", "at least one"));
+        let levels = self.measure == TimelineMeasure::Levels;
+        if asked.first_event().is_none() && !levels {
+            return Err(SpecError::bad(place("host_events"), "none", "at least one, or a fault"));
         }
-        let LoadSpec::Open { duration, .. } = asked.load else {
+        if levels == asked.levels.is_empty() {
+            let expected = "levels in a timeline of levels, and nowhere else";
+            return Err(SpecError::bad(place("levels"), asked.levels.len(), expected));
+        }
+        if !levels && !matches!(asked.load, LoadSpec::Open { .. }) {
             let expected = "an open load: only that goes on at one rate whatever happens";
             return Err(SpecError::bad(place("load"), &asked.load, expected));
-        };
-        let late = asked.host_events.iter().find(|event| event.at >= duration);
+        }
+        let end = asked.end()?;
+        let late = asked.host_events.iter().find(|event| event.at >= end);
         if let Some(late) = late {
             return Err(SpecError::bad(place("host_events"), late, "an instant during the load"));
         }
-        let windows = (duration.as_nanos() / window.as_nanos()) as u64;
+        if let Some(late) = asked.faults.iter().find(|fault| fault.at() >= end) {
+            return Err(SpecError::bad(place("faults"), late, "an instant during the load"));
+        }
+        let is_whole = window.subsec_nanos() == 0;
+        if self.measure == TimelineMeasure::Operations && !is_whole {
+            return Err(SpecError::bad("window", &self.window, "whole seconds for operations"));
+        }
+        let windows = (end.as_nanos() / window.as_nanos()) as u64;
         if !(SMOOTHED as u64..=WINDOWS_MAX).contains(&windows) {
             let expected = format!("{SMOOTHED} to {WINDOWS_MAX} windows in the load");
             return Err(SpecError::bad(place("window"), windows, expected));
@@ -160,7 +218,7 @@ impl TimelineExperiment {
             seed,
             host_events: asked.host_events.clone(),
             autoscale: None,
-            faults: Vec::new(),
+            faults: asked.faults.clone(),
             settings: series.settings.clone(),
         }
     }
@@ -172,76 +230,6 @@ pub struct CheckedTimeline {
     experiment: TimelineExperiment,
     window: Duration,
     jobs: Vec<Job>,
-}
-
-/// What is kept of a run, or of several of them.
-#[derive(Clone, Debug, Default)]
-struct Measured {
-    /// Orchestrations completed in each window of the load.
-    completed: Vec<f64>,
-    /// The greatest latency as the engine reports it, in milliseconds.
-    slowest_ms: f64,
-    /// The counters that are asked for, if the engine has them.
-    counters: Vec<Option<f64>>,
-    /// How long partitions stood still that were handed over.
-    handovers: Latencies,
-}
-
-impl Measured {
-    fn of(
-        outcome: &RunOutcome,
-        window: Duration,
-        counters: &[String],
-        load: &LoadSpec,
-    ) -> Measured {
-        let count = (load.duration().as_nanos() / window.as_nanos()) as usize;
-        let mut completed = vec![0.0; count];
-        let done = outcome.records.iter().filter(|record| record.outcome == Outcome::Completed);
-        let mut slowest = Duration::ZERO;
-        for record in done {
-            slowest = slowest.max(record.latency());
-            let ended = Duration::from_nanos(record.last_updated.as_nanos());
-            let since_load = ended.saturating_sub(load.settle());
-            let index = (since_load.as_nanos() / window.as_nanos()) as usize;
-            if let Some(slot) = completed.get_mut(index) {
-                *slot += 1.0;
-            }
-        }
-        let counter = |name: &String| {
-            let found = outcome.counters.iter().find(|(known, _)| known == name);
-            found.map(|(_, count)| *count as f64)
-        };
-        Measured {
-            completed,
-            slowest_ms: slowest.as_secs_f64() * 1e3,
-            counters: counters.iter().map(counter).collect(),
-            handovers: outcome.handovers.iter().map(Handover::span).collect(),
-        }
-    }
-
-    /// The mean of several runs; of latencies, the greatest; of handovers, all.
-    fn mean(all: &[&Measured]) -> Measured {
-        let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / all.len() as f64;
-        let windows = all.first().map_or(0, |first| first.completed.len());
-        let counters = all.first().map_or(0, |first| first.counters.len());
-        Measured {
-            completed: (0..windows)
-                .map(|index| mean(&mut all.iter().map(|one| one.completed[index])))
-                .collect(),
-            slowest_ms: all.iter().map(|one| one.slowest_ms).fold(0.0, f64::max),
-            counters: (0..counters)
-                .map(|index| {
-                    let values: Option<Vec<f64>> =
-                        all.iter().map(|one| one.counters[index]).collect();
-                    values.map(|values| mean(&mut values.into_iter()))
-                })
-                .collect(),
-            handovers: all.iter().fold(Latencies::default(), |mut merged, one| {
-                merged.merge(&one.handovers);
-                merged
-            }),
-        }
-    }
 }
 
 impl CheckedTimeline {
@@ -263,15 +251,13 @@ impl CheckedTimeline {
         threads: Option<usize>,
         progress: &Progress,
     ) -> Result<ExperimentOutcome, RunError> {
-        // Which panel a run is of follows from its specification; what is kept of it needs no more.
-        let window = self.window;
         let counters: Vec<String> =
             self.experiment.panels.iter().flat_map(|panel| panel.counters.clone()).collect();
-        let measure =
-            |outcome: &RunOutcome, load: &LoadSpec| Measured::of(outcome, window, &counters, load);
         let (measured, rows) =
             runs::carry_out_with(&self.jobs, threads, progress, |job, outcome| {
-                measure(outcome, &job.spec.spec().load)
+                let panel = &self.experiment.panels[job.panel];
+                let (window, measure) = (self.window, self.experiment.measure);
+                Measured::of(outcome, &Wanted { panel, window, measure, counters: &counters })
             })?;
         let mut lines = Vec::new();
         for panel in 0..self.experiment.panels.len() {
@@ -295,115 +281,6 @@ impl CheckedTimeline {
             runs: rows,
         })
     }
-
-    fn rows(&self, line: &Line, counters: &[String]) -> Vec<Row> {
-        let asked = &self.experiment.panels[line.panel];
-        let window = self.window.as_secs_f64();
-        let event = (asked.first_event().as_nanos() / self.window.as_nanos()) as usize;
-        let cost = Cost::of(&line.measured.completed, event);
-        let row = |metric: &str, unit, simulated: Option<f64>| Row {
-            panel: asked.title.clone(),
-            series: self.experiment.series[line.series].label.clone(),
-            metric: metric.to_owned(),
-            unit,
-            simulated: simulated.map(|value| measure::round(value, 3)),
-            measured: None,
-        };
-        let mut rows = vec![
-            row("before, per s", Unit::PerSecond, Some(cost.before / window)),
-            row("lowest, per s", Unit::PerSecond, Some(cost.lowest / window)),
-            row("without any, s", Unit::Seconds, Some(cost.gap as f64 * window)),
-            row("until back, s", Unit::Seconds, cost.recovered.map(|after| after as f64 * window)),
-            row("slowest, ms", Unit::Milliseconds, Some(line.measured.slowest_ms)),
-        ];
-        for (name, value) in counters.iter().zip(&line.measured.counters) {
-            if asked.counters.contains(name) && value.is_some() {
-                rows.push(row(&name.replace('_', " "), Unit::Count, *value));
-            }
-        }
-        if asked.handovers {
-            let spans = &line.measured.handovers;
-            let for_each_seed = spans.count() as f64 / self.experiment.seeds.len() as f64;
-            rows.push(row("handovers", Unit::Count, Some(for_each_seed)));
-            for (metric, quantile) in [
-                ("partition still p50, ms", 0.5),
-                ("partition still p95, ms", 0.95),
-                ("partition still longest, ms", 1.0),
-            ] {
-                rows.push(row(metric, Unit::Milliseconds, spans.quantile_ms(quantile)));
-            }
-        }
-        rows
-    }
-
-    fn figure(&self, lines: &[Line]) -> TimelineFigure {
-        let TimelineExperiment { panels, series, .. } = &self.experiment;
-        let window = self.window.as_secs_f64();
-        let curve = |line: &Line| {
-            let points = line.measured.completed.iter().enumerate();
-            let variant = &series[line.series];
-            TimelineCurve {
-                label: variant.label.clone(),
-                engine: variant.engine.clone(),
-                stroke: variant.stroke(),
-                points: points
-                    .map(|(index, completed)| ((index as f64 + 0.5) * window, completed / window))
-                    .collect(),
-            }
-        };
-        let panel = |(index, asked): (usize, &TimelineScenario)| TimelinePanel {
-            title: asked.title.clone(),
-            end: asked.load.duration().as_secs_f64(),
-            curves: lines.iter().filter(|line| line.panel == index).map(curve).collect(),
-            bands: bands(&asked.host_events),
-        };
-        TimelineFigure {
-            title: self.experiment.title.clone(),
-            unit: "orchestrations".to_owned(),
-            panels: panels.iter().enumerate().map(panel).collect(),
-            caption: self.caption(lines),
-        }
-    }
-
-    fn caption(&self, lines: &[Line]) -> String {
-        let TimelineExperiment { name, seeds, panels, .. } = &self.experiment;
-        let handed_over: Vec<String> = lines.iter().filter_map(|line| self.stood(line)).collect();
-        let handed_over = match &handed_over[..] {
-            [] => String::new(),
-            all => {
-                format!(" A partition that went to another host stood still: {}.", all.join("; "))
-            }
-        };
-        let loads: Vec<String> = panels
-            .iter()
-            .map(|panel| format!("{}: {}, {}", panel.title, panel.workload, panel.load))
-            .collect();
-        format!(
-            "Experiment {name}: {}, {}. {}. Completed orchestrations, mean of the seeds; shaded: what \
-             happens to hosts.{handed_over}",
-            self.experiment.setup(),
-            super::seeds_in_words(seeds),
-            loads.join("; ")
-        )
-    }
-
-    /// How long partitions stood still that were handed over, in words.
-    fn stood(&self, line: &Line) -> Option<String> {
-        let spans = &line.measured.handovers;
-        let seconds =
-            |quantile| spans.quantile_ms(quantile).map(|span| format!("{:.1}", span / 1e3));
-        if !self.experiment.panels[line.panel].handovers {
-            return None;
-        }
-        Some(format!(
-            "{} median {} s, 95 of 100 at most {} s, longest {} s ({} times)",
-            self.experiment.series[line.series].label,
-            seconds(0.5)?,
-            seconds(0.95)?,
-            seconds(1.0)?,
-            spans.count()
-        ))
-    }
 }
 
 /// A panel and a series, and what its runs came to.
@@ -413,48 +290,5 @@ struct Line {
     measured: Measured,
 }
 
-/// What is shaded. Events at one instant are one band.
-fn bands(events: &[HostEvent]) -> Vec<TimelineBand> {
-    let mut sorted: Vec<&HostEvent> = events.iter().collect();
-    sorted.sort_by_key(|event| (event.at, event.host));
-    let same = |one: &&HostEvent, other: &&HostEvent| {
-        (one.at, one.end(), name(one)) == (other.at, other.end(), name(other))
-    };
-    let band = |group: &[&HostEvent]| TimelineBand {
-        from: group[0].at.as_secs_f64(),
-        to: group[0].end().as_secs_f64(),
-        label: match group {
-            [one] => format!("host {} {}", one.host, name(one)),
-            several => {
-                format!("{} hosts {}", several.len(), name(several[0]).trim_end_matches('s'))
-            }
-        },
-    };
-    sorted.chunk_by(same).map(band).collect()
-}
-
-fn name(event: &HostEvent) -> &'static str {
-    match event.change {
-        HostChange::Crash(_) | HostChange::PowerLoss(_) => "down",
-        HostChange::Pause(_) => "paused",
-        HostChange::Leave => "leaves",
-        HostChange::Join => "joins",
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn events_at_one_instant_are_one_band() {
-        let events: Vec<HostEvent> =
-            ["join:host=2,at=1m", "join:host=3,at=1m", "crash:host=0,at=10s,for=5s"]
-                .map(|text| text.parse().expect(text))
-                .to_vec();
-        let shaded = bands(&events);
-        let labels: Vec<&str> = shaded.iter().map(|band| band.label.as_str()).collect();
-        assert_eq!(labels, ["host 0 down", "2 hosts join"]);
-        assert_eq!((shaded[0].from, shaded[0].to), (10.0, 15.0));
-    }
-}
+mod tests;

@@ -12,6 +12,8 @@ use super::{FigureError, GRID, INK, LEGEND_BACKGROUND};
 pub(crate) enum Sample {
     /// A curve, with or without dots at its points.
     Line { color: Color, stroke: Stroke, dots: bool },
+    /// A filled area.
+    Area { color: Color },
     /// A hollow mark, with or without an error bar.
     Mark { color: Color, mark: Mark, bar: bool },
 }
@@ -47,6 +49,8 @@ const CURVE_WIDTH: f64 = 2.0;
 pub(crate) const MARK_RADIUS: f64 = 3.6;
 /// Radius of a dot on a curve in points: small enough to be seen inside of a hollow mark.
 pub(crate) const DOT_RADIUS: f64 = 2.0;
+/// Height of the sample of an area in points; it is twice as wide.
+const AREA: f64 = 10.0;
 /// Half the length of the error bar of a sample in points.
 const SAMPLE_BAR: f64 = 7.0;
 
@@ -119,7 +123,7 @@ impl Legend {
         let room = width - 2.0 * PADDING + COLUMN_GAP;
         let columns = ((room / column) as usize).max(1);
         let (lines, marks): (Vec<Entry>, Vec<Entry>) =
-            entries.into_iter().partition(|entry| matches!(entry.sample, Sample::Line { .. }));
+            entries.into_iter().partition(|entry| !matches!(entry.sample, Sample::Mark { .. }));
         let rows = [lines, marks]
             .iter()
             .flat_map(|group| group.chunks(columns).map(<[Entry]>::to_vec))
@@ -156,6 +160,11 @@ fn draw_sample(canvas: &mut Canvas<'_>, sample: Sample, left: Point) -> Result<(
         Sample::Line { color, stroke, dots } => {
             stroke.draw(canvas, &[left, at(left.x + SAMPLE, left.y)], color)?;
             if dots { canvas.dot(middle, DOT_RADIUS, color) } else { Ok(()) }
+        }
+        Sample::Area { color } => {
+            let (top, bottom) = (left.y - AREA / 2.0, left.y + AREA / 2.0);
+            let (from, to) = (at(middle.x - AREA, top), at(middle.x + AREA, bottom));
+            canvas.fill_rectangle(from, to, color)
         }
         Sample::Mark { color, mark, bar } => {
             if bar {

@@ -19,6 +19,7 @@
 //! (orchestrations, mostly) a second.
 
 mod axis;
+mod bars;
 mod canvas;
 mod cdf;
 mod font;
@@ -26,14 +27,17 @@ mod layout;
 mod legend;
 mod matrix;
 mod png;
+mod scatter;
 mod svg;
 mod throughput;
 mod timeline;
 
+pub use bars::{Bar, BarPart, BarsFigure, BarsPanel};
 pub use canvas::Color;
 pub use cdf::{CURVE_POINTS_MAX, CdfCurve, CdfFigure, CdfMarks, CdfPanel};
 pub use legend::Stroke;
 pub use matrix::{MatrixCell, MatrixFigure, MatrixGroup, MatrixRow, Shade};
+pub use scatter::{ScatterFigure, ScatterMarks};
 pub use throughput::{
     MeasuredThroughput, ThroughputCurve, ThroughputFigure, ThroughputMarks, ThroughputPanel,
 };
@@ -51,6 +55,10 @@ pub enum Figure {
     Timeline(TimelineFigure),
     /// Combinations of two things, in words.
     Matrix(MatrixFigure),
+    /// Sums and what they are made of.
+    Bars(BarsFigure),
+    /// Simulated against measured.
+    Scatter(ScatterFigure),
 }
 
 impl Figure {
@@ -64,6 +72,8 @@ impl Figure {
             Figure::Throughput(figure) => figure.to_svg(),
             Figure::Timeline(figure) => figure.to_svg(),
             Figure::Matrix(figure) => figure.to_svg(),
+            Figure::Bars(figure) => figure.to_svg(),
+            Figure::Scatter(figure) => figure.to_svg(),
         }
     }
 
@@ -77,6 +87,8 @@ impl Figure {
             Figure::Throughput(figure) => figure.to_png(),
             Figure::Timeline(figure) => figure.to_png(),
             Figure::Matrix(figure) => figure.to_png(),
+            Figure::Bars(figure) => figure.to_png(),
+            Figure::Scatter(figure) => figure.to_png(),
         }
     }
 }

@@ -52,8 +52,8 @@ pub struct TimelinePanel {
 pub struct TimelineFigure {
     /// Stands over the figure.
     pub title: String,
-    /// What is counted: the plural, `orchestrations`.
-    pub unit: String,
+    /// What the upright axis shows, with its unit: `orchestrations a second`.
+    pub of: String,
     /// Plots from left to right.
     pub panels: Vec<TimelinePanel>,
     /// Stands under the figure, wrapped.

@@ -52,7 +52,7 @@ impl Page {
         figure: &TimelineFigure,
         canvas: &mut Canvas<'_>,
     ) -> Result<(), FigureError> {
-        self.layout.draw(canvas, &format!("{} a second", figure.unit))?;
+        self.layout.draw(canvas, &figure.of)?;
         for (index, panel) in figure.panels.iter().enumerate() {
             let plot = self.layout.plot(index);
             PanelPage { page: self, plot, time: LinearAxis::up_to(panel.end) }

@@ -16,7 +16,7 @@ fn figure(points: &[(f64, f64)]) -> TimelineFigure {
     };
     TimelineFigure {
         title: "Recovery".to_owned(),
-        unit: "orchestrations".to_owned(),
+        of: "orchestrations a second".to_owned(),
         panels: vec![panel],
         caption: "One seed.".to_owned(),
     }
