@@ -84,8 +84,12 @@ pub(crate) fn generate(field: &Field<'_>, load: &LoadSpec) -> FrontDoor {
         clients: (0..clients).map(|_| world.kernel().notify()).collect(),
     }));
     generator.spawn(generator.clone().receive(inbox));
-    let asking = generator.clone();
-    door.ask_again_by(move |request| asking.ask_again(request));
+    // Weak: the generator holds the door, which would hold the generator, and with it the world.
+    let asking = Rc::downgrade(&generator.0);
+    door.ask_again_by(move |request| {
+        let generator = asking.upgrade().expect("invariant: the task that receives answers holds it");
+        Generator(generator).ask_again(request);
+    });
     match *load {
         LoadSpec::Batch { size, launcher, .. } => generator.batch(size, launcher.unwrap_or(0)),
         LoadSpec::Open { rate, duration, .. } => {

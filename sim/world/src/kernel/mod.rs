@@ -38,7 +38,8 @@ mod timer;
 mod trail;
 
 pub use simulate::{
-    KernelError, KernelOptions, on_fresh_thread, on_fresh_thread_with_random_hash_order, simulate,
+    KernelError, KernelOptions, kernels_alive, on_fresh_thread,
+    on_fresh_thread_with_random_hash_order, simulate,
 };
 pub use sync::{
     Acquire, Completion, Notified, Notify, Permit, Receiver, Recv, Resolver, Semaphore, Sender,

@@ -15,6 +15,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -80,6 +81,21 @@ pub enum KernelError {
     },
 }
 
+/// Kernels that were made and not dropped, in the whole process.
+static ALIVE: AtomicUsize = AtomicUsize::new(0);
+
+/// How many runs of this process have a kernel in memory. A run that is over and keeps one keeps all of its
+/// world: something in there holds itself. For tests; nothing of a run depends on it.
+pub fn kernels_alive() -> usize {
+    ALIVE.load(Ordering::Relaxed)
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        ALIVE.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Runs `main` to its end in a world of its own, and returns its result and the event trail.
 /// Tasks that are left are dropped. A panic of any task unwinds out of this call.
 ///
@@ -128,6 +144,7 @@ where
 
 impl Kernel {
     fn new(options: KernelOptions, handle: Handle) -> Kernel {
+        ALIVE.fetch_add(1, Ordering::Relaxed);
         let kernel = Kernel(Rc::new(Inner {
             now: Cell::new(Timestamp::ZERO),
             time_limit: options.time_limit,

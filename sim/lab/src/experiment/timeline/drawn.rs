@@ -85,17 +85,20 @@ impl CheckedTimeline {
             .iter()
             .map(|panel| format!("{}: {}, {}", panel.title, panel.workload, panel.load))
             .collect();
+        let shaded = match (
+            panels.iter().any(|panel| panel.first_event().is_some()),
+            panels.iter().any(|panel| !panel.faults.is_empty()),
+        ) {
+            (false, _) => "",
+            (true, false) => "; shaded: what happens to hosts",
+            (true, true) => "; shaded: what goes wrong",
+        };
         format!(
-            "Experiment {name}: {}, {}. {}. {}, mean of the seeds; shaded: what {}.{handed_over}",
+            "Experiment {name}: {}, {}. {}. {}, mean of the seeds{shaded}.{handed_over}",
             self.experiment.setup(),
             seeds_in_words(seeds),
             loads.join("; "),
             self.experiment.measure.in_words(),
-            if panels.iter().all(|panel| panel.faults.is_empty()) {
-                "happens to hosts"
-            } else {
-                "goes wrong"
-            }
         )
     }
 
