@@ -274,7 +274,8 @@ impl Attempt {
             let input = StepInput { work_item: item, now, ledger, execution, messages, backend };
             let outcome = cursor.step(input);
             self.act(&outcome).await;
-            if is_last {
+            // Runs that found nothing may have followed the one that ended the workflow.
+            if next.last_run().is_some_and(|(last, _, _)| last == item) {
                 self.finish(&cursor, &next, ledger).await;
             }
         }

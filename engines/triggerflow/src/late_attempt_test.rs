@@ -2,17 +2,24 @@
 //! died with its host, after a delay in which a new worker has invoked another one.
 
 use crate::coordinator::{self, CoordinatorCall};
-use crate::event::{EventId, Position};
+use crate::event::{Event, EventId, Position};
+use crate::hub::{BACKEND, Hub};
 use crate::record::Record;
+use crate::store::keys;
+use crate::trigger::Trigger;
 use crate::{Deployed, SETTINGS};
+use bytes::Bytes;
 use sim_model::application::{ActivityContext, Application};
+use sim_model::codec::{decode, encode};
 use sim_model::engine::{Observer, StartRequest, TaskHub};
 use sim_model::graph::{GraphRecorder, checks};
 use sim_model::id::{InstanceId, MessageId, Producer};
 use sim_model::ledger::Ledger;
-use sim_model::orchestration::OrchestrationContext;
+use sim_model::message::critical_ledger;
+use sim_model::orchestration::{OrchestrationContext, RuntimeStatus};
 use sim_model::payload::Payload;
 use sim_model::settings::Settings;
+use sim_model::step::StepInput;
 use sim_model::time::Timestamp;
 use sim_world::kernel::{Kernel, KernelOptions, on_fresh_thread, simulate};
 use sim_world::profile::Profile;
@@ -51,6 +58,15 @@ fn deployed(kernel: &Kernel, graph: &GraphRecorder) -> Deployed {
     deployed
 }
 
+/// Starts a chain of so many calls.
+async fn start(deployed: &Deployed, calls: u32) -> InstanceId {
+    let instance = InstanceId::new("chain");
+    let input = Payload::encode(&calls).expect("a number");
+    let request = StartRequest { instance: instance.clone(), name: "Chain".into(), input };
+    deployed.client(0).start(request).await.expect("accepted");
+    instance
+}
+
 /// The first run of the coordinator, attempted once more.
 fn first_run() -> CoordinatorCall {
     let of = MessageId { producer: Producer::Client, index: 0 };
@@ -67,10 +83,7 @@ fn a_late_attempt_at_a_run_does_not_count_and_does_again_what_was_decided() {
         let graph = GraphRecorder::default();
         let deployed = deployed(&kernel, &graph);
         let hub = &deployed.hub;
-        let instance = InstanceId::new("chain");
-        let input = Payload::encode(&6_u32).expect("a number");
-        let request = StartRequest { instance: instance.clone(), name: "Chain".into(), input };
-        deployed.client(0).start(request).await.expect("accepted");
+        let instance = start(&deployed, 6).await;
         // Seven seconds until a worker is there; then a call each second.
         for wait in [10, 2, 30] {
             kernel.sleep(wait * SECOND).await;
@@ -87,6 +100,56 @@ fn a_late_attempt_at_a_run_does_not_count_and_does_again_what_was_decided() {
         assert_eq!(checks::exactly_once(&graph, checks::is_step), None);
         assert_eq!(checks::serial_instances(&graph), None);
         assert_eq!(checks::causally_consistent_commit(&graph), None);
+        assert_eq!(checks::no_message_lost(&graph, kernel.now()), None);
+    };
+    on_fresh_thread(|| simulate(KernelOptions::with_seed(1), main).expect("comes to its end"));
+}
+
+/// An attempt at the first run that registers its trigger, and dies. Returns what it has left.
+async fn registers_and_dies(hub: &Hub, instance: &InstanceId) -> Record {
+    let connection = hub.store.connect(hub.host(1));
+    let entries = connection.read("chain", Position::default()).await;
+    let event =
+        |(position, body): (Position, Bytes)| (decode::<Event>(&body).expect("an event"), position);
+    let stream: Vec<(Event, Position)> = entries.into_iter().map(event).collect();
+    let record = first_run().record;
+    let mut reading = record.read(&stream, true);
+    let mut cursor = record.replay(&hub.application, instance, &mut reading, BACKEND);
+    let (graph, now, messages) = (hub.observer.graph(), hub.now(), reading.fresh.clone());
+    let ids = messages.iter().map(|message| message.id);
+    let work_item = graph.fetch_step(instance, cursor.last_step(), ids, now);
+    let (ledger, execution, backend) = (critical_ledger(&messages), Default::default(), BACKEND);
+    let outcome = cursor.step(StepInput { work_item, now, ledger, execution, messages, backend });
+    graph.executed_step(work_item, &outcome);
+    let next = record.after((work_item, now), &reading, &outcome);
+    let trigger = next.trigger("wake-1".into());
+    assert!(connection.set_new(&keys::triggers("chain"), "wake-1", encode(&trigger)).await);
+    next
+}
+
+#[test]
+fn a_late_attempt_ends_a_workflow_although_a_run_that_found_nothing_has_followed() {
+    let main = |kernel: Kernel| async move {
+        let graph = GraphRecorder::default();
+        let deployed = deployed(&kernel, &graph);
+        let hub = &deployed.hub;
+        // It ends in its first run.
+        let instance = start(&deployed, 0).await;
+        let record = registers_and_dies(hub, &instance).await;
+        let idle = CoordinatorCall { record, ..first_run() };
+        assert!(coordinator::run(hub, 0, idle).await.is_some());
+        let done = ["wake-0", "wake-1"].map(|id| (id.into(), encode(&Trigger::done(id.into()))));
+        let connection = hub.store.connect(hub.host(0));
+        connection.set(&keys::triggers("chain"), done.into()).await.expect("answered");
+        kernel.sleep(60 * SECOND).await;
+        assert_eq!(coordinator::run(hub, 1, first_run()).await, None);
+        let client = deployed.client(0);
+        let state = kernel.timeout(60 * SECOND, client.wait(instance)).await;
+        let state = state.expect("it has ended").expect("an answer");
+        assert!(matches!(state.status, RuntimeStatus::Completed(_)));
+        let graph = graph.graph();
+        assert_eq!(checks::exactly_once(&graph, checks::is_step), None);
+        assert_eq!(checks::serial_instances(&graph), None);
         assert_eq!(checks::no_message_lost(&graph, kernel.now()), None);
     };
     on_fresh_thread(|| simulate(KernelOptions::with_seed(1), main).expect("comes to its end"));

@@ -7,6 +7,10 @@
 //! keeps no such lines; they take no operation of their own, since the trigger that wakes the next run is
 //! registered anyway. Source: lithops-patch of triggerflow/triggerflow@e1f9f6d, `executors.py`.
 //!
+//! A run that found nothing for the code to take leaves the line before it again, with the end that it read
+//! up to. So lines are as many as runs, and a late attempt at a run finds in a later record what became of
+//! that run, however many found nothing since.
+//!
 //! Code that continues as new leaves its history in place of the lines before its own, and the stream before
 //! it is deleted.
 
@@ -118,12 +122,13 @@ impl Record {
         self.last.map(|run| (run.item, run.now, run.upto))
     }
 
-    /// The run that followed `before`, if this later record still has its line.
+    /// The run that followed `before`, if this later record still has its line and the code took something.
     pub(crate) fn run_after(&self, before: &Record) -> Option<(WorkItemId, Timestamp, Position)> {
         let since = self.number.checked_sub(before.number + 1)? as usize;
         let index = self.runs.len().checked_sub(since + 1)?;
         let run = self.runs[index];
-        (run.upto > before.upto()).then_some((run.item, run.now, run.upto))
+        let took_something = before.last.is_none_or(|last| last.item != run.item);
+        took_something.then_some((run.item, run.now, run.upto))
     }
 
     /// Sorts what the stream holds, in its order. With `dedup`, events whose id came before are left out.
@@ -180,9 +185,12 @@ impl Record {
                 Cursor::replay(application, instance, &history)
             }
         };
+        let mut before = None;
         for (run, messages) in self.runs.iter().zip(std::mem::take(&mut reading.past)) {
+            let took_nothing = before.replace(run.item) == Some(run.item);
             // A run whose events were deleted under it cannot be repeated.
-            if messages.is_empty() || (!cursor.has_started() && !starts(&messages)) {
+            if took_nothing || messages.is_empty() || (!cursor.has_started() && !starts(&messages))
+            {
                 continue;
             }
             cursor.step(StepInput {
@@ -223,14 +231,13 @@ impl Record {
         next
     }
 
-    /// The same record, with the stream consumed up to `upto`: nothing new was in between.
+    /// The record after a run that found nothing for the code to take, up to `upto`. What comes before the
+    /// start of a workflow is left for the run that starts it.
     pub(crate) fn skipped(&self, upto: Position) -> Record {
         let mut next = self.clone();
         next.number += 1;
-        match (next.runs.last_mut(), &mut next.base) {
-            (Some(run), _) => run.upto = upto,
-            (None, Some(base)) => base.1 = upto,
-            (None, None) => {}
+        if let Some(run) = self.runs.last() {
+            next.runs.push(Run { upto, ..*run });
         }
         next
     }
