@@ -25,12 +25,12 @@ use crate::event::{Event, Position};
 use crate::hub::{Hub, Notice};
 use crate::record::Record;
 use crate::settings::Discipline;
-use crate::store::{Connection, StoreError, keys};
+use crate::store::{Connection, StoreError, Stored, keys};
 use crate::timers;
 use crate::trigger::{Role, Trigger};
 use crate::workspace::Logic;
 use serde::{Deserialize, Serialize};
-use sim_model::codec::{decode, encode};
+use sim_model::codec::encode;
 use sim_model::engine::InstanceState;
 use sim_model::history::{EventId, EventKind, ParentInstance, RaisedEvent};
 use sim_model::id::{InstanceId, MessageId};
@@ -68,6 +68,10 @@ pub(crate) struct Globals {
     /// Who waits for its end, if the workflow is data.
     pub(crate) parent: Option<Box<ParentInstance>>,
 }
+
+impl Stored for WorkspaceRow {}
+impl Stored for End {}
+impl Stored for Globals {}
 
 /// Why a workspace was not created.
 pub(crate) enum NotCreated {
@@ -228,11 +232,8 @@ pub(crate) async fn lacks_start(
         return Ok(false);
     }
     let entries = connection.try_read(name, first).await?;
-    let starts = |body| {
-        let event: Event = decode(body).unwrap_or_else(|error| panic!("an event: {error}"));
-        event.message.starts_orchestration()
-    };
-    Ok(!entries.iter().any(|(_, body)| starts(body)))
+    let starts = |event: Event| event.message.starts_orchestration();
+    Ok(!entries.iter().any(|(_, body)| connection.decoded(body).is_some_and(starts)))
 }
 
 /// Creates a workspace. False, with nothing more done, if there are triggers of one that does not exist;
@@ -264,10 +265,10 @@ pub(crate) async fn create(
 /// there is when they start, besides watching for what comes \[general\].
 pub(crate) async fn relist(hub: &Hub, host: &Host) {
     let connection = hub.store.connect(host);
-    let sure = "invariant: repeated until answered";
-    for (name, _) in connection.all::<WorkspaceRow>(keys::WORKSPACES).await.expect(sure) {
-        let ended = connection.first::<End>(&keys::termination(&name)).await.expect(sure);
-        if ended.is_none() {
+    let rows = connection.all::<WorkspaceRow>(keys::WORKSPACES).await;
+    for (name, _) in connection.sure(rows) {
+        let ended = connection.first::<End>(&keys::termination(&name)).await;
+        if ended == Ok(None) {
             hub.counters.workspaces_relisted.count();
             hub.notify(host, Notice::Created(hub.workspace(&name.into())));
         }

@@ -151,8 +151,8 @@ impl TriggerClient {
         loop {
             let entries = connection.wait_for_entries(&termination, Position::default()).await;
             if let Some((_, body)) = entries.first() {
-                let end: End = decode(body).unwrap_or_else(|error| panic!("an end: {error}"));
-                return Ok(end.state);
+                let end = connection.decoded::<End>(body).ok_or(StoreError::Unreadable);
+                return end.map(|end| end.state).map_err(|error| unanswered(&error));
             }
         }
     }
@@ -213,8 +213,7 @@ impl TriggerClient {
 
 fn entity_state(trigger: &Trigger) -> Option<InstanceState> {
     let value = trigger.context.value.as_ref().filter(|_| trigger.role == Role::Entity)?;
-    let value: EntityValue =
-        decode(value).unwrap_or_else(|error| panic!("the state of {}: {error}", trigger.id));
+    let value: EntityValue = decode(value).expect("invariant: only whole triggers are read");
     Some(value.state)
 }
 

@@ -18,7 +18,7 @@ use crate::trigger::{Role, Trigger};
 use crate::workspace::WAKE;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use sim_model::codec::{decode, encode};
+use sim_model::codec::encode;
 use sim_model::cursor::Cursor;
 use sim_model::engine::{Completion, InstanceState};
 use sim_model::id::{InstanceId, WorkItemId};
@@ -100,17 +100,16 @@ impl Attempt {
         let entries = self.connection.read(&self.call.workspace, Position::default()).await;
         self.hub.counters.coordinator_events.add(entries.len() as u64);
         let event = |(position, body): (Position, Bytes)| {
-            let mut event: Event =
-                decode(&body).unwrap_or_else(|error| panic!("an event at {position:?}: {error}"));
+            let mut event: Event = self.connection.decoded(&body)?;
             let (woken_by, ledger) = &self.call.woken_by;
             if event.id == *woken_by {
                 event.message.ledger = *ledger;
                 event.message.ledger.charge(Category::Network, self.began);
             }
             event.message.ledger.charge(Category::Storage, self.hub.now());
-            (event, position)
+            Some((event, position))
         };
-        entries.into_iter().map(event).collect()
+        entries.into_iter().filter_map(event).collect()
     }
 
     /// The name of the trigger for the run after this one.
@@ -164,9 +163,14 @@ impl Attempt {
             return true;
         }
         // An attempt that got no answer may have been this one's own.
-        match self.registered(trigger).await {
-            Some(found) if found.role == Role::Done => self.was_this(trigger).await,
-            found => found.is_some_and(|found| found == *trigger),
+        match self.connection.get::<Trigger>(&key, &trigger.id).await {
+            Ok(Some(found)) if found.role == Role::Done => self.was_this(trigger).await,
+            Ok(found) => found.is_some_and(|found| found == *trigger),
+            // Nobody can go on from what does not decode: it is written over.
+            Err(_) => {
+                self.write(trigger).await;
+                true
+            }
         }
     }
 
@@ -180,8 +184,7 @@ impl Attempt {
 
     async fn registered(&self, trigger: &Trigger) -> Option<Trigger> {
         let key = keys::triggers(&self.call.workspace);
-        let found = self.connection.get(&key, &trigger.id).await;
-        found.expect("invariant: repeated until answered")
+        self.connection.sure(self.connection.get(&key, &trigger.id).await)
     }
 
     /// Registers a trigger as published: a test and a write. One for a workflow that has ended would
@@ -191,22 +194,26 @@ impl Attempt {
             return;
         }
         let key = keys::triggers(&self.call.workspace);
-        let sure = "invariant: repeated until answered";
-        self.connection.has(&key, &trigger.id).await.expect(sure);
+        self.connection.sure(self.connection.has(&key, &trigger.id).await);
+        self.write(trigger).await;
+    }
+
+    async fn write(&self, trigger: &Trigger) {
+        let key = keys::triggers(&self.call.workspace);
         let fields = vec![(trigger.id.clone(), encode(trigger))];
-        self.connection.set(&key, fields).await.expect(sure);
+        self.connection.sure(self.connection.set(&key, fields).await);
     }
 
     /// Invokes and sends what was decided.
     async fn act(&self, outcome: &StepOutcome) {
-        let (hub, sure) = (&self.hub, "invariant: repeated until answered");
+        let (hub, connection) = (&self.hub, &self.connection);
         let host = hub.host(self.place);
         let calls = outcome.tasks.iter().cloned().map(TaskCall::of_task).collect();
         invoke_all(hub, host, &self.call.workspace, calls).await;
         let messages = outcome.messages.clone();
-        api::send_all(hub, host, &self.connection, messages).await.expect(sure);
+        connection.sure(api::send_all(hub, host, connection, messages).await);
         for timer in &outcome.timers {
-            api::send_later(hub, &self.connection, timer).await.expect(sure);
+            connection.sure(api::send_later(hub, connection, timer).await);
         }
     }
 
@@ -286,7 +293,7 @@ impl Attempt {
     async fn latest(&self) -> Option<Record> {
         let key = keys::triggers(&self.call.workspace);
         let stored = self.connection.all::<Trigger>(&key).await;
-        let stored = stored.expect("invariant: repeated until answered").into_iter();
+        let stored = self.connection.sure(stored).into_iter();
         let wakes = stored.filter(|(_, stored)| stored.role == Role::Wake);
         wakes.map(|(_, stored)| Record::of(&stored)).max_by_key(|record| record.number)
     }

@@ -16,6 +16,10 @@ impl Counter {
     pub(crate) fn add(&self, number: u64) {
         self.0.set(self.0.get() + number);
     }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.get()
+    }
 }
 
 macro_rules! counters {
@@ -29,7 +33,7 @@ macro_rules! counters {
         impl Counters {
             /// All counts by name, sorted.
             pub(crate) fn all(&self) -> Vec<(&'static str, u64)> {
-                let mut all = vec![$((stringify!($name), self.$name.0.get()),)*];
+                let mut all = vec![$((stringify!($name), self.$name.get()),)*];
                 all.sort_unstable();
                 all
             }

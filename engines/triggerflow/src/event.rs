@@ -5,6 +5,7 @@
 //! a function is named after its *invocation*: a function that was invoked twice, or run twice, ends
 //! with two events of one id.
 
+use crate::store::Stored;
 use serde::{Deserialize, Serialize};
 use sim_model::application::{ApplicationError, ApplicationResult};
 use sim_model::history::{EventKind, HistoryEvent, RaisedEvent};
@@ -61,6 +62,8 @@ pub(crate) struct Event {
     /// What it carries.
     pub(crate) message: InstanceMessage,
 }
+
+impl Stored for Event {}
 
 impl Event {
     /// The event that carries `message`.

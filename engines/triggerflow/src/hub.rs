@@ -179,8 +179,7 @@ impl Hub {
     /// Tells whoever waits how a workflow ended.
     pub(crate) async fn publish_end(&self, connection: &Connection, workspace: &str, end: &End) {
         let stream = keys::termination(workspace);
-        let added = connection.add(&stream, encode(end)).await;
-        added.expect("invariant: repeated until answered");
+        connection.sure(connection.add(&stream, encode(end)).await);
     }
 
     /// Tells the control plane something. A notice that the network loses is sent again, as long as the

@@ -27,7 +27,7 @@ use sim_world::world::{Deployment as Machines, World};
 use std::rc::Rc;
 use std::time::Duration;
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 fn application() -> Application {
     let mut app = Application::new();
@@ -44,7 +44,7 @@ fn application() -> Application {
     app
 }
 
-fn deployed(kernel: &Kernel, graph: &GraphRecorder) -> Deployed {
+pub(crate) fn deployed(kernel: &Kernel, graph: &GraphRecorder) -> Deployed {
     let machines = Machines { plan: "EP2".into(), hosts: 2, partitions: 12 };
     let profile = Rc::new(Profile::named("azure-2021-10").expect("embedded"));
     let world = World::new(kernel, 1, profile, &machines).expect("a world");
@@ -59,7 +59,7 @@ fn deployed(kernel: &Kernel, graph: &GraphRecorder) -> Deployed {
 }
 
 /// Starts a chain of so many calls.
-async fn start(deployed: &Deployed, calls: u32) -> InstanceId {
+pub(crate) async fn start(deployed: &Deployed, calls: u32) -> InstanceId {
     let instance = InstanceId::new("chain");
     let input = Payload::encode(&calls).expect("a number");
     let request = StartRequest { instance: instance.clone(), name: "Chain".into(), input };

@@ -29,6 +29,8 @@ mod counters;
 #[cfg(test)]
 mod crash_tests;
 mod dag;
+#[cfg(test)]
+mod damage_test;
 mod event;
 mod faas;
 mod hub;
@@ -218,8 +220,7 @@ async fn create_entity_workspace(hub: &Hub, number: u32) {
     let name = entity_workspace(number);
     let connection = hub.store.connect(&hub.control);
     let now = hub.now();
-    let sure = "invariant: repeated until answered";
-    let first = connection.begin(&name).await.expect(sure);
+    let first = connection.sure(connection.begin(&name).await);
     let globals = Globals { first, workflow: None, created: now, parent: None };
     let row = WorkspaceRow {
         start: MessageId { producer: Producer::Client, index: u32::MAX },
@@ -233,7 +234,7 @@ async fn create_entity_workspace(hub: &Hub, number: u32) {
         },
     };
     let created = api::create(&connection, &name, &Logic::Entities, &globals, &row, true).await;
-    created.expect(sure);
+    connection.sure(created);
     hub.notify(&hub.control, Notice::Created(hub.workspace(&name)));
 }
 
@@ -270,7 +271,10 @@ impl TaskHub for Deployed {
         let mut all = self.hub.counters.all();
         all.push(("looks_left_out", self.hub.looks_left_out()));
         all.push(("pods_waiting", self.hub.waiting()));
-        all.push(("store_retries", self.hub.store.repeated()));
+        let trouble = self.hub.store.trouble();
+        all.push(("store_refused", trouble.refused.get()));
+        all.push(("store_retries", trouble.retries.get()));
+        all.push(("store_unreadable", trouble.unreadable.get()));
         all.sort_unstable();
         all
     }

@@ -62,16 +62,18 @@ impl Measure {
     /// the stream may do so before the task's own host does.
     pub(crate) fn found(&self, message: &InstanceMessage) {
         let Producer::WorkItem(item) = message.id.producer else { return };
-        let is_task = self.observer.graph().graph().item(item).kind == WorkItemKind::Task;
-        if is_task {
+        let kind = self.observer.graph().graph().find(item).map(|item| item.kind);
+        if kind == Some(WorkItemKind::Task) {
             self.committed(item);
         }
     }
 
-    /// The step has become final, as something stored shows.
+    /// The step has become final, as something stored shows. Bytes that a disk has changed may name one that
+    /// never was.
     pub(crate) fn committed(&self, item: WorkItemId) {
         let graph = self.observer.graph();
-        if graph.graph().item(item).progress != Progress::Executed {
+        let progress = graph.graph().find(item).map(|item| item.progress);
+        if progress != Some(Progress::Executed) {
             return;
         }
         graph.committed(item);

@@ -97,10 +97,17 @@ impl Record {
     /// The record in the context of a coordinator's trigger.
     ///
     /// # Panics
-    /// If it is the trigger of something else.
+    /// If it is the trigger of something else: what does not decode is not read from the store.
     pub(crate) fn of(trigger: &Trigger) -> Record {
         let value = trigger.context.value.as_ref().expect("invariant: a coordinator's trigger");
         decode(value).unwrap_or_else(|error| panic!("trigger {}: {error}", trigger.id))
+    }
+
+    /// Whether bytes are a record, with the history that is in it.
+    pub(crate) fn is_whole(bytes: &Bytes) -> bool {
+        let has_history =
+            |record: Record| record.base.is_none_or(|(history, _)| history_of(&history).is_some());
+        decode(bytes).is_ok_and(has_history)
     }
 
     /// The trigger that wakes the next run.
@@ -179,8 +186,7 @@ impl Record {
         let mut cursor = match &self.base {
             None => Cursor::new(application, instance),
             Some((history, _)) => {
-                let history: Vec<HistoryEvent> = decode(history)
-                    .unwrap_or_else(|error| panic!("the history of {instance}: {error}"));
+                let history = history_of(history).expect("invariant: only whole records are read");
                 reading.replayed += history.len();
                 Cursor::replay(application, instance, &history)
             }
@@ -241,6 +247,10 @@ impl Record {
         }
         next
     }
+}
+
+fn history_of(bytes: &Bytes) -> Option<Vec<HistoryEvent>> {
+    decode(bytes).ok()
 }
 
 /// Whether one of the messages starts the workflow.

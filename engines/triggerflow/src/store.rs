@@ -15,19 +15,26 @@
 //!
 //! A command that fails is repeated after a pause: by workers and the control plane until it is answered,
 //! by others a number of times. A repeated append may add an event twice.
+//!
+//! **Damage.** The file of the stream store has no checksum: a disk that changes bytes changes values and
+//! events, and what remains is read as it is. Bytes that do not decode are left where they are, counted
+//! (`store_unreadable`), and taken for absent; who asked for just that value gets an error. The artefact's
+//! parser would throw, and its worker start again and find the same \[general\]. A command that the
+//! store refuses for good, because a damaged key holds another type, is given up and counted
+//! (`store_refused`). Whatever then waits for ever is what the checks find.
 
+use crate::counters::Counter;
 use crate::event::Position;
 use crate::logs::Logs;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use sim_model::codec::{decode, encode};
+use sim_model::message::TimerMessage;
 use sim_world::broker::BrokerError;
 use sim_world::host::Host;
 use sim_world::service::Reply;
 use sim_world::stream_store::{self, Block, EntryId, StoreClient, StreamStore};
-use std::cell::Cell;
 use std::future::Future;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -41,6 +48,9 @@ pub(crate) enum StoreError {
     /// By the log broker.
     #[error(transparent)]
     Log(#[from] BrokerError),
+    /// The store has answered with bytes that do not decode.
+    #[error("what the store holds does not decode")]
+    Unreadable,
 }
 
 impl StoreError {
@@ -49,6 +59,7 @@ impl StoreError {
         match self {
             StoreError::Store(error) => error.is_ambiguous(),
             StoreError::Log(error) => error.is_ambiguous(),
+            StoreError::Unreadable => false,
         }
     }
 
@@ -90,11 +101,34 @@ pub(crate) mod keys {
     }
 }
 
+/// What is stored and read again.
+pub(crate) trait Stored: DeserializeOwned {
+    /// Whether what it holds as bytes decodes, too.
+    fn is_whole(&self) -> bool {
+        true
+    }
+}
+
+impl Stored for Position {}
+impl Stored for String {}
+impl Stored for TimerMessage {}
+
+/// What went otherwise than asked.
+#[derive(Clone, Default)]
+pub(crate) struct Trouble {
+    /// Commands that were repeated.
+    pub(crate) retries: Counter,
+    /// Values and events that did not decode, each time they were read.
+    pub(crate) unreadable: Counter,
+    /// Commands that were refused for good.
+    pub(crate) refused: Counter,
+}
+
 /// The stores of a task hub.
 pub(crate) struct Store {
     store: StreamStore,
     logs: Option<Logs>,
-    repeated: Rc<Cell<u64>>,
+    trouble: Trouble,
 }
 
 /// A connection from a host to the stores.
@@ -105,12 +139,12 @@ pub(crate) struct Connection {
     host: Host,
     attempts: u32,
     pause: Duration,
-    repeated: Rc<Cell<u64>>,
+    trouble: Trouble,
 }
 
 impl Store {
     pub(crate) fn new(store: StreamStore, logs: Option<Logs>) -> Store {
-        Store { store, logs, repeated: Rc::default() }
+        Store { store, logs, trouble: Trouble::default() }
     }
 
     /// A connection that repeats until it is answered.
@@ -126,13 +160,13 @@ impl Store {
             host: host.clone(),
             attempts,
             pause,
-            repeated: self.repeated.clone(),
+            trouble: self.trouble.clone(),
         }
     }
 
-    /// How many commands were repeated.
-    pub(crate) fn repeated(&self) -> u64 {
-        self.repeated.get()
+    /// What went otherwise than asked so far.
+    pub(crate) fn trouble(&self) -> &Trouble {
+        &self.trouble
     }
 }
 
@@ -144,12 +178,30 @@ fn position(id: EntryId) -> Position {
     Position(id.millis, id.sequence)
 }
 
-/// The answer of a command that is repeated until there is one.
-fn sure<T>(answer: Result<T, StoreError>) -> T {
-    answer.unwrap_or_else(|error| unreachable!("invariant: repeated until answered: {error}"))
-}
-
 impl Connection {
+    /// The answer of a command that is repeated until there is one. If it was refused for good, there is
+    /// nothing.
+    pub(crate) fn sure<T: Default>(&self, answer: Result<T, StoreError>) -> T {
+        answer.unwrap_or_else(|error| {
+            debug_assert!(error.is_final(), "repeated until answered: {error}");
+            self.trouble.refused.count();
+            T::default()
+        })
+    }
+
+    /// What bytes of this engine's own say; none if a disk has changed them so that they say nothing.
+    pub(crate) fn decoded<T: Stored>(&self, bytes: &Bytes) -> Option<T> {
+        let value = decode(bytes).ok().filter(T::is_whole);
+        if value.is_none() {
+            self.trouble.unreadable.count();
+        }
+        value
+    }
+
+    fn whole<T: Stored>(&self, bytes: &Bytes) -> Result<T, StoreError> {
+        self.decoded(bytes).ok_or(StoreError::Unreadable)
+    }
+
     async fn tried<T, E, F>(&self, command: impl Fn() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<Reply<T>, E>>,
@@ -169,7 +221,7 @@ impl Connection {
                     if error.is_ambiguous() {
                         in_doubt.get_or_insert(error);
                     }
-                    self.repeated.set(self.repeated.get() + 1);
+                    self.trouble.retries.count();
                     self.host.kernel().sleep(self.pause).await;
                 }
             }
@@ -200,7 +252,7 @@ impl Connection {
 
     /// All events of a workspace after a position.
     pub(crate) async fn read(&self, stream: &str, after: Position) -> Vec<(Position, Bytes)> {
-        sure(self.try_read(stream, after).await)
+        self.sure(self.try_read(stream, after).await)
     }
 
     /// The same, on a connection that gives up.
@@ -218,8 +270,8 @@ impl Connection {
     /// All events of a workspace after a position, once there are any.
     pub(crate) async fn wait(&self, stream: &str, after: Position) -> Vec<(Position, Bytes)> {
         match &self.logs {
-            Some(logs) => sure(self.tried(|| logs.wait(stream, after)).await),
-            None => sure(self.entries(stream, after, Block::Forever).await),
+            Some(logs) => self.sure(self.tried(|| logs.wait(stream, after)).await),
+            None => self.sure(self.entries(stream, after, Block::Forever).await),
         }
     }
 
@@ -231,9 +283,10 @@ impl Connection {
         block: Block,
     ) -> Result<Vec<(Position, Bytes)>, StoreError> {
         let read = self.tried(|| self.client.xread(stream, id(after), None, block)).await?;
+        // An entry has one field; one that was damaged may have none, and its bytes do not decode.
         let entry = |mut entry: stream_store::Entry| {
-            let (_, body) = entry.fields.pop().expect("invariant: an entry has one field");
-            (position(entry.id), body)
+            let body = entry.fields.pop().map(|(_, body)| body);
+            (position(entry.id), body.unwrap_or_default())
         };
         Ok(read.into_iter().map(entry).collect())
     }
@@ -244,18 +297,16 @@ impl Connection {
         stream: &str,
         after: Position,
     ) -> Vec<(Position, Bytes)> {
-        sure(self.entries(stream, after, Block::Forever).await)
+        self.sure(self.entries(stream, after, Block::Forever).await)
     }
 
     /// The first entry of a stream that is none of events.
-    pub(crate) async fn first<T: DeserializeOwned>(
-        &self,
-        stream: &str,
-    ) -> Result<Option<T>, StoreError> {
+    pub(crate) async fn first<T: Stored>(&self, stream: &str) -> Result<Option<T>, StoreError> {
         let read = || self.client.xread(stream, EntryId::ZERO, Some(1), Block::No);
         let entries = self.tried(read).await?;
-        let body = entries.into_iter().next().and_then(|mut entry| entry.fields.pop());
-        Ok(body.map(|(_, body)| decoded(&body)))
+        let Some(mut entry) = entries.into_iter().next() else { return Ok(None) };
+        let body = entry.fields.pop().map(|(_, body)| body);
+        self.whole(&body.unwrap_or_default()).map(Some)
     }
 
     /// The last event of a workspace; the start if there is none.
@@ -269,22 +320,23 @@ impl Connection {
     /// Events of a workspace that were acknowledged; a position that stands for all up to it.
     pub(crate) async fn acknowledged(&self, workspace: &str) -> (Vec<Position>, Position) {
         if let Some(logs) = &self.logs {
-            return (Vec::new(), sure(self.tried(|| logs.committed(workspace)).await));
+            return (Vec::new(), self.sure(self.tried(|| logs.committed(workspace)).await));
         }
         let list = keys::acknowledged(workspace);
-        let values = sure(self.tried(|| self.client.lrange(&list, 0, -1)).await);
-        (values.iter().map(decoded).collect(), Position::default())
+        let values = self.sure(self.tried(|| self.client.lrange(&list, 0, -1)).await);
+        let positions = values.iter().filter_map(|value| self.decoded(value));
+        (positions.collect(), Position::default())
     }
 
     /// Acknowledges events: those named, or all up to the last of them.
     pub(crate) async fn acknowledge(&self, workspace: &str, positions: &[Position]) {
         let Some(last) = positions.iter().max() else { return };
         if let Some(logs) = &self.logs {
-            return sure(self.tried(|| logs.commit(workspace, *last)).await);
+            return self.sure(self.tried(|| logs.commit(workspace, *last)).await);
         }
         let list = keys::acknowledged(workspace);
         let values = || positions.iter().map(encode).collect::<Vec<Bytes>>();
-        sure(self.tried(|| self.client.rpush(&list, values())).await);
+        self.sure(self.tried(|| self.client.rpush(&list, values())).await);
     }
 
     /// Deletes events of a workspace; a log keeps them.
@@ -298,7 +350,7 @@ impl Connection {
     pub(crate) async fn delete_entries(&self, stream: &str, positions: Vec<Position>) {
         if !positions.is_empty() {
             let ids = || positions.iter().copied().map(id).collect::<Vec<EntryId>>();
-            sure(self.tried(|| self.client.xdel(stream, ids())).await);
+            self.sure(self.tried(|| self.client.xdel(stream, ids())).await);
         }
     }
 
@@ -322,17 +374,17 @@ impl Connection {
 
     /// Sets a field of a hash unless it is there; whether it was not.
     pub(crate) async fn set_new(&self, hash: &str, field: &str, value: Bytes) -> bool {
-        sure(self.tried(|| self.client.hsetnx(hash, field, value.clone())).await)
+        self.sure(self.tried(|| self.client.hsetnx(hash, field, value.clone())).await)
     }
 
     /// A field of a hash.
-    pub(crate) async fn get<T: DeserializeOwned>(
+    pub(crate) async fn get<T: Stored>(
         &self,
         hash: &str,
         field: &str,
     ) -> Result<Option<T>, StoreError> {
         let value = self.tried(|| self.client.hget(hash, field)).await?;
-        Ok(value.map(|value| decoded(&value)))
+        value.map(|value| self.whole(&value)).transpose()
     }
 
     /// Whether a hash has a field.
@@ -340,13 +392,10 @@ impl Connection {
         self.tried(|| self.client.hexists(hash, field)).await
     }
 
-    /// All fields of a hash.
-    pub(crate) async fn all<T: DeserializeOwned>(
-        &self,
-        hash: &str,
-    ) -> Result<Vec<(String, T)>, StoreError> {
-        let fields = self.tried(|| self.client.hgetall(hash)).await?;
-        Ok(fields.into_iter().map(|(field, value)| (field, decoded(&value))).collect())
+    /// All fields of a hash that decode.
+    pub(crate) async fn all<T: Stored>(&self, hash: &str) -> Result<Vec<(String, T)>, StoreError> {
+        let fields = self.tried(|| self.client.hgetall(hash)).await?.into_iter();
+        Ok(fields.filter_map(|(field, value)| Some((field, self.decoded(&value)?))).collect())
     }
 
     /// Removes fields of a hash.
@@ -372,9 +421,4 @@ impl Connection {
         };
         self.tried(|| self.client.del(all())).await.map(|_| ())
     }
-}
-
-/// What bytes of this engine's own say.
-fn decoded<T: DeserializeOwned>(bytes: &Bytes) -> T {
-    decode(bytes).unwrap_or_else(|error| panic!("a value of a store: {error}"))
 }

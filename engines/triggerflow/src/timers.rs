@@ -7,7 +7,6 @@
 use crate::api;
 use crate::event::Position;
 use crate::hub::Hub;
-use sim_model::codec::decode;
 use sim_model::message::TimerMessage;
 use sim_model::time::Timestamp;
 use std::cell::RefCell;
@@ -31,8 +30,7 @@ pub(crate) fn start(hub: &Rc<Hub>) {
         loop {
             for (position, body) in connection.wait_for_entries(STREAM, after).await {
                 after = position;
-                let timer: TimerMessage =
-                    decode(&body).unwrap_or_else(|error| panic!("a timer: {error}"));
+                let Some(timer) = connection.decoded::<TimerMessage>(&body) else { continue };
                 read.borrow_mut().insert((timer.fire_at, position), timer);
             }
             told.notify_one();
@@ -54,7 +52,7 @@ pub(crate) fn start(hub: &Rc<Hub>) {
                     let (hub, connection) = (hub.clone(), connection.clone());
                     hub.control.clone().spawn(async move {
                         let sent = api::append(&hub, &connection, timer.message).await;
-                        sent.expect("invariant: repeated until answered");
+                        connection.sure(sent);
                         connection.delete_entries(STREAM, vec![key.1]).await;
                     });
                 }

@@ -6,9 +6,13 @@
 //! [`Context::outbox`]) stays empty under the other disciplines.
 
 use crate::event::{Event, EventId, Frame, Kind, TaskCall};
+use crate::record::Record;
+use crate::store::Stored;
+use crate::worker::EntityValue;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sim_model::application::ApplicationResult;
+use sim_model::codec::decode;
 use sim_model::id::WorkItemId;
 use sim_model::message::{InstanceMessage, TimerMessage};
 use sim_model::orchestration::RuntimeStatus;
@@ -134,6 +138,16 @@ pub(crate) struct Trigger {
     /// Whether it is gone once it has fired.
     pub(crate) transient: bool,
     pub(crate) context: Context,
+}
+
+impl Stored for Trigger {
+    fn is_whole(&self) -> bool {
+        match (self.role, &self.context.value) {
+            (Role::Wake, value) => value.as_ref().is_some_and(Record::is_whole),
+            (Role::Entity, Some(value)) => decode::<EntityValue>(value).is_ok(),
+            _ => true,
+        }
+    }
 }
 
 impl Trigger {

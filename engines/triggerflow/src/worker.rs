@@ -244,8 +244,8 @@ impl Worker {
     async fn discover(&mut self) -> bool {
         let triggers = keys::triggers(&self.name);
         let stored = self.connection.all::<Trigger>(&triggers).await;
-        let stored = stored.expect("invariant: repeated until answered");
-        let found = self.workspace.discover(stored.into_iter().map(|(_, trigger)| trigger));
+        let stored = self.connection.sure(stored).into_iter();
+        let found = self.workspace.discover(stored.map(|(_, trigger)| trigger));
         if found {
             self.hub.counters.discoveries.count();
         }
@@ -396,17 +396,17 @@ impl Committer {
     }
 
     async fn carry_out(&self, phase: Phase, item: Option<WorkItemId>) {
-        let sure = "invariant: repeated until answered";
+        let connection = &self.connection;
         let triggers = keys::triggers(&self.name);
         match phase {
             Phase::Act => unreachable!("invariant: actions are the main loop's"),
             Phase::WriteEach(contexts) => {
                 for context in contexts {
-                    self.connection.set(&triggers, vec![context]).await.expect(sure);
+                    connection.sure(connection.set(&triggers, vec![context]).await);
                 }
             }
             Phase::WriteTogether(contexts) => {
-                self.connection.set(&triggers, contexts).await.expect(sure);
+                connection.sure(connection.set(&triggers, contexts).await);
             }
             Phase::Acknowledge(events) => self.acknowledge(&events).await,
             Phase::Acknowledged(triggers, events) => {
@@ -414,10 +414,10 @@ impl Committer {
             }
             Phase::Retire(ids) => {
                 let done = ids.into_iter().map(|id| (id.clone(), encode(&Trigger::done(id))));
-                self.connection.set(&triggers, done.collect()).await.expect(sure);
+                connection.sure(connection.set(&triggers, done.collect()).await);
             }
             Phase::RemoveTriggers(ids) => {
-                self.connection.remove(&triggers, ids).await.expect(sure);
+                connection.sure(connection.remove(&triggers, ids).await);
             }
             Phase::DeleteReceived => {
                 let received = std::mem::take(&mut *self.received.borrow_mut());

@@ -144,6 +144,11 @@ impl Graph {
         &self.items[id.0 as usize]
     }
 
+    /// The work item with this identity, if there is one: bytes that were damaged may name any.
+    pub fn find(&self, id: WorkItemId) -> Option<&WorkItem> {
+        self.items.get(id.0 as usize)
+    }
+
     /// The messages that `item` consumed.
     pub fn consumed(&self, item: &WorkItem) -> &[MessageId] {
         &self.consumed[item.consumed.start as usize..item.consumed.end as usize]

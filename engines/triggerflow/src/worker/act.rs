@@ -37,7 +37,7 @@ impl Worker {
             // A former worker had them in memory.
             let entries = self.connection.read(&self.name, self.globals.first).await;
             let events: Vec<Event> =
-                entries.iter().filter_map(|(_, body)| decode(body).ok()).collect();
+                entries.iter().filter_map(|(_, body)| self.connection.decoded(body)).collect();
             effects.ended = self.workspace.outcome(&events);
         }
         self.finish_step(firing, item, effects, ledger).await;
@@ -127,21 +127,20 @@ impl Worker {
 
     /// Does what actions do outside.
     async fn perform(&mut self, effects: Effects, ledger: Ledger) {
-        let sure = "invariant: repeated until answered";
         let (hub, connection) = (self.hub.clone(), self.connection.clone());
         let host = self.host().clone();
         let Effects { calls, locals, messages, timers, ended } = effects;
         faas::invoke_all(&hub, &host, &self.name, calls).await;
         for local in locals {
             if self.workspace.rules.broker_local_events {
-                connection.append(&self.name, encode(&local)).await.expect(sure);
+                connection.sure(connection.append(&self.name, encode(&local)).await);
             } else {
                 self.input.0.send(Input::Local(local));
             }
         }
-        api::send_all(&hub, &host, &connection, messages).await.expect(sure);
+        connection.sure(api::send_all(&hub, &host, &connection, messages).await);
         for timer in &timers {
-            api::send_later(&hub, &connection, timer).await.expect(sure);
+            connection.sure(api::send_later(&hub, &connection, timer).await);
         }
         if let Some(status) = ended {
             self.end(status, ledger).await;
@@ -234,7 +233,7 @@ impl Worker {
 
     fn entity_value(&self, id: &TriggerId) -> Option<EntityValue> {
         let value = self.workspace.triggers.context(id).value.as_ref()?;
-        Some(decode(value).unwrap_or_else(|error| panic!("the state of {id}: {error}")))
+        Some(decode(value).expect("invariant: only whole triggers are read"))
     }
 
     fn entity_state(&self, id: &TriggerId, message: &InstanceMessage) -> InstanceState {

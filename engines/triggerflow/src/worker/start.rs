@@ -6,13 +6,12 @@ use crate::controller::WorkspaceNumber;
 use crate::event::{Event, Position};
 use crate::hub::Hub;
 use crate::record::Record;
-use crate::store::keys;
+use crate::store::{Connection, keys};
 use crate::trigger::{Role, Trigger};
 use crate::whereabouts::Whereabouts;
 use crate::workspace::Workspace;
 use bytes::Bytes;
 use futures_util::future::{Either, select};
-use sim_model::codec::decode;
 use sim_model::id::InstanceId;
 use sim_model::ledger::Category;
 use sim_model::time::Timestamp;
@@ -36,10 +35,9 @@ pub(super) async fn start(
     hub.worker_runs(number);
     let host = hub.host(place).clone();
     let connection = Rc::new(hub.store.connect(&host));
-    let sure = "invariant: repeated until answered";
-    connection.all::<String>(&keys::sources(&name)).await.expect(sure);
-    let globals = connection.all::<Globals>(&keys::globals(&name)).await.expect(sure);
-    let stored = connection.all::<Trigger>(&keys::triggers(&name)).await.expect(sure);
+    connection.sure(connection.all::<String>(&keys::sources(&name)).await);
+    let globals = connection.sure(connection.all::<Globals>(&keys::globals(&name)).await);
+    let stored = connection.sure(connection.all::<Trigger>(&keys::triggers(&name)).await);
     let globals = globals.into_iter().next()?.1;
     let triggers: Vec<Trigger> = stored.into_iter().map(|(_, trigger)| trigger).collect();
     triggers.iter().for_each(|trigger| note_committed(&hub, trigger));
@@ -96,11 +94,6 @@ fn note_committed(hub: &Hub, trigger: &Trigger) {
     }
 }
 
-/// An event of a stream.
-fn event(body: &Bytes) -> Event {
-    decode(body).unwrap_or_else(|error| panic!("an event: {error}"))
-}
-
 impl Worker {
     pub(super) fn committer_side(&self) -> Committer {
         Committer {
@@ -125,7 +118,9 @@ impl Worker {
         let acknowledged: BTreeSet<Position> = acknowledged.into_iter().collect();
         let mut unacknowledged = Vec::with_capacity(entries.len());
         for (position, body) in entries {
-            let mut event = event(&body);
+            let Some(mut event) = self.connection.decoded::<Event>(&body) else {
+                continue;
+            };
             if acknowledged.contains(&position) || position <= upto {
                 self.workspace.note_acknowledged(&event);
                 continue;
@@ -178,7 +173,7 @@ impl Worker {
                 match select(read, over.as_mut()).await {
                     Either::Left((entries, _)) => {
                         after = entries.last().map_or(after, |(position, _)| *position);
-                        reader.receive(entries);
+                        reader.receive(&connection, entries);
                     }
                     Either::Right(_) => return,
                 }
@@ -197,12 +192,12 @@ struct Reader {
 }
 
 impl Reader {
-    fn receive(&self, entries: Vec<(Position, Bytes)>) {
+    fn receive(&self, connection: &Connection, entries: Vec<(Position, Bytes)>) {
         let now = self.hub.now();
         let rules = self.hub.rules;
         let mut events = Vec::with_capacity(entries.len());
         for (position, body) in entries {
-            let mut event = event(&body);
+            let Some(mut event) = connection.decoded::<Event>(&body) else { continue };
             event.message.ledger.charge(Category::Storage, now);
             if rules.discipline == crate::settings::Discipline::V3 {
                 self.received.borrow_mut().push(position);

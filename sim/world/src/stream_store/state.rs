@@ -55,6 +55,13 @@ impl State {
         EntryId { millis: last.millis, sequence: last.sequence + 1 }
     }
 
+    /// Whether an entry with this id may be added: ids of a stream increase. Those that the store gives do;
+    /// one that comes from a file on a damaged disk may not.
+    pub fn takes(&self, operation: &Operation, id: EntryId) -> bool {
+        let Operation::StreamAdd { stream, .. } = operation else { return true };
+        !matches!(self.keys.get(stream), Some(Value::Stream(stream)) if id <= stream.last)
+    }
+
     /// Carries out a command; an added entry gets the id `id`. A read does not block here.
     pub fn apply(&mut self, operation: &Operation, id: EntryId) -> Applied {
         self.try_apply(operation, id).unwrap_or_else(|WrongType| reads(Answer::WrongType))
