@@ -48,7 +48,7 @@ const fn flag(key: &'static str, purpose: Purpose, help: &'static str) -> Settin
 }
 
 /// What Byzantine replicas do.
-pub(crate) const BEHAVIOURS: &[&str] = &["withhold", "equivocate", "late", "lie"];
+pub(crate) const BEHAVIOURS: &[&str] = &["withhold", "equivocate", "late", "lie", "fork"];
 
 /// The declared settings.
 pub(crate) const SETTINGS: &[Setting] = &[
@@ -176,7 +176,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         BEHAVIOURS,
         "withhold",
         "what they do: send nothing, propose two \
-         blocks, propose late, or answer clients without executing",
+         blocks, propose late, answer clients without executing, or vote for every block and propose so \
+         that two get notarized and both are extended",
     ),
     flag(
         "notarization_quorum",
@@ -235,6 +236,10 @@ pub(crate) enum Behaviour {
     Late,
     /// Tells clients that their calls were accepted, and drops them.
     Lie,
+    /// Supports and finalizes every block that it sees. Makes its block after the next maker may have
+    /// made one, so that others support both; where two are notarized, it makes its own at once, on the
+    /// one that others do not go on from.
+    Fork,
 }
 
 impl Behaviour {
@@ -244,6 +249,7 @@ impl Behaviour {
             "withhold" => Behaviour::Withhold,
             "equivocate" => Behaviour::Equivocate,
             "late" => Behaviour::Late,
+            "fork" => Behaviour::Fork,
             _ => Behaviour::Lie,
         }
     }

@@ -178,7 +178,7 @@ fn misconduct(replica: &str, behaviour: &str) -> Trouble {
 #[test]
 fn replicas_that_are_byzantine_for_a_while_change_no_result() {
     fn liars() -> Vec<(Trouble, Duration, Duration)> {
-        let ways = ["withhold", "equivocate", "late", "lie"].into_iter().enumerate();
+        let ways = ["withhold", "equivocate", "late", "lie", "fork"].into_iter().enumerate();
         let of = |(index, way): (usize, &str)| {
             let at = Duration::from_secs(1 + 4 * index as u64);
             [("replica-0-2", 1), ("replica-0-5", 3)].map(|(replica, lasting)| {

@@ -170,6 +170,16 @@ impl Consensus {
         chain
     }
 
+    /// The blocks at a height that are known.
+    pub(crate) fn blocks(&self, height: Height) -> Vec<Rc<Sealed>> {
+        self.pool.blocks(height)
+    }
+
+    /// A notarized block at the height of `block` that is another one: what a fork would extend.
+    pub(crate) fn rival(&self, block: &Sealed) -> Option<Rc<Sealed>> {
+        self.pool.rival(block.block.height, block.hash)
+    }
+
     /// Takes an artefact that `from` sent; whether it is a block or an aggregate that was not known.
     /// [`Consensus::advance`] draws the conclusions.
     pub(crate) fn receive(

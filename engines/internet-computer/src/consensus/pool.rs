@@ -205,6 +205,21 @@ impl Pool {
         })
     }
 
+    /// The blocks at this height.
+    pub(super) fn blocks(&self, height: Height) -> Vec<Rc<Sealed>> {
+        let slot = self.slots.get(&height).into_iter();
+        slot.flat_map(|slot| slot.blocks.values().cloned()).collect()
+    }
+
+    /// A block at this height, besides the one with `hash`, that is notarized and known.
+    pub(super) fn rival(&self, height: Height, hash: BlockHash) -> Option<Rc<Sealed>> {
+        let slot = self.slots.get(&height)?;
+        slot.aggregates.iter().find_map(|signed| match signed {
+            Signed::Notarization(_, other) if *other != hash => slot.blocks.get(other).cloned(),
+            _ => None,
+        })
+    }
+
     /// A notarized block to extend at `height`.
     pub(super) fn notarized_parent(&self, height: Height) -> Option<Rc<Sealed>> {
         let hash = self.notarized(height - 1)?;

@@ -18,7 +18,12 @@ enum Fault {
     Equivocates,
     /// Makes its block only after the next maker may have made one.
     Late,
+    /// The same, signs every block, and goes on from the one of two that the others do not go on from.
+    Forks,
 }
+
+/// How late a late replica is.
+const LATE: Duration = Duration::from_millis(1_250);
 
 /// A message on its way, the earliest first.
 #[derive(Debug)]
@@ -89,9 +94,23 @@ impl Net {
     fn broadcast(&mut self, from: u16, artefact: &Artefact) {
         let fault = self.faults[usize::from(from)];
         let late = match (fault, artefact) {
-            (Fault::Late, Artefact::Proposal(_)) => Duration::from_millis(1_250),
+            (Fault::Late, Artefact::Proposal(_)) => LATE,
+            (Fault::Forks, Artefact::Proposal(block)) if !self.extends_one_of_two(from, block) => {
+                LATE
+            }
             _ => Duration::ZERO,
         };
+        // It votes by itself, and not before it has shown its block.
+        let is_vote = matches!(
+            artefact,
+            Artefact::Share(Share {
+                signed: Signed::Notarization(..) | Signed::Finalization(..),
+                ..
+            })
+        );
+        if fault == Fault::Forks && is_vote {
+            return;
+        }
         for to in (0..self.parameters.replicas).filter(|to| *to != from) {
             let artefact = match (fault, artefact) {
                 (Fault::Silent, _) => continue,
@@ -102,20 +121,36 @@ impl Net {
             };
             self.send(from, to, artefact, late);
         }
-        if fault == Fault::Equivocates {
-            self.sign_everything(from, artefact);
+        if let Artefact::Proposal(block) = artefact {
+            match fault {
+                Fault::Equivocates => {
+                    self.sign_everything(from, [block.clone(), twin(block)], Duration::ZERO);
+                }
+                Fault::Forks => self.sign_everything(from, [block.clone()], late),
+                _ => {}
+            }
         }
     }
 
-    /// An equivocating replica supports and finalizes both of its blocks.
-    fn sign_everything(&mut self, from: u16, artefact: &Artefact) {
-        let Artefact::Proposal(block) = artefact else { return };
-        for block in [block.clone(), twin(block)] {
+    fn extends_one_of_two(&self, id: u16, block: &Sealed) -> bool {
+        let replica = &self.replicas[usize::from(id)];
+        let parent = replica.block(block.block.height - 1, block.block.parent);
+        parent.is_some_and(|parent| replica.rival(parent).is_some())
+    }
+
+    /// A Byzantine replica supports and finalizes blocks as it likes.
+    fn sign_everything<const N: usize>(
+        &mut self,
+        from: u16,
+        blocks: [Rc<Sealed>; N],
+        late: Duration,
+    ) {
+        for block in blocks {
             let (height, hash) = (block.block.height, block.hash);
             for signed in [Signed::Notarization(height, hash), Signed::Finalization(height, hash)] {
                 let share = Artefact::Share(Share { signed, signer: ReplicaId(from) });
                 for to in (0..self.parameters.replicas).filter(|to| *to != from) {
-                    self.send(from, to, share.clone(), Duration::ZERO);
+                    self.send(from, to, share.clone(), late);
                 }
             }
         }
@@ -125,7 +160,11 @@ impl Net {
         for action in actions {
             match action {
                 Action::Broadcast(artefact) => self.broadcast(id, &artefact),
-                Action::Propose { height, parent, rank } => {
+                Action::Propose { height, mut parent, rank } => {
+                    if self.faults[usize::from(id)] == Fault::Forks {
+                        let rival = self.replicas[usize::from(id)].rival(&parent);
+                        parent = rival.unwrap_or(parent);
+                    }
                     let block = make(id, height, &parent, rank, 0);
                     let mut out = Vec::new();
                     self.replicas[usize::from(id)].propose(block, &mut out);
@@ -186,6 +225,11 @@ impl Net {
             while self.flight.peek().is_some_and(|first| first.at <= self.now) {
                 let InFlight { from, to, artefact, .. } = self.flight.pop().expect("peeked");
                 let mut out = Vec::new();
+                if let (Fault::Forks, Artefact::Proposal(block)) =
+                    (self.faults[usize::from(to)], &artefact)
+                {
+                    self.sign_everything(to, [block.clone()], Duration::ZERO);
+                }
                 self.replicas[usize::from(to)].receive(ReplicaId(from), artefact, &mut out);
                 self.act(to, out);
                 touched.push(to);
@@ -303,13 +347,13 @@ fn whoever_supported_two_blocks_finalizes_neither() {
     assert!(finalizes(false));
 }
 
-/// Whether four replicas, of which one is late with its blocks, come to finalize two blocks at one
-/// height, under slow links that the seed says.
-fn forks(seed: u64, finalization_check: bool) -> bool {
+/// Whether four replicas, of which one does this, come to finalize two blocks at one height, over links
+/// that take up to so many milliseconds, as the seed says.
+fn forks(seed: u64, fault: Fault, slowest: u64, finalization_check: bool) -> bool {
     let mut draws = SeedTree::new(seed).stream("schedule");
-    let delays = (0..17).map(|_| 1 + draws.below(8_000)).collect();
+    let delays = (0..17).map(|_| 1 + draws.below(slowest)).collect();
     let mut faults = honest(4);
-    faults[3] = Fault::Late;
+    faults[3] = fault;
     let parameters = Parameters { seed, finalization_check, ..test_parameters(4) };
     let mut net = Net::new(parameters, faults, delays);
     net.run(Duration::from_secs(60));
@@ -319,8 +363,30 @@ fn forks(seed: u64, finalization_check: bool) -> bool {
 /// Some finalize the first block although they have supported the late one too; others go on from that.
 #[test]
 fn without_the_check_two_blocks_are_finalized_at_one_height() {
-    assert!((20..40).all(|seed| !forks(seed, true)));
-    assert!((20..40).any(|seed| forks(seed, false)));
+    let late = |check| move |seed| forks(seed, Fault::Late, 8_000, check);
+    assert!(!(20..40).any(late(true)));
+    assert!((20..40).any(late(false)));
+}
+
+/// How far four replicas come in two minutes, of which one forks, over links that take up to 100 ms.
+fn reached(seed: u64, finalization_check: bool) -> Height {
+    let mut draws = SeedTree::new(seed).stream("schedule");
+    let delays = (0..17).map(|_| 1 + draws.below(100)).collect();
+    let mut faults = honest(4);
+    faults[3] = Fault::Forks;
+    let parameters = Parameters { seed, finalization_check, ..test_parameters(4) };
+    let mut net = Net::new(parameters, faults, delays);
+    net.run(Duration::from_secs(120));
+    assert_eq!(net.conflict, None, "whoever follows one block hands no other over");
+    net.least_finalized()
+}
+
+/// One that votes for everything, and extends both, gets a block finalized on another than the one that all
+/// have finalized. Nobody can follow: the chain stands still for ever.
+#[test]
+fn without_the_check_a_replica_that_forks_brings_the_chain_to_a_halt() {
+    assert!((0..10).all(|seed| reached(seed, true) > 150));
+    assert!((0..10).any(|seed| reached(seed, false) < 50));
 }
 
 #[test]
@@ -344,7 +410,12 @@ fn what_a_replica_signed_before_a_crash_binds_it_afterwards() {
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
-    prop_oneof![Just(Fault::Silent), Just(Fault::Equivocates), Just(Fault::Late)]
+    prop_oneof![
+        Just(Fault::Silent),
+        Just(Fault::Equivocates),
+        Just(Fault::Late),
+        Just(Fault::Forks)
+    ]
 }
 
 proptest! {

@@ -5,7 +5,7 @@
 //! its own name only.
 
 use super::{Handled, Life};
-use crate::block::{Height, ReplicaId, Sealed};
+use crate::block::{BlockHash, Height, ReplicaId, Sealed};
 use crate::consensus::{Action, Artefact, Share, Signed};
 use crate::counters::add;
 use crate::settings::Behaviour;
@@ -17,7 +17,8 @@ use std::time::Duration;
 
 /// Bytes of a share or an aggregate on the wire. [general] a signature, an index and a hash.
 const SIGNATURE_BYTES: u64 = 150;
-/// How much later than the next maker a late replica shows its block, in unit delays.
+/// How much later than its turn a replica shows a block that it holds back, in unit delays: about when the
+/// next maker's block is supported, 300 ms after a unit delay.
 const LATE: f64 = 1.3;
 /// Replicas from which chunks of a checkpoint are fetched side by side. [assumption]
 const SYNC_PEERS: u64 = 5;
@@ -58,7 +59,7 @@ impl Life {
             }
             Packet::Fetch(from, height, hash) => {
                 let block = self.consensus.borrow().block(height, hash).cloned();
-                if let Some(block) = block {
+                if let Some(block) = block.filter(|_| !self.holds_back(height, hash)) {
                     self.send_block(from, block);
                 }
             }
@@ -98,6 +99,13 @@ impl Life {
         if new {
             self.disk().borrow_mut().keep(artefact);
         }
+        if let (true, Artefact::Proposal(block)) = (new, artefact)
+            && self.behaviour() == Behaviour::Fork
+            && !self.holds_back_at(block.block.height)
+        {
+            self.conduct.departed();
+            self.sign_all([block]);
+        }
     }
 
     /// Does what the consensus machine asks for until it asks for nothing; when it wants to be asked
@@ -121,6 +129,7 @@ impl Life {
             }
             for (height, parent, rank) in made {
                 self.flush();
+                let parent = self.parent_of_choice(parent);
                 let block = self.make_block(height, &parent, rank);
                 let requests = block.block.payload.ingress.len() as u32;
                 self.host.run(self.subnet.costs.request_verify * requests).await;
@@ -136,6 +145,12 @@ impl Life {
                 self.disk().borrow_mut().keep(&artefact);
                 match artefact {
                     Artefact::Proposal(block) => self.offer(block),
+                    // Whoever hears of a block asks for it.
+                    Artefact::Share(Share {
+                        signed:
+                            Signed::Notarization(height, hash) | Signed::Finalization(height, hash),
+                        ..
+                    }) if self.holds_back(height, hash) => {}
                     other => self.outbox.borrow_mut().push(other),
                 }
             }
@@ -171,22 +186,73 @@ impl Life {
         }
     }
 
+    /// The parent of a block of this replica: `parent`, unless it forks and has the choice.
+    fn parent_of_choice(&self, parent: Rc<Sealed>) -> Rc<Sealed> {
+        if self.behaviour() != Behaviour::Fork {
+            return parent;
+        }
+        self.consensus.borrow().rival(&parent).unwrap_or(parent)
+    }
+
+    /// Whether this replica holds a block of its own back.
+    fn delays(&self, block: &Sealed) -> bool {
+        match self.behaviour() {
+            Behaviour::Late => true,
+            // A block that extends one of two has to be the first at its height.
+            Behaviour::Fork => {
+                let consensus = self.consensus.borrow();
+                let parent = consensus.block(block.block.height - 1, block.block.parent);
+                parent.is_none_or(|parent| consensus.rival(parent).is_none())
+            }
+            _ => false,
+        }
+    }
+
     /// Offers a block of this replica to all others.
     fn offer(self: &Rc<Life>, block: Rc<Sealed>) {
-        if self.behaviour() == Behaviour::Late {
+        if self.delays(&block) {
             self.conduct.departed();
+            let place = (block.block.height, block.hash);
+            self.held_back.borrow_mut().insert(place);
             let wait = self.subnet.consensus.unit_delay.mul_f64(LATE);
             let life = Rc::downgrade(self);
             let kernel = self.subnet.kernel.clone();
             self.host.spawn(async move {
                 kernel.sleep(wait).await;
                 if let Some(life) = life.upgrade() {
+                    life.held_back.borrow_mut().remove(&place);
                     life.offer_now(&block);
+                    life.vote_for_what_was_held_back(&block);
                 }
             });
             return;
         }
         self.offer_now(&block);
+        if self.behaviour() == Behaviour::Fork {
+            self.sign_all([&block]);
+        }
+    }
+
+    fn holds_back(&self, height: Height, hash: BlockHash) -> bool {
+        self.held_back.borrow().contains(&(height, hash))
+    }
+
+    /// Whether it has a block at this height that it has not shown yet.
+    fn holds_back_at(&self, height: Height) -> bool {
+        self.held_back.borrow().iter().any(|(at, _)| *at == height)
+    }
+
+    /// Sends the shares that would have told of a block too early.
+    fn vote_for_what_was_held_back(&self, block: &Rc<Sealed>) {
+        if self.behaviour() == Behaviour::Fork {
+            let blocks = self.consensus.borrow().blocks(block.block.height);
+            self.sign_all(&blocks);
+        } else {
+            let signed = Signed::Notarization(block.block.height, block.hash);
+            let share = Share { signed, signer: self.me };
+            self.outbox.borrow_mut().push(Artefact::Share(share));
+        }
+        self.flush();
     }
 
     fn offer_now(&self, block: &Rc<Sealed>) {
@@ -202,7 +268,7 @@ impl Life {
         }
         if let Some(twin) = twin {
             self.conduct.departed();
-            self.sign_both(block, &twin);
+            self.sign_all([block, &twin]);
         }
     }
 
@@ -211,10 +277,10 @@ impl Life {
         self.send(to, bytes, Packet::Artefacts(self.me, [Artefact::Proposal(block)].into()));
     }
 
-    /// A Byzantine replica supports and finalizes both of its blocks.
-    fn sign_both(&self, block: &Rc<Sealed>, twin: &Rc<Sealed>) {
+    /// A Byzantine replica supports and finalizes more than one block.
+    fn sign_all<'a>(&self, blocks: impl IntoIterator<Item = &'a Rc<Sealed>>) {
         let mut outbox = self.outbox.borrow_mut();
-        for sealed in [block, twin] {
+        for sealed in blocks {
             let (height, hash) = (sealed.block.height, sealed.hash);
             for signed in [Signed::Notarization(height, hash), Signed::Finalization(height, hash)] {
                 outbox.push(Artefact::Share(Share { signed, signer: self.me }));

@@ -32,7 +32,7 @@ impl Life {
                 return;
             }
             Behaviour::Lie => return self.lie(&ingress, &gateway),
-            Behaviour::Honest | Behaviour::Equivocate | Behaviour::Late => {}
+            Behaviour::Honest | Behaviour::Equivocate | Behaviour::Late | Behaviour::Fork => {}
         }
         if let Some(reply) = self.known_answer(&ingress) {
             let certified = self.subnet.config.certification;

@@ -21,7 +21,7 @@ mod maker;
 
 pub(crate) use disk::Disk;
 
-use crate::block::{Height, IngressId, OutcallId, ReplicaId, Sealed, SubnetId};
+use crate::block::{BlockHash, Height, IngressId, OutcallId, ReplicaId, Sealed, SubnetId};
 use crate::consensus::{Artefact, Consensus};
 use crate::pool::IngressPool;
 use crate::settings::Behaviour;
@@ -91,6 +91,8 @@ pub(crate) struct Life {
     taken: RefCell<BTreeMap<SubnetId, (u64, u64)>>,
     /// What is to be sent to all others.
     outbox: RefCell<Vec<Artefact>>,
+    /// Blocks of its own that a Byzantine replica has not shown yet.
+    held_back: RefCell<BTreeSet<(Height, BlockHash)>>,
     pulled_in: Cell<Height>,
     asked_at: Cell<Timestamp>,
     progress_at: Cell<Timestamp>,
@@ -171,6 +173,7 @@ impl Life {
             slices: RefCell::default(),
             taken: RefCell::default(),
             outbox: RefCell::default(),
+            held_back: RefCell::default(),
             pulled_in: Cell::new(0),
             asked_at: Cell::new(Timestamp::ZERO),
             progress_at: Cell::new(now),
