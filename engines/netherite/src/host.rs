@@ -162,9 +162,12 @@ impl HostProcess {
         self.running.borrow_mut().insert(partition, Rc::downgrade(runner));
     }
 
-    /// Notes that a partition does not run here any more.
-    pub(crate) fn remove_runner(&self, partition: u32) {
-        self.running.borrow_mut().remove(&partition);
+    /// Notes that an incarnation of a partition does not run here any more; the next one may already.
+    pub(crate) fn remove_runner(&self, partition: u32, runner: &Rc<PartitionRunner>) {
+        let mut running = self.running.borrow_mut();
+        if running.get(&partition).is_some_and(|noted| noted.as_ptr() == Rc::as_ptr(runner)) {
+            running.remove(&partition);
+        }
     }
 
     /// The partitions that run here.

@@ -307,7 +307,7 @@ async fn run_under(
             Some(ending) => ending,
             None => runner.stop().await,
         };
-        process.remove_runner(index);
+        process.remove_runner(index, &runner);
         match ending {
             Ending::RollBack(resumption) => left = resumption,
             Ending::Stopped => return true,

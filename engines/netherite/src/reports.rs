@@ -6,6 +6,10 @@
 //! incarnation leaves unfinished is reported as aborted when the next one has rebuilt the state.
 //! Nothing in the engine depends on it.
 //!
+//! **Who is believed.** An incarnation, until the next one *has* the log: one that only opens it may wait for
+//! long (for a majority of the machines that keep a replicated log), and meanwhile the one before commits, and
+//! names a checkpoint: no record of these commits is read again, so that nobody else would report them.
+//!
 //! Each step that an incarnation commits is also reported as progress of the partition on its host; not
 //! those that it found committed in the log.
 
@@ -52,6 +56,9 @@ pub(crate) struct PartitionReports {
     index: u32,
     observer: Observer,
     pub counts: Counts,
+    /// How many incarnations have begun.
+    begun: Cell<u64>,
+    /// The last one that has got the log.
     incarnation: Cell<u64>,
     /// Whether the present incarnation has rebuilt the state.
     rebuilt: Cell<bool>,
@@ -75,6 +82,7 @@ impl PartitionReports {
             index,
             observer,
             counts: Counts::default(),
+            begun: Cell::new(0),
             incarnation: Cell::new(0),
             rebuilt: Cell::new(false),
             reported: Cell::new(0),
@@ -84,12 +92,21 @@ impl PartitionReports {
 }
 
 impl Reports {
-    /// Those of a new incarnation: what earlier ones say from now on is not reported any more.
+    /// Those of a new incarnation, which begins to open the log.
     pub(crate) fn begin(partition: &Rc<PartitionReports>, owner: HostLife) -> Reports {
-        let incarnation = partition.incarnation.get() + 1;
-        partition.incarnation.set(incarnation);
-        partition.rebuilt.set(false);
+        let incarnation = partition.begun.get() + 1;
+        partition.begun.set(incarnation);
         Reports { partition: partition.clone(), incarnation, owner }
+    }
+
+    /// The incarnation has the log, and none before it can write to it any more: what those say from now on is
+    /// not reported. One whose successor has the log already is late, and has lost it again.
+    pub(crate) fn take_over(&self) {
+        let PartitionReports { incarnation, rebuilt, .. } = &*self.partition;
+        if self.incarnation > incarnation.get() {
+            incarnation.set(self.incarnation);
+            rebuilt.set(false);
+        }
     }
 
     pub(crate) fn counts(&self) -> &Counts {
@@ -198,5 +215,77 @@ impl Reports {
         self.partition.open.replace(kept);
         bump(&self.partition.counts.aborted, lost.len() as u64);
         lost.into_iter().for_each(|item| self.partition.observer.graph().aborted(item));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sim_model::graph::{GraphRecorder, Progress};
+
+    const OWNER: HostLife = HostLife { host: 0, life: 0 };
+
+    /// A partition whose first incarnation has the log, and the record of its work items.
+    fn partition() -> (Rc<PartitionReports>, Reports, GraphRecorder) {
+        let graph = GraphRecorder::default();
+        let partition = PartitionReports::new(0, Observer::new(graph.clone(), |_| ()));
+        let first = Reports::begin(&partition, OWNER);
+        first.take_over();
+        first.recovered(std::iter::empty());
+        (partition, first, graph)
+    }
+
+    fn executed(reports: &Reports, graph: &GraphRecorder) -> WorkItemId {
+        let item = reports.fetch_task(graph.client_message(), Timestamp::ZERO);
+        reports.executed_task(item);
+        item
+    }
+
+    fn progress(graph: &GraphRecorder, item: WorkItemId) -> Progress {
+        graph.graph().item(item).progress
+    }
+
+    #[test]
+    fn an_incarnation_is_believed_until_the_next_one_has_the_log() {
+        let (partition, first, graph) = partition();
+        let [early, late] = [(); 2].map(|()| executed(&first, &graph));
+        let second = Reports::begin(&partition, OWNER);
+        // The second one waits for the log; its checkpoint will be the one that the first names now.
+        first.committed(64, early);
+        first.final_up_to(100);
+        second.take_over();
+        first.committed(100, late);
+        second.recovered(std::iter::empty());
+        assert_eq!(progress(&graph, early), Progress::Committed(0));
+        assert_eq!(progress(&graph, late), Progress::Aborted, "its record was not read");
+        assert_eq!(partition.counts.aborted.get(), 1);
+    }
+
+    #[test]
+    fn a_commit_that_both_report_counts_once() {
+        let (partition, first, graph) = partition();
+        let item = executed(&first, &graph);
+        let second = Reports::begin(&partition, OWNER);
+        first.committed(64, item);
+        first.final_up_to(100);
+        second.take_over();
+        second.committed(64, item);
+        second.final_up_to(100);
+        second.recovered(std::iter::empty());
+        assert_eq!(progress(&graph, item), Progress::Committed(0));
+    }
+
+    #[test]
+    fn one_that_is_told_late_that_it_had_the_log_is_not_believed() {
+        let (partition, _first, graph) = partition();
+        let second = Reports::begin(&partition, OWNER);
+        let third = Reports::begin(&partition, OWNER);
+        third.take_over();
+        third.recovered(std::iter::empty());
+        let item = executed(&third, &graph);
+        second.take_over();
+        second.recovered(std::iter::empty());
+        third.committed(64, item);
+        assert_eq!(progress(&graph, item), Progress::Committed(0));
     }
 }

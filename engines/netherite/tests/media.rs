@@ -6,6 +6,7 @@ mod stage;
 
 use mixture::{COMPLETIONS, application, play_all};
 use sim_model::id::InstanceId;
+use sim_world::fault::{ServiceTrouble, Trouble};
 use sim_world::seed::{SeedTree, Stream};
 use stage::{Outcome, Play, Stage, stage};
 use std::rc::Rc;
@@ -208,6 +209,50 @@ fn a_late_writer_of_a_replicated_log_is_refused() {
             assert!(outcome.counter("leases_lost") > 0, "seed {seed}, {sets:?}");
         }
     }
+}
+
+/// Plays orchestrations that are started while the log machines are out, on a host that has lost its leases
+/// and not noticed; each partition begins anew there while its last incarnation waits for the machines. One
+/// that asks them in vain does so again ten seconds later.
+fn succeeds_itself(sets: Sets, outage: Duration) {
+    const GREETED: usize = 24;
+    let stage = Stage { sets, ..stage(application).on(1) };
+    let outcome = stage.play(async move |play: Rc<Play>| {
+        let named = |name: &str| name.parse().expect("a pattern");
+        // The host has just renewed what it owns, and will not look again for ten seconds.
+        play.kernel.sleep(seconds(1)).await;
+        play.world.begin(&Trouble::Lease { blob: named("*") }).expect("it can be");
+        play.kernel.sleep(seconds(4)).await;
+        let (service, what) = (named("log-store"), ServiceTrouble::Outage);
+        let trouble = play.world.begin(&Trouble::Service { service, what }).expect("it can be");
+        play.kernel.sleep(seconds(1)).await;
+        for number in 0..GREETED {
+            let (client, name) = (play.client(), format!("hello!{number}"));
+            let start = async move { client.start(stage::request(&name, "Hello", 3)).await };
+            play.kernel.spawn(play.world.hosts()[0].node(), async { drop(start.await) });
+        }
+        play.kernel.sleep(outage - seconds(1)).await;
+        play.world.end(trouble);
+        play.ended_within(GREETED, seconds(60)).await;
+        play.kernel.sleep(seconds(20)).await;
+    });
+    let outcome = outcome.sound();
+    assert_eq!(outcome.completions.len(), GREETED, "{sets:?}, {outage:?}");
+    assert!(outcome.counter("recoveries") > 0, "{sets:?}, {outage:?}");
+    assert_eq!(outcome.counter("instances"), GREETED as u64, "{sets:?}, {outage:?}");
+}
+
+/// The last incarnation reaches the machines first: what it commits until they promise the next one, and has in
+/// the checkpoint at its end, counts.
+#[test]
+fn a_partition_commits_until_its_successor_has_the_log() {
+    REPLICATED.into_iter().for_each(|sets| succeeds_itself(sets, seconds(6)));
+}
+
+/// The next incarnation reaches the machines first, and runs when the last one learns that it is fenced off.
+#[test]
+fn a_partition_is_known_to_run_when_its_last_incarnation_ends_late() {
+    REPLICATED.into_iter().for_each(|sets| succeeds_itself(sets, Duration::from_millis(14_500)));
 }
 
 /// A replicated log goes where its partition goes; a local one stays, and waits for its host.

@@ -57,6 +57,7 @@ impl PartitionRunner {
             cut,
         })
         .await?;
+        reports.take_over();
         let epochs = log.epochs();
         let cautious_until = match epochs.len() {
             1 => Timestamp::ZERO,
