@@ -87,7 +87,8 @@ pub(crate) fn generate(field: &Field<'_>, load: &LoadSpec) -> FrontDoor {
     // Weak: the generator holds the door, which would hold the generator, and with it the world.
     let asking = Rc::downgrade(&generator.0);
     door.ask_again_by(move |request| {
-        let generator = asking.upgrade().expect("invariant: the task that receives answers holds it");
+        let generator =
+            asking.upgrade().expect("invariant: the task that receives answers holds it");
         Generator(generator).ask_again(request);
     });
     match *load {

@@ -158,11 +158,17 @@ impl<S: Schema> Database<S> {
             },
         };
         let workers = machine.host().cores() * profile.workers_per_core;
-        let (server, host) = (endpoint.clone(), machine.host().clone());
-        machine.run(move || {
-            host.spawn(serve(setup.clone(), server.clone(), schema.clone(), workers));
+        let database = Database(Rc::new(Inner { machine, endpoint, profile }));
+        // Weak: the endpoint holds the machine, which holds how it is started.
+        let weak = Rc::downgrade(&database.0);
+        database.0.machine.run(move || {
+            if let Some(inner) = weak.upgrade() {
+                let server = inner.endpoint.clone();
+                let serving = serve(setup.clone(), server, schema.clone(), workers);
+                inner.machine.host().spawn(serving);
+            }
         });
-        Ok(Database(Rc::new(Inner { machine, endpoint, profile })))
+        Ok(database)
     }
 
     /// The machine.
