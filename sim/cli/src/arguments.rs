@@ -98,6 +98,17 @@ provenance.json. All but the last are the same for any number of threads.
 --all also writes claims.csv, and ends with exit code 1 if a claim is missed
 and experiments/claims.toml does not say why.";
 
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  sim run --seed 7 --out runs/a
+  sim run --seed 8 --out runs/b
+  sim report runs
+  sim report results --out results.html
+  sim report runs --trace-window 12s..12500ms
+
+The page is one file that loads nothing: it can be sent by mail, and opens from
+a disk. It has every run and every result of an experiment below the folder.";
+
 /// Deterministic simulation of storage engines for stateful serverless applications.
 ///
 /// The application, its load, the hosts, the network and the cloud services are simulated from one
@@ -157,6 +168,9 @@ pub(crate) enum Command {
     /// Run an experiment, draw it beside what was measured, and print the comparison
     #[command(after_help = FIGURE_EXAMPLES)]
     Figure(FigureArguments),
+    /// Make one page, for a browser, of the results in a folder
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(ReportArguments),
 }
 
 /// Flags of `sim run`. Absent ones leave the default, or what `--spec` says.
@@ -381,6 +395,24 @@ pub(crate) struct FigureArguments {
     /// Number of runs side by side [default: one for each core]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads)]
     pub(crate) threads: Option<usize>,
+}
+
+/// Flags of `sim report`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ReportArguments {
+    /// Folder with results, at any depth: of sim run --out, sim figure, sim compare --out, sweeps
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+
+    /// The page [default: report.html in the folder]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// What the space-time views of traced runs show, such as 2s..2500ms or 2s.., in virtual time from
+    /// the start of a run [default: from the first fault or the first message of the load on]; as
+    /// much of it as a page has room for
+    #[arg(long, value_name = "FROM..UNTIL")]
+    pub(crate) trace_window: Option<String>,
 }
 
 fn hosts(text: &str) -> Result<u32, String> {

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `arguments` | commands, flags, help |
 //! | `commands` | one file for each command |
-//! | `report` | the summary for a person |
+//! | `summary` | the summary for a person |
 //! | `repeat` | the command that repeats a run |
 //! | `failure` | errors, exit codes |
 //! | `crash` | what is said after a panic |
@@ -22,7 +22,7 @@ mod commands;
 pub mod crash;
 mod failure;
 mod repeat;
-mod report;
+mod summary;
 mod terminal;
 mod text;
 mod wall;
@@ -66,5 +66,6 @@ fn run(arguments: &[OsString]) -> Result<(), Failure> {
         Command::Definition(asked) => commands::definition::definition(&asked),
         Command::Diverge(asked) => commands::diverge::diverge(&asked),
         Command::Figure(asked) => commands::figure::figure(&asked),
+        Command::Report(asked) => commands::report::report(&asked),
     }
 }

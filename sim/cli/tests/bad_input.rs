@@ -103,7 +103,8 @@ fn unknown_commands_and_flags() {
     for (arguments, message) in [
         (
             &[][..],
-            "a command is missing: run, compare, list, definition, diverge or figure; see 'sim --help'",
+            "a command is missing: run, compare, list, definition, diverge, figure or report; see 'sim \
+             --help'",
         ),
         (
             &["runn"],

@@ -36,6 +36,7 @@ pub mod progress;
 pub mod published;
 mod recorder;
 pub mod registry;
+pub mod report;
 pub mod results;
 pub mod run;
 pub mod side_by_side;

@@ -9,6 +9,7 @@ pub(crate) mod figure;
 mod figures;
 pub(crate) mod list;
 pub(crate) mod replay;
+pub(crate) mod report;
 pub(crate) mod run;
 mod side_by_side;
 

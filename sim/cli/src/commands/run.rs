@@ -5,7 +5,7 @@ use crate::arguments::RunArguments;
 use crate::crash;
 use crate::failure::{Exit, Failure};
 use crate::repeat;
-use crate::report;
+use crate::summary;
 use crate::terminal::{self, Look};
 use crate::wall;
 use sim_lab::checks::Verdict;
@@ -48,7 +48,7 @@ pub(crate) fn run(asked: &RunArguments) -> Result<(), Failure> {
     if asked.json {
         terminal::print(&(outcome.summary.to_json() + "\n"))?;
     } else {
-        terminal::print(&report::of_run(&spec, &outcome, Look::of_standard_output()))?;
+        terminal::print(&summary::of_run(&spec, &outcome, Look::of_standard_output()))?;
         if let Some(folder) = &asked.out {
             terminal::note(&format!("results in {}", folder.display()));
         }
