@@ -25,7 +25,7 @@
         both ? sign + number(right - left, metric.digits) : "",
         both && left !== 0 ? number(right / left, 3) : "", verdict(metric, left, right)];
     }).filter((row) => row[1] !== "" || row[2] !== "");
-    return report.table("Numbers of both runs", ["", "A", "B", "B − A", "B / A", ""], rows, [false, true, true, true, true, false]);
+    return report.table("Numbers of both runs", ["number", "A", "B", "B − A", "B / A", "verdict"], rows, [false, true, true, true, true, false]);
   }
 
   function specification(a, b) {
@@ -36,8 +36,17 @@
     const [left, right] = [lines(a), lines(b)];
     const keys = [...new Set([...left.keys(), ...right.keys()])].filter((key) => left.get(key) !== right.get(key));
     if (keys.length === 0) return make("p", {}, "Both specifications are the same.");
-    const value = (side, key) => make("span", { class: "long" }, side.has(key) ? side.get(key) : "–");
-    return report.table("What differs", ["differs", "A", "B"], keys.map((key) => [key.replaceAll('"', ""), value(left, key), value(right, key)]), [false, false, false]);
+    const plain = (word) => word.replace(/^"(.*)"$/, "$1");
+    const value = (side, key) => (side.has(key) ? plain(side.get(key)) : "–");
+    const table = (name, keys) => report.table(name, ["key", "A", "B"],
+      keys.map((key) => [plain(key), value(left, key), value(right, key)]), [false, false, false]);
+    // Settings of one engine are none of the other.
+    const isOfOne = (key) => key.startsWith('"') && !(left.has(key) && right.has(key));
+    const [ofOne, ofBoth] = [keys.filter(isOfOne), keys.filter((key) => !isOfOne(key))];
+    return [
+      ofBoth.length > 0 ? table("What differs", ofBoth) : "",
+      ofOne.length > 0 ? report.folded("Settings that only one of the engines has, " + ofOne.length, table("Settings of one engine", ofOne)) : "",
+    ];
   }
 
   /** Colours of two runs: those of the engines; dashes tell B if both are of one engine. */
@@ -50,8 +59,10 @@
     const plots = [["latency", "Latency as the engines report it, by percentile, ms"], ["client", "Latency as clients see it, by percentile, ms"]];
     return plots.map(function ([key, title]) {
       const curves = [];
-      if (a[key]) curves.push(Object.assign({ name: "A", values: a[key] }, ofA));
-      if (b[key]) curves.push(Object.assign({ name: "B", values: b[key] }, ofB));
+      for (const [run, name, look] of [[a, "A", ofA], [b, "B", ofB]]) {
+        const values = report.quantiles(run, key);
+        if (values) curves.push(Object.assign({ name, values }, look));
+      }
       return curves.length === 0 ? "" : report.percentilePlot(title, curves);
     });
   }
@@ -80,11 +91,12 @@
     const x = report.instants(length(a) < length(b) ? b : a);
     const set = report.plotSet();
     const titles = [...new Set([...a.plots, ...b.plots].map((plot) => plot.title))];
-    return titles.map(function (title) {
+    const plots = titles.map(function (title) {
       const found = curves(a, b, title, x);
       if (found.length === 0) return "";
       return report.plot({ title, x, xName: "s", xLabel: "virtual time, s", faults: [...a.faults, ...b.faults], curves: found }, set);
-    });
+    }).filter(Boolean);
+    return plots.length > 0 ? plots : make("p", { class: "note" }, "The folders of these runs have no timeseries.csv.");
   }
 
   function view(a, b) {

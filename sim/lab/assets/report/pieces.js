@@ -4,7 +4,7 @@
  * specifications, commands.
  */
 (function () {
-  const { make, number, text } = report;
+  const { data, make, number, text } = report;
   const NAMED_FROM = 0.09;
 
   /** A table that scrolls by itself. Cells are texts, numbers or elements. */
@@ -99,6 +99,26 @@
     make("p", {}, "In the folder of this report, this repeats the run and has to print the digest ", make("code", {}, run.digest), ":"),
     report.copyable(run.command, "Command that repeats the run"),
   ];
+
+  const PERCENTILES = {
+    latency: [["p50 ms", 0.5], ["p90 ms", 0.9], ["p99 ms", 0.99], ["p99.9 ms", 0.999], ["max ms", 1]],
+    client: [["client p50 ms", 0.5], ["client p99 ms", 0.99]],
+  };
+
+  /**
+   * The distribution `key` (latency or client) of a run at the fractions of the data: its quantiles,
+   * or, if only its summary was kept, the percentiles of that with gaps between them; null if there
+   * are none.
+   */
+  report.quantiles = function (run, key) {
+    if (run[key]) return run[key];
+    const values = data.fractions.map(() => null);
+    for (const [name, fraction] of PERCENTILES[key]) {
+      const metric = data.metrics.findIndex((metric) => metric.name === name);
+      values[data.fractions.indexOf(fraction)] = run.metrics[metric];
+    }
+    return values.some((value) => value !== null) ? values : null;
+  };
 
   /** The instants of a run's series: the middles of their spans. */
   report.instants = function (run) {

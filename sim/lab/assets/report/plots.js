@@ -46,7 +46,7 @@
       stroke: report.ink(curve.color),
       dash: curve.dash,
       width: 1.6,
-      spanGaps: false,
+      spanGaps: asked.spanGaps || false,
       points: { show: asked.x.length < 3 },
       value: (_, at) => report.number(at === null ? null : Number(at.toPrecision(4))) || "–",
     }));
@@ -171,6 +171,7 @@
       values: (_, splits) => splits.map((at) => (TICKS.find(([of]) => Math.abs(nines(of) - at) < 1e-9) || [0, ""])[1]),
     },
     xValue: (at) => (at >= MAXIMUM_AT ? "max" : report.number(Number((100 * (1 - Math.pow(10, -at))).toFixed(2))) + " %"),
+    spanGaps: true,
     log: curves.every((curve) => curve.values.every((value) => value === null || value > 0)),
     curves,
   }, null);

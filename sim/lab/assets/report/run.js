@@ -30,10 +30,13 @@
 
   function latency(run) {
     const curves = [];
-    if (run.latency) curves.push({ name: "engine", color: run.color, dash: [], values: run.latency });
-    if (run.client) curves.push({ name: "client", color: run.color, dash: [6, 4], values: run.client });
-    if (curves.length === 0) return make("p", { class: "note" }, run.metrics[0] ? "The folder of this run has no latency.csv: there is no distribution." : "Nothing completed: there are no latencies.");
-    return report.percentilePlot("Latency by percentile, ms", curves);
+    for (const [key, name, dash] of [["latency", "engine", []], ["client", "client", [6, 4]]]) {
+      const values = report.quantiles(run, key);
+      if (values) curves.push({ name, color: run.color, dash, values });
+    }
+    if (curves.length === 0) return make("p", { class: "note" }, "Nothing completed: there are no latencies.");
+    const few = run.latency ? "" : " (those of the summary: there is no latency.csv)";
+    return report.percentilePlot("Latency by percentile, ms" + few, curves);
   }
 
   function series(run) {
@@ -53,7 +56,7 @@
   function metrics(run) {
     const rows = data.metrics.map((metric, n) => [metric, run.metrics[n]]).filter(([, value]) => value !== null);
     const named = (metric) => make("span", { title: metric.meaning }, metric.name);
-    return report.table("Numbers of the run", ["", "value"],
+    return report.table("Numbers of the run", ["number", "value"],
       rows.map(([metric, value]) => [named(metric), report.number(value, metric.digits)]), [false, true]);
   }
 

@@ -1,11 +1,14 @@
 //! What runs are called, and which of them are repetitions of each other.
 //!
-//! Runs whose specifications are the same but for the seed form a *group*, in the order in which the
-//! first of each was found; groups are what is compared, with means over their runs. A label says
+//! Runs whose specifications are the same but for the seed form a *group*; groups are what is compared,
+//! with means over their runs. Runs stand in the order of workload, conditions, engine, settings and
+//! seed, so that engines under the same conditions stand side by side: names of folders may say
+//! nothing (those of a sweep are hashes). A label says
 //! what tells a run from the others of the report and nothing that all have in common: engine and
 //! workload, then `key=value` for each key of the specification that differs. A setting differs if
 //! two runs of one engine have different values of it.
 
+use super::find::natural;
 use super::run::Run;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,6 +43,24 @@ pub(super) struct Group {
 type Flat = BTreeMap<String, String>;
 
 impl Labels {
+    /// Puts runs into their order.
+    pub(super) fn sort(runs: &mut [Run]) {
+        let flat: Vec<Flat> = runs.iter().map(|run| flat(&run.spec_text)).collect();
+        let keys = varying(runs, &flat);
+        let (settings, conditions): (Vec<_>, Vec<_>) =
+            keys.into_iter().partition(|key| key.starts_with(SETTING));
+        runs.sort_by_cached_key(|run| {
+            let flat = self::flat(&run.spec_text);
+            let values = |keys: &[String]| {
+                let values = keys.iter().map(|key| flat.get(key).map(|value| natural(value)));
+                values.collect::<Vec<_>>()
+            };
+            let workload = natural(&run.summary.workload);
+            let of_engine = (run.spec.engine.clone(), values(&settings));
+            (workload, values(&conditions), of_engine, run.spec.seed, natural(&run.name))
+        });
+    }
+
     pub(super) fn of(runs: &[Run]) -> Labels {
         let flat: Vec<Flat> = runs.iter().map(|run| flat(&run.spec_text)).collect();
         let workloads: BTreeSet<&str> =
@@ -175,6 +196,33 @@ mod tests {
             ["netherite · speculation=local", "netherite · speculation=none", "in-memory"]
         );
         assert_eq!(labels.of_run(&runs[1], 1), "netherite · speculation=local · seed 2");
+    }
+
+    #[test]
+    fn engines_under_the_same_conditions_stand_side_by_side() {
+        let of = |engine: &str, load: &str, seed: u64| {
+            let spec = format!("engine = '{engine}'\nload = '{load}'\nseed = {seed}\n");
+            crate::report::tests::run_of(&spec)
+        };
+        let mut runs = vec![
+            of("netherite", "batch:100", 2),
+            of("in-memory", "batch:20", 1),
+            of("netherite", "batch:20", 1),
+            of("netherite", "batch:100", 1),
+            of("in-memory", "batch:100", 1),
+        ];
+        Labels::sort(&mut runs);
+        let labels = Labels::of(&runs);
+        let labels: Vec<String> =
+            runs.iter().enumerate().map(|(index, run)| labels.of_run(run, index)).collect();
+        let expected = [
+            "in-memory · load=batch:20 · seed 1",
+            "netherite · load=batch:20 · seed 1",
+            "in-memory · load=batch:100 · seed 1",
+            "netherite · load=batch:100 · seed 1",
+            "netherite · load=batch:100 · seed 2",
+        ];
+        assert_eq!(labels, expected);
     }
 
     #[test]

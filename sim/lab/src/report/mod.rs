@@ -73,6 +73,7 @@ impl Report {
         trace::read_all(&mut runs, &found.runs, window)?;
         let experiments = found.experiments.iter().map(Experiment::read);
         let experiments = experiments.collect::<Result<Vec<Experiment>, ReportError>>()?;
+        Labels::sort(&mut runs);
         let labels = Labels::of(&runs);
         Ok(Report { runs, experiments, labels })
     }

@@ -95,7 +95,9 @@ impl Picture {
     pub(super) fn is_wide(&self) -> bool {
         let Form::Inline(svg) = &self.form else { return false };
         let width = svg.split_once(" width=\"").and_then(|(_, rest)| rest.split_once('"'));
-        width.and_then(|(width, _)| width.parse::<u32>().ok()).is_some_and(|width| width > WIDE_FROM)
+        width
+            .and_then(|(width, _)| width.parse::<u32>().ok())
+            .is_some_and(|width| width > WIDE_FROM)
     }
 }
 
