@@ -40,6 +40,13 @@
     return [x, y];
   }
 
+  /** Dots where a value has no neighbour, which no line would show. */
+  function alone(values) {
+    const isThere = (n) => values[n] !== null && values[n] !== undefined;
+    const found = values.map((_, n) => n).filter((n) => isThere(n) && !isThere(n - 1) && !isThere(n + 1));
+    return found.length === 0 ? { show: false } : { show: true, size: 5, filter: () => found };
+  }
+
   function options(asked, width, set) {
     const series = asked.curves.map((curve) => ({
       label: curve.name,
@@ -47,7 +54,7 @@
       dash: curve.dash,
       width: 1.6,
       spanGaps: asked.spanGaps || false,
-      points: { show: asked.x.length < 3 },
+      points: alone(curve.values),
       value: (_, at) => report.number(at === null ? null : Number(at.toPrecision(4))) || "–",
     }));
     const xValue = asked.xValue || ((at) => report.number(at));
