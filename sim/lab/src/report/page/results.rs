@@ -8,6 +8,8 @@ use maud::{Markup, PreEscaped, html};
 
 /// Rows of one table beyond this stay in its file.
 const ROWS_MAX: usize = 2_000;
+/// Columns of texts that are all shorter, in bytes, are not broken into lines.
+const SHORT_MAX: usize = 28;
 /// Longer tables stand in a frame of their own height.
 const ROWS_OPEN: usize = 14;
 
@@ -66,7 +68,13 @@ pub(super) fn figure(picture: &Picture) -> Markup {
 pub(super) fn table(table: &Table, name: &str, of: &str) -> Markup {
     let numeric: Vec<bool> =
         (0..table.heading.len()).map(|column| table.is_numeric(column)).collect();
-    let class = |column: usize| numeric[column].then_some("number");
+    let is_short = |column: usize| table.rows.iter().all(|row| row[column].len() <= SHORT_MAX);
+    let short: Vec<bool> = (0..table.heading.len()).map(is_short).collect();
+    let class = |column: usize| match (numeric[column], short[column]) {
+        (true, _) => Some("number"),
+        (false, true) => Some("short"),
+        (false, false) => None,
+    };
     let is_long = table.rows.len() > ROWS_OPEN;
     html! {
         div.scroll.tall[is_long] tabindex="0" role="region" aria-label={ (name) " of " (of) } {
