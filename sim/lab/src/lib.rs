@@ -41,6 +41,7 @@ pub mod run;
 pub mod side_by_side;
 pub mod span;
 pub mod spec;
+pub mod statistics;
 pub mod stuck;
 pub mod suggest;
 pub mod summary;
