@@ -4,11 +4,14 @@
 //! nearest valid choice.
 
 mod campaigns;
+mod searches;
 
 pub(crate) use campaigns::{ExploreArguments, FaultsArguments, ReplayArguments};
+pub(crate) use searches::{PlaceArguments, SaturateArguments, SensitivityArguments};
 
 use campaigns::{EXPLORE_EXAMPLES, FAULTS_EXAMPLES, REPLAY_EXAMPLES};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use searches::{SATURATE_EXAMPLES, SENSITIVITY_EXAMPLES};
 use sim_lab::spec::{HOSTS_MAX, PARTITIONS_MAX, SEED_MAX};
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
@@ -27,8 +30,9 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0    success
   1    a check failed (sim run, sim compare, sim figure, sim explore), two runs
-       differ (sim diverge, sim compare), or a run comes to something else than
-       its file says (sim replay)
+       differ (sim diverge, sim compare), a threshold is not kept (--require,
+       --fail-if), nothing meets a target (sim saturate), or a run comes to
+       something else than its file says (sim replay)
   2    bad input: a name, value, file or folder that does not fit
   3    the work could not be carried out: a run is stuck or reached its limit of
        virtual time, or results could not be written
@@ -48,7 +52,10 @@ Examples:
   sim run --spec none/spec.toml --seed 8
   sim run --json | jq .latency_ms.p50
   sim run --workload bank --history bank.edn
+  sim run --require 'latency.p99<100ms' --require 'throughput>15'
 
+Metrics of --require: throughput, work, latency.p50, .p90, .p95, .p99, .p99_9,
+.max, client.p50 to client.max, operations, kilobytes, cost.
 Names and settings: sim list. Exit codes: sim --help.";
 
 const COMPARE_EXAMPLES: &str = "\
@@ -58,12 +65,20 @@ Examples:
   sim compare --results
   sim compare --results --workload bank --engine netherite --seeds 1..5
   sim compare --results --workload hello --load batch:50 --json
+  sim compare before after --fail-if 'latency.p50>+5%'
+  sim compare runs/netherite runs/azure-storage --json
 
-Without --results, one table says what the workloads cost on each engine, and
+With two folders (runs of sim run --out, folders of such folders, experiments),
+their runs are paired by specification and seed, and each metric has its paired
+difference with an interval and a verdict; B is judged against A. Several seeds
+are needed for an interval. Metrics: throughput, work, latency.p50 to .max,
+client.p50 to .max, operations, kilobytes, cost.
+
+Without folders and --results, one table says what the workloads cost on each engine, and
 --out writes table.csv, runs.csv and a figure. An engine that cannot carry a
 workload has a row that says so.
-Ends with exit code 1 if a check of a run failed or, with --results, a final
-state differs from that of in-memory.";
+Ends with exit code 1 if a check of a run failed, a --fail-if holds or, with
+--results, a final state differs from that of in-memory.";
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -131,9 +146,15 @@ pub(crate) enum Command {
     /// Run one workload on one engine and print what came out
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArguments),
-    /// Run workloads on several engines and compare what they come to
+    /// Compare two results, or run workloads on several engines and compare what they come to
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(CompareArguments),
+    /// Search for the highest rate at which an engine still meets a latency target
+    #[command(after_help = SATURATE_EXAMPLES)]
+    Saturate(SaturateArguments),
+    /// Rank the parameters of engine and profile by how far each moves a result
+    #[command(after_help = SENSITIVITY_EXAMPLES)]
+    Sensitivity(SensitivityArguments),
     /// Search for what an engine does wrong under faults, with many small runs
     #[command(after_help = EXPLORE_EXAMPLES)]
     Explore(ExploreArguments),
@@ -241,6 +262,11 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "FORM|FILE", help_heading = "Output")]
     pub(crate) history: Option<String>,
 
+    /// End with exit code 1 if a metric does not keep within a bound, such as latency.p99<100ms or
+    /// throughput>50; can be given several times
+    #[arg(long, value_name = "BOUND", help_heading = "Output")]
+    pub(crate) require: Vec<String>,
+
     /// Print one JSON object on standard output and nothing else
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
@@ -249,6 +275,15 @@ pub(crate) struct RunArguments {
 /// Flags of `sim compare`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CompareArguments {
+    /// Two results: folders of sim run --out, of experiments or comparisons, or folders of such folders
+    #[arg(value_name = "A B", num_args = 0..=2)]
+    pub(crate) folders: Vec<PathBuf>,
+
+    /// End with exit code 1 if the mean change from A to B is beyond this, such as latency.p50>+5%
+    /// or throughput<-5%; can be given several times
+    #[arg(long, value_name = "CHANGE", help_heading = "What is compared")]
+    pub(crate) fail_if: Vec<String>,
+
     /// Compare final states (of every orchestration, job and entity) with those of in-memory,
     /// instead of what the engines cost
     #[arg(long, help_heading = "What is compared")]
@@ -264,9 +299,8 @@ pub(crate) struct CompareArguments {
     pub(crate) workload: Vec<String>,
 
     /// A run of everything for each of these seeds: 1..3 (both included) or 1,5,9 [default: 1..3]
-    #[arg(long, value_name = "SEEDS", help_heading = "What is compared",
-          default_value = "1..3", hide_default_value = true, value_parser = seed_list)]
-    pub(crate) seeds: Seeds,
+    #[arg(long, value_name = "SEEDS", help_heading = "What is compared", value_parser = seed_list)]
+    pub(crate) seeds: Option<Seeds>,
 
     /// The load of every workload [default: that of each]
     #[arg(long, value_name = "SHAPE", help_heading = "What is compared")]
@@ -302,6 +336,13 @@ pub(crate) struct CompareArguments {
     /// Print one JSON object on standard output and nothing else
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
+}
+
+impl CompareArguments {
+    /// The seeds of runs: 1 to 3 if none are asked for.
+    pub(crate) fn seeds(&self) -> Vec<u64> {
+        self.seeds.as_ref().map_or_else(|| vec![1, 2, 3], |seeds| seeds.0.clone())
+    }
 }
 
 /// Seeds in the order they were asked for.

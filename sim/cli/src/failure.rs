@@ -113,7 +113,7 @@ pub(crate) fn of_arguments(error: &clap::Error, arguments: &[OsString]) -> Failu
         let missing = match help_command(arguments).as_str() {
             help @ "sim definition --help" => format!("a command is missing: check; see '{help}'"),
             help => format!(
-                "a command is missing: run, compare, list, definition, diverge or figure; see \
+                "a command is missing: run, compare, saturate, sensitivity, list, definition, diverge or figure; see \
                  '{help}'"
             ),
         };
@@ -132,7 +132,8 @@ pub(crate) fn of_arguments(error: &clap::Error, arguments: &[OsString]) -> Failu
 /// The command whose help speaks of what was asked for.
 fn help_command(arguments: &[OsString]) -> String {
     let command = arguments.get(1).and_then(|argument| argument.to_str());
-    const COMMANDS: [&str; 6] = ["run", "compare", "list", "definition", "diverge", "figure"];
+    const COMMANDS: [&str; 8] =
+        ["run", "compare", "saturate", "sensitivity", "list", "definition", "diverge", "figure"];
     match command.filter(|name| COMMANDS.contains(name)) {
         Some(name) => format!("sim {name} --help"),
         None => "sim --help".to_owned(),

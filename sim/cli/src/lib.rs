@@ -58,6 +58,8 @@ fn run(arguments: &[OsString]) -> Result<(), Failure> {
     };
     match cli.command {
         Command::Run(asked) => commands::run::run(&asked),
+        Command::Saturate(asked) => commands::saturate::saturate(&asked),
+        Command::Sensitivity(asked) => commands::sensitivity::sensitivity(&asked),
         Command::Explore(asked) => commands::explore::explore(&asked),
         Command::Replay(asked) => commands::replay::replay(&asked),
         Command::Faults(asked) => commands::faults::faults(&asked),

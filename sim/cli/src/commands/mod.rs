@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub(crate) mod compare;
+mod contrast;
 pub(crate) mod definition;
 pub(crate) mod diverge;
 pub(crate) mod explore;
@@ -10,6 +11,8 @@ mod figures;
 pub(crate) mod list;
 pub(crate) mod replay;
 pub(crate) mod run;
+pub(crate) mod saturate;
+pub(crate) mod sensitivity;
 mod side_by_side;
 
 use sim_lab::results::Provenance;

@@ -11,6 +11,7 @@ use crate::wall;
 use sim_lab::checks::Verdict;
 use sim_lab::fault::{self, FaultPlan};
 use sim_lab::history::export::{self, Destination, Form, Seen, UnknownForm};
+use sim_lab::metric::Requirement;
 use sim_lab::results::{self, ResultsFolder};
 use sim_lab::run::{self, RunOptions};
 use sim_lab::spec::RunSpec;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 /// Runs what is asked for. Everything is checked before anything happens; results are written even
 /// if a check fails.
 pub(crate) fn run(asked: &RunArguments) -> Result<(), Failure> {
+    let requirements = requirements(&asked.require)?;
     let spec = with_faults(specification(asked)?, asked)?;
     let checked = spec.check()?;
     let folder = asked.out.as_deref().map(ResultsFolder::check).transpose();
@@ -57,7 +59,26 @@ pub(crate) fn run(asked: &RunArguments) -> Result<(), Failure> {
         }
         terminal::note(&format!("took {:.2} s", took.as_secs_f64()));
     }
-    judge(&outcome.summary)
+    let unmet: Vec<String> =
+        requirements.iter().filter_map(|bound| bound.unmet(&outcome.summary)).collect();
+    unmet.iter().for_each(|line| terminal::complain(line));
+    judge(&outcome.summary)?;
+    match unmet.len() {
+        0 => Ok(()),
+        count => Err(Failure::checks(format!(
+            "{count} of {} not met",
+            super::in_words(requirements.len(), "requirement")
+        ))),
+    }
+}
+
+/// The bounds of `--require`.
+fn requirements(texts: &[String]) -> Result<Vec<Requirement>, Failure> {
+    let read = |text: &String| {
+        let bound = text.parse::<Requirement>();
+        bound.map_err(|error| Failure::input(anyhow::Error::new(error).context("--require")))
+    };
+    texts.iter().map(read).collect()
 }
 
 /// Where the history of the run goes.

@@ -34,6 +34,7 @@ pub use maxima::{CheckedMaxima, MaximaExperiment, Maximum, Scenario};
 pub use outcome::{ExperimentOutcome, ResultTable, Row, Unit};
 pub use predictions::{CheckedPredictions, Prediction, PredictionsExperiment, WorkloadPanel};
 pub use runs::RunRow;
+pub(crate) use runs::pool;
 pub use scaling::{CheckedScaling, ScalingExperiment};
 pub use throughput::{CheckedThroughput, PlanPanel, ThroughputExperiment};
 pub use timeline::{CheckedTimeline, TimelineExperiment, TimelineMeasure, TimelineScenario};

@@ -148,15 +148,26 @@ impl Difference {
         match (self.design, self.interval) {
             (Design::Paired, Some(_)) => format!(
                 "paired differences of {baseline_count} seeds (common random numbers) with \
-                 Student's t interval at {confidence}; effect size Cohen's d_z; Wilcoxon's \
-                 signed-rank test"
+                 Student's t interval at {confidence}"
             ),
             (Design::Independent, Some(_)) => format!(
                 "{baseline_count} and {other_count} independent runs with Welch's t interval at \
-                 {confidence}; effect size Hedges' g; Mann-Whitney test"
+                 {confidence}"
             ),
             (Design::Paired, None) => "one pair, no interval".to_owned(),
             (Design::Independent, None) => "fewer than two runs on a side, no interval".to_owned(),
+        }
+    }
+}
+
+impl Design {
+    /// How effect size and p values come about.
+    pub fn tests(self) -> &'static str {
+        match self {
+            Design::Paired => {
+                "effect size: Cohen's d_z; tests: Student's t, Wilcoxon's signed ranks"
+            }
+            Design::Independent => "effect size: Hedges' g; tests: Welch's t, Mann-Whitney",
         }
     }
 }
