@@ -4,8 +4,10 @@
 //! nearest valid choice.
 
 mod campaigns;
+mod traces;
 
 pub(crate) use campaigns::{ExploreArguments, FaultsArguments, ReplayArguments};
+pub(crate) use traces::TraceArguments;
 
 use campaigns::{EXPLORE_EXAMPLES, FAULTS_EXAMPLES, REPLAY_EXAMPLES};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -48,6 +50,7 @@ Examples:
   sim run --spec none/spec.toml --seed 8
   sim run --json | jq .latency_ms.p50
   sim run --workload bank --history bank.edn
+  sim run --load batch:20 --trace trace.json
 
 Names and settings: sim list. Exit codes: sim --help.";
 
@@ -240,6 +243,9 @@ pub(crate) struct RunArguments {
     /// or else here; or the name of a file that ends in .edn or .jsonl
     #[arg(long, value_name = "FORM|FILE", help_heading = "Output")]
     pub(crate) history: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) traces: TraceArguments,
 
     /// Print one JSON object on standard output and nothing else
     #[arg(long, help_heading = "Output")]

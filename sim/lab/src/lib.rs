@@ -45,6 +45,7 @@ pub mod stuck;
 pub mod suggest;
 pub mod summary;
 pub mod text_file;
+pub mod trace;
 pub mod trial;
 pub mod workload;
 

@@ -8,6 +8,7 @@ pub(crate) mod faults;
 pub(crate) mod figure;
 mod figures;
 pub(crate) mod list;
+mod output_file;
 pub(crate) mod replay;
 pub(crate) mod run;
 mod side_by_side;
