@@ -7,7 +7,7 @@ mod campaigns;
 mod traces;
 
 pub(crate) use campaigns::{ExploreArguments, FaultsArguments, ReplayArguments};
-pub(crate) use traces::TraceArguments;
+pub(crate) use traces::{ExplainArguments, TraceArguments};
 
 use campaigns::{EXPLORE_EXAMPLES, FAULTS_EXAMPLES, REPLAY_EXAMPLES};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -17,6 +17,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+use traces::EXPLAIN_EXAMPLES;
 
 /// Most seeds of one figure.
 const SEEDS_MAX: u64 = 1_000;
@@ -30,7 +31,7 @@ Exit codes:
   0    success
   1    a check failed (sim run, sim compare, sim figure, sim explore), two runs
        differ (sim diverge, sim compare), or a run comes to something else than
-       its file says (sim replay)
+       its file says (sim replay, sim explain)
   2    bad input: a name, value, file or folder that does not fit
   3    the work could not be carried out: a run is stuck or reached its limit of
        virtual time, or results could not be written
@@ -157,6 +158,9 @@ pub(crate) enum Command {
     /// Name the first event in which two runs differ
     #[command(after_help = DIVERGE_EXAMPLES)]
     Diverge(DivergeArguments),
+    /// Say where the time of one orchestration of a run went, step by step
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArguments),
     /// Run an experiment, draw it beside what was measured, and print the comparison
     #[command(after_help = FIGURE_EXAMPLES)]
     Figure(FigureArguments),

@@ -2,6 +2,7 @@
 
 use clap::error::ErrorKind;
 use sim_lab::diverge::DivergeError;
+use sim_lab::explain::ExplainError;
 use sim_lab::run::RunError;
 use sim_lab::spec::SpecError;
 use std::ffi::OsString;
@@ -107,14 +108,24 @@ impl From<DivergeError> for Failure {
     }
 }
 
+impl From<ExplainError> for Failure {
+    fn from(error: ExplainError) -> Failure {
+        let exit = match &error {
+            ExplainError::Run { source: RunError::Kernel(_), .. } => Exit::NotCarriedOut,
+            _ => Exit::BadInput,
+        };
+        Failure::new(exit, error)
+    }
+}
+
 /// The failure behind an error of the argument parser, as one line that says where help is.
 pub(crate) fn of_arguments(error: &clap::Error, arguments: &[OsString]) -> Failure {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let missing = match help_command(arguments).as_str() {
             help @ "sim definition --help" => format!("a command is missing: check; see '{help}'"),
             help => format!(
-                "a command is missing: run, compare, list, definition, diverge or figure; see \
-                 '{help}'"
+                "a command is missing: run, compare, list, definition, diverge, explain or figure; \
+                 see '{help}'"
             ),
         };
         return Failure::input(anyhow::Error::msg(missing));
@@ -132,7 +143,8 @@ pub(crate) fn of_arguments(error: &clap::Error, arguments: &[OsString]) -> Failu
 /// The command whose help speaks of what was asked for.
 fn help_command(arguments: &[OsString]) -> String {
     let command = arguments.get(1).and_then(|argument| argument.to_str());
-    const COMMANDS: [&str; 6] = ["run", "compare", "list", "definition", "diverge", "figure"];
+    const COMMANDS: [&str; 7] =
+        ["run", "compare", "list", "definition", "diverge", "explain", "figure"];
     match command.filter(|name| COMMANDS.contains(name)) {
         Some(name) => format!("sim {name} --help"),
         None => "sim --help".to_owned(),

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `arguments` | commands, flags, help |
 //! | `commands` | one file for each command |
-//! | `report` | the summary for a person |
+//! | `report`, `critical_path` | the summary, and one latency, for a person |
 //! | `repeat` | the command that repeats a run |
 //! | `failure` | errors, exit codes |
 //! | `crash` | what is said after a panic |
@@ -20,6 +20,7 @@
 mod arguments;
 mod commands;
 pub mod crash;
+mod critical_path;
 mod failure;
 mod repeat;
 mod report;
@@ -65,6 +66,7 @@ fn run(arguments: &[OsString]) -> Result<(), Failure> {
         Command::Compare(asked) => commands::compare::compare(&asked),
         Command::Definition(asked) => commands::definition::definition(&asked),
         Command::Diverge(asked) => commands::diverge::diverge(&asked),
+        Command::Explain(asked) => commands::explain::explain(&asked),
         Command::Figure(asked) => commands::figure::figure(&asked),
     }
 }

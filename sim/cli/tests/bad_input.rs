@@ -103,7 +103,7 @@ fn unknown_commands_and_flags() {
     for (arguments, message) in [
         (
             &[][..],
-            "a command is missing: run, compare, list, definition, diverge or figure; see 'sim --help'",
+            "a command is missing: run, compare, list, definition, diverge, explain or figure; see 'sim --help'",
         ),
         (
             &["runn"],

@@ -18,6 +18,7 @@ pub use rest::{DRAIN, REST_BOUND, REST_BOUND_AFTER_FAULTS};
 use crate::autoscale::{Autoscaler, Votes};
 use crate::checks::durability::{self, Claims};
 use crate::checks::{self, Entities, Evidence};
+use crate::explain::Choice;
 use crate::fault::{self, Fault, Targets};
 use crate::handover::HandoverRecorder;
 use crate::history::HistoryRecorder;
@@ -35,6 +36,7 @@ use sim_model::engine::{
     Client, DeployError, Deployment, FaultBudget, Guarantees, Observer, TaskHub,
 };
 use sim_model::graph::GraphRecorder;
+use sim_model::id::InstanceId;
 use sim_model::time::Timestamp;
 use sim_world::cost::{self, Cost, Rented};
 use sim_world::kernel::{self, EventTrail, Kernel, KernelError, KernelOptions, NodeId};
@@ -73,6 +75,8 @@ pub struct RunOptions {
     pub judge: bool,
     /// What to keep of what happens, event by event: [`RunOutcome::trace`].
     pub trace: Option<TraceOptions>,
+    /// Which orchestration to explain, if one: [`RunOutcome::explained`].
+    pub explain: Option<Choice>,
 }
 
 impl Default for RunOptions {
@@ -84,6 +88,7 @@ impl Default for RunOptions {
             keep_history: false,
             judge: true,
             trace: None,
+            explain: None,
         }
     }
 }
@@ -224,7 +229,8 @@ impl Stage {
         let keep_results = options.keep_results;
         let recorder = Recorder::new(kernel, &orchestrations, progress, clients_wait, keep_results);
         let graph = recording_moments(kernel);
-        let trace = options.trace.map(|options| TraceRecorder::new(&world, &graph, options));
+        let is_traced = options.trace.is_some() || options.explain.is_some();
+        let trace = is_traced.then(|| TraceRecorder::new(&world, &graph, options.trace));
         let (listener, tracer) = (recorder.clone(), trace.clone());
         let observer = Observer::new(graph.clone(), move |completion| {
             tracer.iter().for_each(|tracer| tracer.ended(&completion));
@@ -452,7 +458,11 @@ impl Stage {
             over.then(|| Claims::of(graph, &recording, all, &history, now))
         });
         let entities = entities.into_states();
-        let trace = self.trace.as_ref().map(|trace| trace.take(&self.world, graph, spec.spec()));
+        let is_of_load = |instance: &InstanceId| self.orchestrations.index_of(instance).is_some();
+        let told = self.trace.as_ref().map(|trace| {
+            trace.take(&self.world, graph, spec.spec(), options.explain.as_ref(), &is_of_load)
+        });
+        let (trace, explained) = told.map_or((None, None), |told| (told.trace, told.explained));
         let summary = summarize(spec, workload.unit(), &recording, &measured, checks);
         let prices = &self.world.profile().prices;
         let price = |counted: &OperationCount| {
@@ -485,6 +495,7 @@ impl Stage {
                 window: Vec::new(),
             },
             trace,
+            explained,
             records: recording.records,
             started_per_second: recording.started_per_second,
             ended_per_second: recording.ended_per_second,

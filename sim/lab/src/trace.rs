@@ -31,7 +31,8 @@
 //! | `served` | of the service | arrived, answer left | `client`, `kind`, `end`; in it `throttled`: until its turn came |
 //! | `owner` | `partition N` | first, last step of an owner that became final | `partition`, `host`, `life` |
 //! | `commit` | `partition N work items` | fetched, final | `work_item`, `instance` |
-//! | `life` | the instance | created, last updated | `instance`, `status` |
+//! | `life` | the instance | created, last updated; in it the stretches of its critical path | `instance`, `status` |
+//! | a category of latencies, or `several` | the instance, in its `life` | begin, end of a stretch | the parts in microseconds, by category |
 //! | `item` | `INSTANCE steps` | fetched, final or given up; in it `execute`: until executed | `work_item`, `outcome`, `host` |
 //! | `fault` | `faults` of each target | begin, end (an instant if it does not last) | `kind`, `fault` as in the specification |
 //!
@@ -60,6 +61,8 @@ mod write;
 pub use build::{Cut, Event, Phase, Process, Thread, Trace};
 pub use window::{EVENTS_MAX_DEFAULT, TraceOptions, Window, WindowError};
 
+use crate::critical_path::Finder;
+use crate::explain::{Choice, Ends, Explained, NotExplained};
 use crate::spec::RunSpec;
 use build::Builder;
 use indexmap::IndexMap;
@@ -67,6 +70,7 @@ use rustc_hash::FxBuildHasher;
 use sim_model::engine::{Completion, HostLife};
 use sim_model::graph::{Graph, GraphRecorder};
 use sim_model::id::{InstanceId, WorkItemId};
+use sim_model::ledger::{Ledger, trail};
 use sim_model::time::Timestamp;
 use sim_world::kernel::NodeId;
 use sim_world::requests::{Keep, Request};
@@ -74,6 +78,7 @@ use sim_world::world::World;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// How an orchestration ended.
 #[derive(Clone, Debug)]
@@ -81,6 +86,14 @@ pub(crate) struct End {
     pub(crate) created: Timestamp,
     pub(crate) last_updated: Timestamp,
     pub(crate) status: &'static str,
+    pub(crate) ledger: Ledger,
+}
+
+impl End {
+    /// The latency as the engine reports it.
+    pub(crate) fn latency(&self) -> Duration {
+        self.last_updated.since(self.created)
+    }
 }
 
 /// A step that became final in a partition.
@@ -96,22 +109,25 @@ struct Progress {
 pub(crate) struct TraceRecorder(Rc<Inner>);
 
 struct Inner {
-    options: TraceOptions,
+    options: Option<TraceOptions>,
     graph: GraphRecorder,
     ends: RefCell<IndexMap<InstanceId, End, FxBuildHasher>>,
     progress: RefCell<Vec<Progress>>,
 }
 
 impl TraceRecorder {
-    /// Lets a world keep what a trace needs.
+    /// Keeps what a trace, or an explanation without a trace, needs of a run. To be made on the thread of
+    /// the run.
     pub(crate) fn new(
         world: &World,
         graph: &GraphRecorder,
-        options: TraceOptions,
+        options: Option<TraceOptions>,
     ) -> TraceRecorder {
-        let Window { from, until } = options.window;
-        let most = usize::try_from(options.events_max).unwrap_or(usize::MAX);
-        world.meter().keep_requests(Keep { from, until, most });
+        if let Some(TraceOptions { window: Window { from, until }, events_max }) = options {
+            let most = usize::try_from(events_max).unwrap_or(usize::MAX);
+            world.meter().keep_requests(Keep { from, until, most });
+        }
+        trail::begin();
         TraceRecorder(Rc::new(Inner {
             options,
             graph: graph.clone(),
@@ -122,9 +138,9 @@ impl TraceRecorder {
 
     /// An orchestration has ended. Of one that ends twice, since somebody asked again, the first end counts.
     pub(crate) fn ended(&self, completion: &Completion) {
-        let Completion { instance, created, last_updated, status, .. } = completion;
-        let (created, last_updated) = (*created, *last_updated);
-        let end = End { created, last_updated, status: status.name() };
+        let Completion { instance, created, last_updated, status, ledger } = completion;
+        let (created, last_updated, ledger) = (*created, *last_updated, *ledger);
+        let end = End { created, last_updated, status: status.name(), ledger };
         self.0.ends.borrow_mut().entry(instance.clone()).or_insert(end);
     }
 
@@ -134,27 +150,48 @@ impl TraceRecorder {
         self.0.progress.borrow_mut().push(Progress { at, partition, owner, item });
     }
 
-    /// The trace of what has happened so far.
-    pub(crate) fn take(&self, world: &World, graph: &Graph, spec: &RunSpec) -> Trace {
-        let scene = Scene {
-            graph,
-            ends: &self.0.ends.borrow(),
-            progress: &self.0.progress.borrow(),
-            nodes: Nodes::of(world),
-            now: world.kernel().now(),
-        };
-        let requests = world.meter().take_requests();
-        let mut builder = Builder::new(self.0.options);
-        work::add(&scene, &mut builder);
-        requests::add(&scene, &requests, &mut builder);
-        faults::add(&scene, spec, &requests.kept, &mut builder);
-        builder.build(&scene.nodes)
+    /// What was asked for, of what has happened so far.
+    pub(crate) fn take(
+        &self,
+        world: &World,
+        graph: &Graph,
+        spec: &RunSpec,
+        choice: Option<&Choice>,
+        is_of_load: &dyn Fn(&InstanceId) -> bool,
+    ) -> Told {
+        let trail = trail::take();
+        let (ends, progress) = (&*self.0.ends.borrow(), &*self.0.progress.borrow());
+        let partitions = progress.iter().filter_map(|step| Some((step.item?, step.partition)));
+        let finder = Finder::new(graph, &trail, partitions);
+        let trace = self.0.options.map(|options| {
+            let (nodes, now) = (Nodes::of(world), world.kernel().now());
+            let scene = Scene { graph, finder: &finder, ends, progress, nodes, now };
+            trace_of(&scene, world, spec, options)
+        });
+        let ends = Ends { all: ends, graph, is_of_load };
+        Told { trace, explained: choice.map(|choice| ends.explain(choice, &finder)) }
     }
+}
+
+/// What was recorded, as it was asked for.
+pub(crate) struct Told {
+    pub(crate) trace: Option<Trace>,
+    pub(crate) explained: Option<Result<Explained, NotExplained>>,
+}
+
+fn trace_of(scene: &Scene<'_>, world: &World, spec: &RunSpec, options: TraceOptions) -> Trace {
+    let requests = world.meter().take_requests();
+    let mut builder = Builder::new(options);
+    work::add(scene, &mut builder);
+    requests::add(scene, &requests, &mut builder);
+    faults::add(scene, spec, &requests.kept, &mut builder);
+    builder.build(&scene.nodes)
 }
 
 /// What a trace is made of.
 struct Scene<'a> {
     graph: &'a Graph,
+    finder: &'a Finder<'a>,
     ends: &'a IndexMap<InstanceId, End, FxBuildHasher>,
     progress: &'a [Progress],
     nodes: Nodes,

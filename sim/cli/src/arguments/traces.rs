@@ -8,6 +8,47 @@ use std::path::PathBuf;
 /// Most events of a trace.
 const EVENTS_MAX: u64 = 100_000_000;
 
+pub(super) const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  sim run --engine netherite --seed 7 --out a
+  sim explain a
+  sim explain a --percentile 50
+  sim explain a --orchestration 000017
+  sim explain a --json | jq .timing_ns
+
+The run is repeated from spec.toml of the folder. Ends with exit code 1 if its
+digest is not that of summary.json: then another build made the folder.";
+
+/// Flags of `sim explain`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// Folder of the run, made by sim run --out
+    #[arg(value_name = "RUN")]
+    pub(crate) run: PathBuf,
+
+    /// Name of the orchestration (first column of latency.csv), or its begin if no other begins like
+    /// that [default: the one with the longest latency]
+    #[arg(long, value_name = "ID")]
+    pub(crate) orchestration: Option<String>,
+
+    /// The orchestration whose latency this percentage of all does not exceed
+    #[arg(long, value_name = "P", conflicts_with = "orchestration",
+          allow_negative_numbers = true, value_parser = percentage)]
+    pub(crate) percentile: Option<f64>,
+
+    /// Print one JSON object on standard output and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn percentage(text: &str) -> Result<f64, String> {
+    let fits = |value: &f64| (0.0..=100.0).contains(value);
+    text.parse::<f64>()
+        .ok()
+        .filter(fits)
+        .ok_or_else(|| "expected a number from 0 to 100".to_owned())
+}
+
 /// Flags of `sim run` about its trace.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct TraceArguments {

@@ -3,6 +3,7 @@
 pub(crate) mod compare;
 pub(crate) mod definition;
 pub(crate) mod diverge;
+pub(crate) mod explain;
 pub(crate) mod explore;
 pub(crate) mod faults;
 pub(crate) mod figure;

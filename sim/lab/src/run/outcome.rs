@@ -1,5 +1,6 @@
 //! What a run leaves.
 
+use crate::explain::{Explained, NotExplained};
 use crate::handover::Handover;
 use crate::history::export::Seen;
 use crate::levels::LevelSeries;
@@ -66,6 +67,8 @@ pub struct RunOutcome {
     pub trail: EventTrail,
     /// What happened, event by event, if that was asked for.
     pub trace: Option<Trace>,
+    /// The orchestration that was to be explained, if one was.
+    pub explained: Option<Result<Explained, NotExplained>>,
 }
 
 /// What a machine besides the hosts was used for.

@@ -7,7 +7,8 @@ use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use serde_json::Value;
 use sim_model::time::Timestamp;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 /// What an event of a trace is.
@@ -92,32 +93,42 @@ pub(super) struct Builder {
     full_at: Option<Timestamp>,
 }
 
-/// A row of a thread.
-struct Row {
-    number: u32,
-    free_at: Timestamp,
+/// The rows of a thread, by their numbers.
+#[derive(Default)]
+struct ThreadRows {
+    all: Vec<u32>,
+    /// Those in use, by the instant at which they are free again, and their place among all.
+    busy: BinaryHeap<Reverse<(Timestamp, usize)>>,
+    free: BTreeSet<usize>,
 }
 
 /// Finds a row for each span, and numbers rows.
 #[derive(Default)]
 struct Rows {
-    threads: BTreeMap<(Group, u64, String), Vec<Row>>,
+    threads: BTreeMap<(Group, u64, String), ThreadRows>,
     next: BTreeMap<Group, u32>,
 }
 
 impl Rows {
-    fn place(&mut self, slice: &Slice) -> u32 {
-        let key = (slice.group, slice.rank, slice.thread.clone());
+    /// The row of a span: the first that is free. Spans come in the order of time.
+    fn place(&mut self, slice: &mut Slice) -> u32 {
+        let key = (slice.group, slice.rank, std::mem::take(&mut slice.thread));
         let rows = self.threads.entry(key).or_default();
-        let until = slice.until;
-        if let Some(row) = rows.iter_mut().find(|row| row.free_at <= slice.from) {
-            row.free_at = until;
-            return row.number;
+        while let Some(Reverse((free_at, row))) = rows.busy.peek().copied() {
+            if free_at > slice.from {
+                break;
+            }
+            rows.busy.pop();
+            rows.free.insert(row);
         }
-        let next = self.next.entry(slice.group).or_insert(0);
-        *next += 1;
-        rows.push(Row { number: *next, free_at: until });
-        *next
+        let row = rows.free.pop_first().unwrap_or_else(|| {
+            let next = self.next.entry(slice.group).or_insert(0);
+            *next += 1;
+            rows.all.push(*next);
+            rows.all.len() - 1
+        });
+        rows.busy.push(Reverse((slice.until, row)));
+        rows.all[row]
     }
 
     fn processes(self, nodes: &Nodes) -> Vec<Process> {
@@ -129,24 +140,24 @@ impl Rows {
                 name: name_of(group, nodes),
                 threads: Vec::new(),
             });
-            for (index, row) in rows.into_iter().enumerate() {
+            for (index, number) in rows.all.into_iter().enumerate() {
                 let name = match index {
                     0 => name.clone(),
                     _ => format!("{name} ({})", index + 1),
                 };
-                process.threads.push(Thread { number: row.number, name });
+                process.threads.push(Thread { number, name });
             }
         }
         processes.into_values().collect()
     }
 }
 
-/// The number of a process: small ones for what is few.
+/// The number of a process. Some viewers show the smallest first.
 fn number_of(group: Group) -> u32 {
     match group {
-        Group::Partitions => 1,
-        Group::Orchestrations => 2,
-        Group::Entities => 3,
+        Group::Orchestrations => 1,
+        Group::Entities => 2,
+        Group::Partitions => 3,
         Group::Elsewhere => 4,
         Group::Node(node) => 10 + node,
     }
@@ -180,18 +191,18 @@ impl Builder {
     }
 
     pub fn build(mut self, nodes: &Nodes) -> Trace {
-        self.slices.sort_by_key(|slice| (slice.from, std::cmp::Reverse(slice.until)));
+        self.slices.sort_by_key(|slice| (slice.from, Reverse(slice.until)));
         let cut = self.cut();
         let arrows = whole_arrows(&self.slices);
         let mut rows = Rows::default();
         let mut events = Vec::new();
-        for slice in self.slices {
-            let place = (number_of(slice.group), rows.place(&slice));
+        for mut slice in self.slices {
+            let place = (number_of(slice.group), rows.place(&mut slice));
             emit(slice, place, &arrows, &mut events);
         }
         let rank = |event: &Event| match event.phase {
-            Phase::Span(dur) => (0, std::cmp::Reverse(dur)),
-            _ => (1, std::cmp::Reverse(Duration::ZERO)),
+            Phase::Span(dur) => (0, Reverse(dur)),
+            _ => (1, Reverse(Duration::ZERO)),
         };
         // Stable: spans that are equal keep their order, the outer one first.
         events.sort_by_key(|event| (event.at, rank(event)));
@@ -201,18 +212,14 @@ impl Builder {
 
     /// Cuts off what there are too many of, in the order of time.
     fn cut(&mut self) -> Option<Cut> {
-        let mut room = self.options.events_max;
-        let fits = |slice: &Slice| {
+        let (mut room, full_at) = (self.options.events_max, self.full_at);
+        let fits = |slice: &&Slice| {
             let events = slice.events();
-            let fits = events <= room;
+            let fits = events <= room && full_at.is_none_or(|full_at| slice.from < full_at);
             room = room.saturating_sub(events);
-            fits && self.full_at.is_none_or(|full_at| slice.from < full_at)
+            fits
         };
-        let kept = self.slices.iter().take_while({
-            let mut fits = fits;
-            move |slice| fits(slice)
-        });
-        let kept = kept.count();
+        let kept = self.slices.iter().take_while(fits).count();
         let at = self.slices.get(kept)?.from;
         let left_out = self.slices.drain(kept..).map(|slice| slice.events()).sum();
         Some(Cut { at, left_out })

@@ -3,12 +3,15 @@
 use super::build::Builder;
 use super::slice::{Arrow, Group, Slice};
 use super::{End, Progress, Scene};
+use crate::critical_path::Stretch;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sim_model::engine::HostLife;
 use sim_model::graph::{self, Target, WorkItem, WorkItemKind};
-use sim_model::id::{MessageId, Producer, WorkItemId};
-use sim_model::time::Timestamp;
+use sim_model::id::{InstanceId, MessageId, Producer, WorkItemId};
+use sim_model::ledger::Category;
+use sim_model::time::{Timestamp, nanos};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Rank of the thread of work items among those of its host.
 const WORK_ITEMS: (u64, &str) = (0, "work items");
@@ -40,7 +43,7 @@ pub(super) fn add(scene: &Scene<'_>, builder: &mut Builder) {
     }
     for (instance, end) in scene.ends {
         let index = scene.graph.index_of(instance);
-        builder.add(life(instance.as_str(), end, index));
+        builder.add(life(scene, instance, end, index));
     }
     owners(scene, builder);
 }
@@ -147,7 +150,7 @@ fn start(instance: u32) -> Arrow {
 }
 
 fn track(instance: &str) -> Group {
-    match sim_model::id::InstanceId::new(instance).is_entity() {
+    match InstanceId::new(instance).is_entity() {
         true => Group::Entities,
         false => Group::Orchestrations,
     }
@@ -167,7 +170,8 @@ fn of_instance(scene: &Scene<'_>, seen: &Seen<'_>, instance: u32) -> Slice {
     slice
 }
 
-fn life(name: &str, end: &End, index: Option<u32>) -> Slice {
+fn life(scene: &Scene<'_>, instance: &InstanceId, end: &End, index: Option<u32>) -> Slice {
+    let name = instance.as_str();
     let rank = index.map_or(u64::MAX, |index| 2 * u64::from(index));
     let span = (end.created, end.last_updated);
     let mut slice = Slice::new(track(name), (rank, name), "life", name, span)
@@ -176,7 +180,30 @@ fn life(name: &str, end: &End, index: Option<u32>) -> Slice {
     if let Some(index) = index {
         slice.sends(start(index), end.created);
     }
+    let path = scene.finder.path(instance, end);
+    debug_assert_eq!(path.check(), Ok(()), "{instance}");
+    for stretch in path.stretches() {
+        // What is not counted lies outside of the life.
+        if stretch.until > end.created && stretch.from < end.last_updated {
+            put_stretch(&mut slice, stretch);
+        }
+    }
     slice
+}
+
+/// A stretch of the critical path in the life of its orchestration.
+fn put_stretch(life: &mut Slice, stretch: &Stretch) {
+    let parts = Category::ALL.into_iter().map(|part| (part, stretch.parts.get(part)));
+    let parts: Vec<(Category, Duration)> = parts.filter(|(_, time)| !time.is_zero()).collect();
+    let category = match parts.as_slice() {
+        [(only, _)] => only.name(),
+        _ => "several",
+    };
+    let words = stretch.words.clone();
+    let inner = life.holds(category, words, (stretch.from, stretch.until));
+    for (part, time) in parts {
+        inner.args.push((part.name(), (nanos(time) as f64 / 1e3).into()));
+    }
 }
 
 /// The partition of each work item that became final in one.
