@@ -4,8 +4,10 @@
 //! nearest valid choice.
 
 mod campaigns;
+mod sweeps;
 
 pub(crate) use campaigns::{ExploreArguments, FaultsArguments, ReplayArguments};
+pub(crate) use sweeps::{MergeArguments, RerunArguments, StatusArguments, SweepArguments};
 
 use campaigns::{EXPLORE_EXAMPLES, FAULTS_EXAMPLES, REPLAY_EXAMPLES};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -15,6 +17,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+use sweeps::{MERGE_EXAMPLES, RERUN_EXAMPLES, STATUS_EXAMPLES, SWEEP_EXAMPLES};
 
 /// Most seeds of one figure.
 const SEEDS_MAX: u64 = 1_000;
@@ -26,12 +29,13 @@ const THREADS_MAX: u64 = 1_024;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    success
-  1    a check failed (sim run, sim compare, sim figure, sim explore), two runs
-       differ (sim diverge, sim compare), or a run comes to something else than
-       its file says (sim replay)
+  1    a check failed (sim run, sim compare, sim figure, sim explore, sim sweep),
+       two runs differ (sim diverge, sim compare), or a run comes to something
+       else than its file says (sim replay)
   2    bad input: a name, value, file or folder that does not fit
   3    the work could not be carried out: a run is stuck or reached its limit of
-       virtual time, or results could not be written
+       virtual time (in a sweep the others go on), or results could not be
+       written
   101  a fault of the simulator; please report it
 
 Examples:
@@ -157,6 +161,18 @@ pub(crate) enum Command {
     /// Run an experiment, draw it beside what was measured, and print the comparison
     #[command(after_help = FIGURE_EXAMPLES)]
     Figure(FigureArguments),
+    /// Run every combination of some axes for several seeds, and go on where that was interrupted
+    #[command(after_help = SWEEP_EXAMPLES)]
+    Sweep(SweepArguments),
+    /// Say how far a sweep is: done, missing, failed
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(StatusArguments),
+    /// Merge the shards of a sweep
+    #[command(after_help = MERGE_EXAMPLES)]
+    Merge(MergeArguments),
+    /// Repeat the runs of a sweep that failed
+    #[command(after_help = RERUN_EXAMPLES)]
+    Rerun(RerunArguments),
 }
 
 /// Flags of `sim run`. Absent ones leave the default, or what `--spec` says.

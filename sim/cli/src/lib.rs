@@ -66,5 +66,9 @@ fn run(arguments: &[OsString]) -> Result<(), Failure> {
         Command::Definition(asked) => commands::definition::definition(&asked),
         Command::Diverge(asked) => commands::diverge::diverge(&asked),
         Command::Figure(asked) => commands::figure::figure(&asked),
+        Command::Sweep(asked) => commands::sweep::sweep(&asked),
+        Command::Status(asked) => commands::sweep_folder::status(&asked),
+        Command::Merge(asked) => commands::sweep_folder::merge(&asked),
+        Command::Rerun(asked) => commands::sweep_folder::rerun(&asked),
     }
 }

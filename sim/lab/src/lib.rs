@@ -44,6 +44,7 @@ pub mod spec;
 pub mod stuck;
 pub mod suggest;
 pub mod summary;
+pub mod sweep;
 pub mod text_file;
 pub mod trial;
 pub mod workload;

@@ -11,6 +11,8 @@ pub(crate) mod list;
 pub(crate) mod replay;
 pub(crate) mod run;
 mod side_by_side;
+pub(crate) mod sweep;
+pub(crate) mod sweep_folder;
 
 use sim_lab::results::Provenance;
 use std::collections::BTreeMap;
