@@ -7,7 +7,9 @@ mod campaigns;
 mod sweeps;
 
 pub(crate) use campaigns::{ExploreArguments, FaultsArguments, ReplayArguments};
-pub(crate) use sweeps::{MergeArguments, RerunArguments, StatusArguments, SweepArguments};
+pub(crate) use sweeps::{
+    MergeArguments, RerunArguments, Scheduler, StatusArguments, SubmitArguments, SweepArguments,
+};
 
 use campaigns::{EXPLORE_EXAMPLES, FAULTS_EXAMPLES, REPLAY_EXAMPLES};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -17,7 +19,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
-use sweeps::{MERGE_EXAMPLES, RERUN_EXAMPLES, STATUS_EXAMPLES, SWEEP_EXAMPLES};
+use sweeps::{MERGE_EXAMPLES, RERUN_EXAMPLES, STATUS_EXAMPLES, SUBMIT_EXAMPLES, SWEEP_EXAMPLES};
 
 /// Most seeds of one figure.
 const SEEDS_MAX: u64 = 1_000;
@@ -173,6 +175,9 @@ pub(crate) enum Command {
     /// Repeat the runs of a sweep that failed
     #[command(after_help = RERUN_EXAMPLES)]
     Rerun(RerunArguments),
+    /// Submit the shards of a sweep to Slurm or HyperQueue
+    #[command(after_help = SUBMIT_EXAMPLES)]
+    Submit(SubmitArguments),
 }
 
 /// Flags of `sim run`. Absent ones leave the default, or what `--spec` says.

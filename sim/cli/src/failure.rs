@@ -132,7 +132,10 @@ pub(crate) fn of_arguments(error: &clap::Error, arguments: &[OsString]) -> Failu
 /// The command whose help speaks of what was asked for.
 fn help_command(arguments: &[OsString]) -> String {
     let command = arguments.get(1).and_then(|argument| argument.to_str());
-    const COMMANDS: [&str; 6] = ["run", "compare", "list", "definition", "diverge", "figure"];
+    const COMMANDS: [&str; 11] = [
+        "run", "compare", "list", "definition", "diverge", "figure", "sweep", "status", "merge", "rerun",
+        "submit",
+    ];
     match command.filter(|name| COMMANDS.contains(name)) {
         Some(name) => format!("sim {name} --help"),
         None => "sim --help".to_owned(),

@@ -70,5 +70,6 @@ fn run(arguments: &[OsString]) -> Result<(), Failure> {
         Command::Status(asked) => commands::sweep_folder::status(&asked),
         Command::Merge(asked) => commands::sweep_folder::merge(&asked),
         Command::Rerun(asked) => commands::sweep_folder::rerun(&asked),
+        Command::Submit(asked) => commands::submit::submit(&asked),
     }
 }

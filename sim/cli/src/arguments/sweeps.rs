@@ -1,8 +1,10 @@
-//! The flags of everything that has to do with sweeps: `sweep`, `status`, `merge`, `rerun`.
+//! The flags of everything that has to do with sweeps: `sweep`, `status`, `merge`, `rerun`, `submit`.
 
-use super::{runs, threads};
-use clap::Args;
+use super::{runs, span_of_time, threads, whole_number};
+use clap::{Args, ValueEnum};
+use sim_lab::sweep::SHARDS_MAX;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub(super) const SWEEP_EXAMPLES: &str = "\
 Examples:
@@ -34,6 +36,16 @@ Examples:
   sim rerun --failed results/runs/sweep-hello
 
 Runs of one build come to the same again: this is for after a fault was mended.";
+
+pub(super) const SUBMIT_EXAMPLES: &str = "\
+Examples:
+  sim submit slurm big.toml --shards 200 --print
+  sim submit slurm big.toml --shards 200 --time 30m --out /shared/big
+  sim submit hq big.toml --shards 200 --out /shared/big
+  sim submit slurm big.toml --shards 200 --out /shared/big --failed
+
+The folder must be the same on all machines. How far it is: sim status DIR. With
+hq, merge by hand when the array is over: sim merge DIR.";
 
 /// Flags of `sim sweep`.
 #[derive(Clone, Debug, Args)]
@@ -98,4 +110,49 @@ pub(crate) struct RerunArguments {
     /// Number of runs side by side [default: one for each core]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads)]
     pub(crate) threads: Option<usize>,
+}
+
+/// What takes jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scheduler {
+    /// Slurm: sbatch
+    Slurm,
+    /// HyperQueue: hq
+    Hq,
+}
+
+/// Flags of `sim submit`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SubmitArguments {
+    /// What takes the jobs
+    #[arg(value_name = "SCHEDULER")]
+    pub(crate) scheduler: Scheduler,
+
+    /// The sweep, a TOML file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Number of shards, each a task of one core; best of a minute or more each
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = shards)]
+    pub(crate) shards: u32,
+
+    /// Longest time of a task
+    #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = span_of_time)]
+    pub(crate) time: Duration,
+
+    /// Only the shards that miss runs
+    #[arg(long)]
+    pub(crate) failed: bool,
+
+    /// Folder of the sweep [default: results/runs/NAME]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Print the scripts and the commands, and submit nothing
+    #[arg(long)]
+    pub(crate) print: bool,
+}
+
+fn shards(text: &str) -> Result<u32, String> {
+    whole_number(text, 1..=u64::from(SHARDS_MAX))
 }

@@ -11,6 +11,7 @@ pub(crate) mod list;
 pub(crate) mod replay;
 pub(crate) mod run;
 mod side_by_side;
+pub(crate) mod submit;
 pub(crate) mod sweep;
 pub(crate) mod sweep_folder;
 

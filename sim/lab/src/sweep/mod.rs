@@ -42,7 +42,7 @@ pub use folder::{Loaded, SHARDS, SweepFolder, load, provenance_of, shard_of};
 pub use interval::Interval;
 pub use plan::{Plan, Planned, RUNS_MAX};
 pub use record::{Outcome, Record};
-pub use shard::{Shard, ShardError};
+pub use shard::{SHARDS_MAX, Shard, ShardError};
 pub use table::{CellRow, cells, runs_csv, table_csv};
 
 use crate::results::ResultsError;
