@@ -133,7 +133,16 @@ pub(crate) fn of_arguments(error: &clap::Error, arguments: &[OsString]) -> Failu
 fn help_command(arguments: &[OsString]) -> String {
     let command = arguments.get(1).and_then(|argument| argument.to_str());
     const COMMANDS: [&str; 11] = [
-        "run", "compare", "list", "definition", "diverge", "figure", "sweep", "status", "merge", "rerun",
+        "run",
+        "compare",
+        "list",
+        "definition",
+        "diverge",
+        "figure",
+        "sweep",
+        "status",
+        "merge",
+        "rerun",
         "submit",
     ];
     match command.filter(|name| COMMANDS.contains(name)) {

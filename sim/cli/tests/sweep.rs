@@ -381,6 +381,7 @@ fn folders_of_something_else_are_left_alone() {
     fs::write(place.join("other.toml"), SMALL.replace("1..2", "1..3")).expect("a file");
     stdout(place, &["sweep", "small.toml", "--out", "a", "--runs", "1"]);
     stdout(place, &["sweep", "small.toml", "--out", "b", "--runs", "1", "--shard", "1/2"]);
+    stdout(place, &["sweep", "other.toml", "--out", "c", "--runs", "1"]);
     fs::create_dir(place.join("full")).expect("a folder");
     fs::write(place.join("full/thesis.tex"), "precious").expect("a file");
     let before = files(place);
@@ -410,4 +411,8 @@ fn folders_of_something_else_are_left_alone() {
         "--out: small.toml: is not a folder that results can be written to",
     );
     refused(&["merge", "a", "b"], "--out is missing: the folder of the whole");
+    refused(
+        &["merge", "a", "c", "--out", "merged"],
+        "c: holds the results of another sweep (seeds differs): choose a new or empty folder",
+    );
 }

@@ -11,7 +11,7 @@ use crate::wall;
 use anyhow::Error;
 use sim_lab::results::Provenance;
 use sim_lab::sweep::{
-    self, CellRow, Outcome, Plan, Record, SHARDS, Shard, SweepError, SweepFolder, Watch,
+    self, CellRow, Loaded, Outcome, Plan, Record, SHARDS, Shard, SweepError, SweepFolder, Watch,
 };
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -93,13 +93,13 @@ pub(super) fn carry_on(
         })
     });
     done.map_err(not_carried_out)?;
-    finish(plan, folder, took)?;
+    let loaded = finish(plan, folder, took)?;
     terminal::note(&format!("took {:.2} s", took.as_secs_f64()));
-    judge(plan, folder.path(), &of_shard)
+    judge(plan, &loaded, &of_shard)
 }
 
 /// Writes the tables if nothing is missing, and tells what there is.
-pub(super) fn finish(plan: &Plan, folder: &SweepFolder, took: Duration) -> Result<(), Failure> {
+pub(super) fn finish(plan: &Plan, folder: &SweepFolder, took: Duration) -> Result<Loaded, Failure> {
     let of_shard = plan.of_shard(folder.shard());
     let loaded = sweep::load(folder.path(), plan);
     let records: Vec<Record> =
@@ -113,7 +113,7 @@ pub(super) fn finish(plan: &Plan, folder: &SweepFolder, took: Duration) -> Resul
     }
     terminal::print(&page)?;
     terminal::note(&format!("results in {}", folder.path().display()));
-    Ok(())
+    Ok(loaded)
 }
 
 /// How many runs there are, and how they ended.
@@ -248,8 +248,7 @@ fn tell_of_other_builds(plan: &Plan, folder: &Path, of_shard: &[usize]) {
 }
 
 /// The verdict over all runs that there are.
-pub(super) fn judge(plan: &Plan, folder: &Path, of_shard: &[usize]) -> Result<(), Failure> {
-    let loaded = sweep::load(folder, plan);
+pub(super) fn judge(plan: &Plan, loaded: &Loaded, of_shard: &[usize]) -> Result<(), Failure> {
     let ended: Vec<(usize, &Record)> =
         of_shard.iter().filter_map(|run| Some((*run, loaded.records[*run].as_ref()?))).collect();
     let first = |is: fn(Outcome) -> bool| {

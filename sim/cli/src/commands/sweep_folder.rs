@@ -105,16 +105,19 @@ pub(crate) fn merge(asked: &MergeArguments) -> Result<(), Failure> {
         }
     };
     let plan = plan_of(&shards[0])?;
+    for shard in &shards {
+        sweep::check_same(shard, &plan).map_err(Failure::input)?;
+    }
     let folder = SweepFolder::open(out, &plan, Shard::ALL)
         .map_err(|error| Failure::input(Error::new(error).context("--out")))?;
     let (taken, took) = wall::timed(|| {
         shards.iter().map(|shard| folder.take_in(&plan, shard)).sum::<Result<usize, _>>()
     });
     let taken = taken.map_err(Failure::input)?;
-    finish(&plan, &folder, took)?;
+    let loaded = finish(&plan, &folder, took)?;
     terminal::note(&format!("{} taken in", in_words(taken, "run")));
     let all = plan.of_shard(Shard::ALL);
-    let missing = sweep::load(folder.path(), &plan).missing(&all);
+    let missing = loaded.missing(&all);
     if let Some(first) = missing.first() {
         let message = format!(
             "{} of {} missing, first {}; sim sweep {} goes on with them",
@@ -125,7 +128,7 @@ pub(crate) fn merge(asked: &MergeArguments) -> Result<(), Failure> {
         );
         return Err(Failure::new(Exit::NotCarriedOut, Error::msg(message)));
     }
-    judge(&plan, folder.path(), &all)
+    judge(&plan, &loaded, &all)
 }
 
 /// Repeats the runs of a sweep that failed.

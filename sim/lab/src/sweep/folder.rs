@@ -62,12 +62,7 @@ impl SweepFolder {
             Self::begin(path, plan, shard)?;
         }
         // Before the lock: whose sweep it is does not change any more.
-        let text = text_file::read(&marker)
-            .map_err(|problem| SweepError::Cannot { path: marker.clone(), problem })?;
-        if text != plan.packed().text {
-            let what = first_difference(&text, &plan.packed().text);
-            return Err(SweepError::Other { path: path.to_owned(), what });
-        }
+        check_same(path, plan)?;
         let found = shard_of(path)?;
         if found != shard {
             let what = format!("shard {found}, not {shard},");
@@ -194,12 +189,7 @@ impl SweepFolder {
     /// # Errors
     /// If the other is of another sweep, or the system refuses.
     pub fn take_in(&self, plan: &Plan, other: &Path) -> Result<usize, SweepError> {
-        let marker = plan::file_in(other);
-        let text = fs::read(&marker).map_err(|_| SweepError::NoSweep { path: other.to_owned() })?;
-        if text != plan.packed().text.as_bytes() {
-            let what = first_difference(&String::from_utf8_lossy(&text), &plan.packed().text);
-            return Err(SweepError::Other { path: other.to_owned(), what });
-        }
+        check_same(other, plan)?;
         let theirs = load(other, plan);
         let ours = load(&self.path, plan);
         let mut taken = 0;
@@ -258,6 +248,20 @@ impl SweepFolder {
         }
         Ok(())
     }
+}
+
+/// Checks that a folder is of this sweep.
+///
+/// # Errors
+/// If it is of another, or of none.
+pub fn check_same(folder: &Path, plan: &Plan) -> Result<(), SweepError> {
+    let text = fs::read(plan::file_in(folder))
+        .map_err(|_| SweepError::NoSweep { path: folder.to_owned() })?;
+    if text == plan.packed().text.as_bytes() {
+        return Ok(());
+    }
+    let what = first_difference(&String::from_utf8_lossy(&text), &plan.packed().text);
+    Err(SweepError::Other { path: folder.to_owned(), what })
 }
 
 /// Which part of the sweep a folder has.

@@ -38,7 +38,7 @@ mod table;
 
 pub use axis::{Axis, AxisCase, Given};
 pub use carry_out::{Watch, carry_out};
-pub use folder::{Loaded, SHARDS, SweepFolder, load, provenance_of, shard_of};
+pub use folder::{Loaded, SHARDS, SweepFolder, check_same, load, provenance_of, shard_of};
 pub use interval::Interval;
 pub use plan::{Plan, Planned, RUNS_MAX};
 pub use record::{Outcome, Record};
