@@ -90,12 +90,16 @@ started=$SECONDS
 "$sim" submit slurm "$scratch/sweep.toml" --shards "$shards" --time 10m --out "$out"
 until [ "$(records)" -ge 100 ]; do sleep 1; done
 echo "killing the node and its tasks after $(records) runs, $((SECONDS - started)) s"
-# The node's own tasks: the daemons of its steps, which are not its children any more, and what they run.
+# What runs on the node: the tasks, known by the folder they write to, and the daemons of their steps, which
+# are no children of the node's.
 lost=0
-for step in $(pgrep -f "^slurmstepd: \[" || true); do
-    tr '\0' '\n' <"/proc/$step/environ" 2>/dev/null | grep -q "^SLURM_CONF=$SLURM_CONF$" || continue
-    for task in $(pgrep -P "$step" || true); do kill -9 "$task" 2>/dev/null && lost=$((lost + 1)); done
-    kill -9 "$step" 2>/dev/null || true
+until pgrep -f "sweep $out/sweep.toml" >/dev/null; do sleep 0.1; done
+for task in $(pgrep -f "sweep $out/sweep.toml" || true); do
+    step="$(ps -o ppid= -p "$task" | tr -d ' ')"
+    kill -9 "$task" 2>/dev/null && lost=$((lost + 1))
+    case "$(cat "/proc/$step/comm" 2>/dev/null)" in
+    slurmstepd*) kill -9 "$step" 2>/dev/null || true ;;
+    esac
 done
 kill -9 "$node_pid"
 echo "$lost tasks are lost; killing the controller"
