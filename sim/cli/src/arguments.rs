@@ -4,11 +4,14 @@
 //! nearest valid choice.
 
 mod campaigns;
+mod setup;
 
 pub(crate) use campaigns::{ExploreArguments, FaultsArguments, ReplayArguments};
+pub(crate) use setup::{CompletionsArguments, ManualArguments};
 
 use campaigns::{EXPLORE_EXAMPLES, FAULTS_EXAMPLES, REPLAY_EXAMPLES};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use setup::{COMPLETIONS_EXAMPLES, MANUAL_EXAMPLES};
 use sim_lab::spec::{HOSTS_MAX, PARTITIONS_MAX, SEED_MAX};
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
@@ -154,6 +157,12 @@ pub(crate) enum Command {
     /// Run an experiment, draw it beside what was measured, and print the comparison
     #[command(after_help = FIGURE_EXAMPLES)]
     Figure(FigureArguments),
+    /// Print a script by which a shell completes commands, flags and names
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArguments),
+    /// Print the manual page of a command, or write those of all
+    #[command(after_help = MANUAL_EXAMPLES)]
+    Manual(ManualArguments),
 }
 
 /// Flags of `sim run`. Absent ones leave the default, or what `--spec` says.

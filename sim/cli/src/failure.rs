@@ -1,5 +1,7 @@
 //! What can go wrong, and the exit code it ends with.
 
+use crate::arguments::Cli;
+use clap::CommandFactory;
 use clap::error::ErrorKind;
 use sim_lab::diverge::DivergeError;
 use sim_lab::run::RunError;
@@ -112,10 +114,7 @@ pub(crate) fn of_arguments(error: &clap::Error, arguments: &[OsString]) -> Failu
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let missing = match help_command(arguments).as_str() {
             help @ "sim definition --help" => format!("a command is missing: check; see '{help}'"),
-            help => format!(
-                "a command is missing: run, compare, list, definition, diverge or figure; see \
-                 '{help}'"
-            ),
+            help => format!("a command is missing: {}; see '{help}'", commands().join(", ")),
         };
         return Failure::input(anyhow::Error::msg(missing));
     }
@@ -129,11 +128,15 @@ pub(crate) fn of_arguments(error: &clap::Error, arguments: &[OsString]) -> Failu
     Failure::input(anyhow::Error::msg(condense(&error.to_string(), &help_command(arguments))))
 }
 
+/// The names of all commands.
+fn commands() -> Vec<String> {
+    Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect()
+}
+
 /// The command whose help speaks of what was asked for.
 fn help_command(arguments: &[OsString]) -> String {
     let command = arguments.get(1).and_then(|argument| argument.to_str());
-    const COMMANDS: [&str; 6] = ["run", "compare", "list", "definition", "diverge", "figure"];
-    match command.filter(|name| COMMANDS.contains(name)) {
+    match command.filter(|name| commands().iter().any(|known| known == name)) {
         Some(name) => format!("sim {name} --help"),
         None => "sim --help".to_owned(),
     }

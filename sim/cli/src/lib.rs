@@ -66,5 +66,7 @@ fn run(arguments: &[OsString]) -> Result<(), Failure> {
         Command::Definition(asked) => commands::definition::definition(&asked),
         Command::Diverge(asked) => commands::diverge::diverge(&asked),
         Command::Figure(asked) => commands::figure::figure(&asked),
+        Command::Completions(asked) => commands::completions::completions(&asked),
+        Command::Manual(asked) => commands::manual::manual(&asked),
     }
 }

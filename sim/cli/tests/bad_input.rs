@@ -102,11 +102,7 @@ fn unknown_names() {
 fn unknown_commands_and_flags() {
     for (arguments, message) in [
         (
-            &[][..],
-            "a command is missing: run, compare, list, definition, diverge or figure; see 'sim --help'",
-        ),
-        (
-            &["runn"],
+            &["runn"][..],
             "unrecognized subcommand 'runn'; a similar subcommand exists: 'run'; see 'sim --help'",
         ),
         (
@@ -127,9 +123,14 @@ fn unknown_commands_and_flags() {
             &["diverge", "a"],
             "the following required arguments were not provided: <B>; see 'sim diverge --help'",
         ),
+        (
+            &["replay"],
+            "the following required arguments were not provided: <FILE>...; see 'sim replay --help'",
+        ),
     ] {
         refused(arguments, message);
     }
+    refused_with(&[], "a command is missing: run, compare, ");
 }
 
 #[test]

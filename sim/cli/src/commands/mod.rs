@@ -1,12 +1,14 @@
 //! One file for each command.
 
 pub(crate) mod compare;
+pub(crate) mod completions;
 pub(crate) mod definition;
 pub(crate) mod diverge;
 pub(crate) mod explore;
 pub(crate) mod faults;
 pub(crate) mod figure;
 pub(crate) mod list;
+pub(crate) mod manual;
 pub(crate) mod replay;
 pub(crate) mod run;
 mod side_by_side;
