@@ -55,14 +55,13 @@ impl Blobs {
 
     /// Removes the history of an instance.
     pub(crate) async fn remove(&self, host: &Host, instance: &InstanceId) {
-        let removed =
-            async || match self.container.delete(host, instance.as_str(), None).await {
-                // An instance that has not run a step has none.
-                Err(StorageError::NotFound { .. }) => {
-                    Ok(Reply { value: (), timing: Timing::default() })
-                }
-                other => other,
-            };
+        let removed = async || match self.container.delete(host, instance.as_str(), None).await {
+            // An instance that has not run a step has none.
+            Err(StorageError::NotFound { .. }) => {
+                Ok(Reply { value: (), timing: Timing::default() })
+            }
+            other => other,
+        };
         self.persistently(removed).await;
     }
 

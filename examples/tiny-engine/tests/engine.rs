@@ -38,7 +38,10 @@ fn hello_and_bank_pass_every_check_and_each_step_is_a_read_and_a_write() {
     for workload in ["hello", "bank", "periodic:ticks=3", "fanout:width=20"] {
         let outcome = outcome(workload, &[]);
         assert_eq!(failed(&outcome), [""; 0], "{workload}");
-        assert_eq!(outcome.summary.orchestrations.completed, outcome.summary.orchestrations.started);
+        assert_eq!(
+            outcome.summary.orchestrations.completed,
+            outcome.summary.orchestrations.started
+        );
     }
     // Six steps of a sequence of five; the first has nothing to read.
     let operations = outcome("hello:length=5", &[]).summary.operations;

@@ -94,6 +94,7 @@ const FIGURE_EXAMPLES: &str = "\
 Examples:
   sim figure netherite-hello-latency
   sim figure netherite-hello-latency --seeds 2 --out figure
+  sim figure my-experiment.toml
 
 Files: NAME.svg, NAME.png, table.csv, runs.csv, experiment.toml, and
 provenance.json. All but the last are the same for any number of threads.";
@@ -363,8 +364,9 @@ pub(crate) struct DivergeArguments {
 /// Flags of `sim figure`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct FigureArguments {
-    /// Name of the figure; see sim list figures
-    #[arg(value_name = "NAME")]
+    /// Name of the figure, see sim list figures; or the path of an experiment of your own, a file that
+    /// ends in .toml
+    #[arg(value_name = "NAME|PATH")]
     pub(crate) name: String,
 
     /// Folder for the files [default: results/runs/NAME]

@@ -4,6 +4,7 @@ use super::{in_words, provenance};
 use crate::arguments::FigureArguments;
 use crate::crash;
 use crate::failure::{Exit, Failure};
+use crate::repeat;
 use crate::terminal::{self, Look};
 use crate::text;
 use crate::wall;
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 /// Runs the experiment, writes its files, and prints the comparison.
 pub(crate) fn figure(asked: &FigureArguments) -> Result<(), Failure> {
-    let mut experiment = experiment::named(&asked.name)?;
+    let mut experiment = experiment::load(&asked.name)?;
     if let Some(count) = asked.seeds {
         experiment.set_seeds(seeds(experiment.seeds(), count));
     }
@@ -26,7 +27,7 @@ pub(crate) fn figure(asked: &FigureArguments) -> Result<(), Failure> {
         .map_err(|error| Failure::input(Error::new(error).context("--out")))?;
     crash::remember(crash::Running {
         what: format!("figure {name}, {}", in_words(count, "seed")),
-        command: format!("sim figure {name} --seeds {count}"),
+        command: format!("sim figure {} --seeds {count}", repeat::quoted(&asked.name)),
     });
     let (outcome, took) = wall::timed(|| {
         terminal::with_progress(checked.runs(), |progress| checked.run(asked.threads, progress))
