@@ -7,7 +7,11 @@
 //! the ledger of the one that arrived last: that is the critical path. Nothing is ever charged
 //! twice and nothing is left out, so the parts always sum to the latency, to the nanosecond.
 //!
-//! The ledger is a measurement: no engine may decide anything by it.
+//! The ledger is a measurement: no engine may decide anything by it. Asked to, a [`trail`] is kept of how
+//! each ledger came to hold what it holds; for it, a charge may say in words what was waited for
+//! ([`Category::because`]).
+
+pub mod trail;
 
 use crate::time::{Timestamp, nanos};
 use serde::{Deserialize, Serialize};
@@ -72,10 +76,54 @@ impl Category {
             Category::Application => "application",
         }
     }
+
+    /// What the time went to, in words, where nobody says more.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Category::Network => "on its way over the network",
+            Category::Storage => "served by a storage or event service",
+            Category::Throttling => "held back by the limit of a service",
+            Category::Polling => "in a queue until somebody polled it",
+            Category::Queueing => "waited for its turn on a host",
+            Category::Cpu => "worked on by a core",
+            Category::Batching => "waited for a batch to leave",
+            Category::Commit => "waited until it was durable",
+            Category::Retries => "repeated after an error",
+            Category::Application => "the application's own waiting",
+        }
+    }
+
+    /// The category with what the time went to in words, for whoever reads an explanation. In a charge of a
+    /// request the words are for all of it, and the category for what the request does not account for.
+    ///
+    /// ```
+    /// use sim_model::ledger::{Category, Ledger};
+    /// use sim_model::time::Timestamp;
+    /// let mut ledger = Ledger::new(Timestamp::ZERO);
+    /// let why = Category::Batching.because("waited for the batch before it to be sent");
+    /// ledger.charge(why, Timestamp::from_millis(2));
+    /// ```
+    pub const fn because(self, words: &'static str) -> Cause {
+        Cause { category: self, words: Some(words) }
+    }
+}
+
+/// What time is charged to, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cause {
+    category: Category,
+    /// In words, if there is more to say than the category does.
+    words: Option<&'static str>,
+}
+
+impl From<Category> for Cause {
+    fn from(category: Category) -> Cause {
+        Cause { category, words: None }
+    }
 }
 
 /// Time spent for each category, in nanoseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Timing([u64; Category::COUNT]);
 
 impl Timing {
@@ -103,6 +151,15 @@ impl Timing {
         }
     }
 
+    /// What is left after all of `other`, where there is as much.
+    pub fn less(&self, other: &Timing) -> Timing {
+        let mut left = *self;
+        for (mine, theirs) in left.0.iter_mut().zip(other.0) {
+            *mine = mine.saturating_sub(theirs);
+        }
+        left
+    }
+
     /// The sum over all categories.
     pub fn total(&self) -> Duration {
         Duration::from_nanos(self.0.iter().sum())
@@ -123,7 +180,7 @@ impl Timing {
 /// assert_eq!(timing.total().as_millis(), 5);
 /// assert_eq!(timing.get(Category::Cpu).as_millis(), 3);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ledger {
     origin: Timestamp,
     at: Timestamp,
@@ -151,9 +208,18 @@ impl Ledger {
         &self.timing
     }
 
-    /// Charges the time since [`Ledger::at`] to `category`. An instant that is not later changes
-    /// nothing: the time was explained already, by something that went on at the same time.
-    pub fn charge(&mut self, category: Category, until: Timestamp) {
+    /// Charges the time since [`Ledger::at`] to a category, perhaps with words. An instant that is not later
+    /// changes nothing: the time was explained already, by something that went on at the same time.
+    pub fn charge(&mut self, cause: impl Into<Cause>, until: Timestamp) {
+        let Cause { category, words } = cause.into();
+        let before = *self;
+        self.add(category, until);
+        if trail::is_kept() {
+            trail::charged(before, *self, words.unwrap_or(category.words()), None);
+        }
+    }
+
+    fn add(&mut self, category: Category, until: Timestamp) {
         self.timing.add(category, until.since(self.at));
         self.at = self.at.max(until);
     }
@@ -162,24 +228,46 @@ impl Ledger {
     ///
     /// The request may have begun before [`Ledger::at`] (time then explained by something else)
     /// or after it; the difference goes to `rest`.
-    pub fn charge_request(&mut self, timing: &Timing, until: Timestamp, rest: Category) {
+    pub fn charge_request(&mut self, timing: &Timing, until: Timestamp, rest: impl Into<Cause>) {
+        let Cause { category, words } = rest.into();
+        let before = *self;
+        self.add_request(timing, until, category);
+        if trail::is_kept() {
+            let words = words.unwrap_or_else(|| words_for(&trail::between(&before, self)));
+            trail::charged(before, *self, words, None);
+        }
+    }
+
+    /// Charges what somebody else's time went to, whom this one has waited for: up to where `other` is
+    /// explained. What it does not account for goes to `rest`.
+    pub fn charge_other(&mut self, other: &Ledger, rest: impl Into<Cause>) {
+        let Cause { category, words } = rest.into();
+        let before = *self;
+        self.add_request(&other.timing, other.at, category);
+        if trail::is_kept() {
+            let words = words.unwrap_or("waited for another orchestration");
+            trail::charged(before, *self, words, Some(*other));
+        }
+    }
+
+    fn add_request(&mut self, timing: &Timing, until: Timestamp, rest: Category) {
         let elapsed = until.since(self.at);
         if timing.total() <= elapsed {
-            self.charge(rest, self.at + (elapsed - timing.total()));
+            self.add(rest, self.at + (elapsed - timing.total()));
             self.timing.merge(timing);
             self.at = self.at.max(until);
         } else {
-            self.charge_tail(timing, elapsed);
+            self.add_tail(timing, elapsed);
         }
     }
 
     /// Charges the last `elapsed` of a request of which an earlier part was explained already.
     /// The parts are taken in the order network, storage, ... from the end of the list.
-    fn charge_tail(&mut self, timing: &Timing, elapsed: Duration) {
+    fn add_tail(&mut self, timing: &Timing, elapsed: Duration) {
         let mut left = elapsed;
         for category in Category::ALL {
             let part = timing.get(category).min(left);
-            self.charge(category, self.at + part);
+            self.add(category, self.at + part);
             left -= part;
         }
         debug_assert!(left.is_zero(), "a request longer than the gap fills it");
@@ -197,7 +285,7 @@ impl Ledger {
     /// example an external event) explains only the time since its origin; what lies before is the
     /// application's own waiting.
     pub fn settle(mut self, created: Timestamp, completed: Timestamp) -> Timing {
-        self.charge(Category::Queueing, completed);
+        self.add(Category::Queueing, completed);
         let latency = completed.since(created);
         let explained = self.timing.total();
         if explained <= latency {
@@ -205,8 +293,17 @@ impl Ledger {
             return self.timing;
         }
         let mut kept = Ledger::new(created);
-        kept.charge_tail(&self.timing, latency);
+        kept.add_tail(&self.timing, latency);
         kept.timing
+    }
+}
+
+/// What a request was, in words, where nobody says more.
+fn words_for(timing: &Timing) -> &'static str {
+    let mut parts = Category::ALL.into_iter().filter(|part| !timing.get(*part).is_zero());
+    match (parts.next(), parts.next()) {
+        (Some(only), None) => only.words(),
+        _ => "waited for a request",
     }
 }
 

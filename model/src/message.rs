@@ -3,7 +3,7 @@
 use crate::error::ApplicationResult;
 use crate::history::{EventId, EventKind, HistoryEvent};
 use crate::id::{InstanceId, MessageId};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, trail};
 use crate::payload::Payload;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,7 @@ impl TaskMessage {
             Err(error) => EventKind::TaskFailed { task_scheduled_id, error },
         };
         let event = HistoryEvent { timestamp: ledger.at(), kind };
+        trail::sent(&ledger, id);
         InstanceMessage { id, target: self.caller.clone(), event, ledger }
     }
 }

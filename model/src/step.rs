@@ -4,7 +4,7 @@ use crate::entity::{Operation, SectionId};
 use crate::error::ApplicationResult;
 use crate::history::{EventKind, HistoryEvent, RaisedEvent};
 use crate::id::{InstanceId, MessageId, Producer, WorkItemId};
-use crate::ledger::{Category, Ledger, Timing};
+use crate::ledger::{Category, Ledger, Timing, trail};
 use crate::message::{InstanceMessage, TaskMessage, TimerMessage};
 use crate::orchestration::RuntimeStatus;
 use crate::payload::Payload;
@@ -128,7 +128,8 @@ impl StepOutcome {
         let tasks = self.tasks.iter_mut().map(|task| &mut task.ledger);
         let messages = self.messages.iter_mut().map(|message| &mut message.ledger);
         for ledger in tasks.chain(messages) {
-            ledger.charge_request(timing, until, Category::Queueing);
+            let why = Category::Queueing.because("the code of the step worked on its host");
+            ledger.charge_request(timing, until, why);
         }
     }
 }
@@ -164,6 +165,7 @@ impl Outgoing {
     pub(crate) fn send(&mut self, target: InstanceId, kind: EventKind, ledger: Ledger) {
         let id = self.next_id();
         let event = HistoryEvent { timestamp: ledger.at(), kind };
+        trail::sent(&ledger, id);
         self.messages.push(InstanceMessage { id, target, event, ledger });
     }
 
@@ -187,8 +189,9 @@ impl Outgoing {
         fire_at: Timestamp,
         mut ledger: Ledger,
     ) {
-        ledger.charge(Category::Application, fire_at);
         let id = self.next_id();
+        trail::sent(&ledger, id);
+        ledger.charge(Category::Application.because("waited for its time to come"), fire_at);
         let event = HistoryEvent { timestamp: fire_at, kind };
         let message = InstanceMessage { id, target, event, ledger };
         self.timers.push(TimerMessage { fire_at, message });

@@ -79,7 +79,8 @@ async fn execute(worker: &Worker, slot: usize, job: Job) -> Permit {
     };
     let mut ledger = task.ledger;
     shared.transit.charge_delivery(task.id, &mut ledger, &delivery, &get, taken);
-    ledger.charge_request(&large, shared.now(), Category::Queueing);
+    let why = Category::Queueing.because("the worker opened the message");
+    ledger.charge_request(&large, shared.now(), why);
     worker.locks.hold(slot, delivery, taken + shared.parameters.work_item_visibility);
     let graph = shared.observer.graph();
     let item = graph.fetch_task(task.id, shared.now());

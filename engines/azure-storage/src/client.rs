@@ -34,7 +34,8 @@ pub(crate) async fn start(worker: &Worker, request: StartRequest) -> Result<(), 
     let created = shared.now();
     let mut ledger = Ledger::new(created);
     let existing = store.read_instance(&instance).await.map_err(unread)?;
-    ledger.charge_request(&existing.timing, shared.now(), Category::Queueing);
+    let why = Category::Queueing.because("the client looked the instance up");
+    ledger.charge_request(&existing.timing, shared.now(), why);
     let version = match existing.value {
         Some((row, _)) if !row.status.is_final() => {
             let problem = format!("instance {instance} exists and has not ended");

@@ -117,7 +117,8 @@ async fn open(
         }
     };
     shared.transit.charge_delivery(message.id, &mut message.ledger, &delivery, get, taken);
-    message.ledger.charge_request(&large, shared.now(), Category::Queueing);
+    let why = Category::Queueing.because("the worker opened the message");
+    message.ledger.charge_request(&large, shared.now(), why);
     if let (
         EventKind::TaskCompleted { .. } | EventKind::TaskFailed { .. },
         Producer::WorkItem(task),
@@ -171,7 +172,8 @@ async fn check_start(worker: &Worker, mut received: Received) -> (Received, Star
         return (received, Start::Abandon);
     };
     let ledger = &mut received.message.ledger;
-    ledger.charge_request(&reply.timing, worker.shared.now(), Category::Queueing);
+    let why = Category::Queueing.because("the worker looked the instance up");
+    ledger.charge_request(&reply.timing, worker.shared.now(), why);
     let row = reply.value.as_ref().map(|(row, _)| row);
     let decision = rules::decide_start(&received.message, row, received.delivery.dequeue_count);
     (received, decision)

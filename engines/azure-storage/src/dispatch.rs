@@ -78,7 +78,8 @@ async fn session(worker: &Worker, slot: usize, instance: &InstanceId) -> Option<
     let batch = worker.sessions.borrow_mut().open(instance, slot);
     let (mut session, mut sorted, loaded) = prepare(worker, instance, batch).await?;
     let mut ledger = ledger_of(&sorted.run);
-    ledger.charge_request(&loaded.timing, loaded.at, Category::Queueing);
+    let why = Category::Queueing.because("the worker loaded the history");
+    ledger.charge_request(&loaded.timing, loaded.at, why);
     let read = session.version;
     let mut written = None;
     loop {

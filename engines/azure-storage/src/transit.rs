@@ -42,15 +42,19 @@ impl Transit {
         match put {
             Some(put) => {
                 let timing = one_way(&put, inserted);
-                ledger.charge_request(&timing, inserted, Category::Queueing);
+                let why = Category::Queueing.because("stored, and put into the queue");
+                ledger.charge_request(&timing, inserted, why);
             }
             // Taken before it was acknowledged, or for a second time.
-            None => ledger.charge(Category::Storage, inserted),
+            None => ledger.charge(Category::Storage.because("put into the queue"), inserted),
         }
         // A message that was put for later is visible once its delay has passed in the queue.
-        let hidden = if delivery.dequeue_count > 1 { Category::Retries } else { Category::Storage };
+        let hidden = match delivery.dequeue_count > 1 {
+            true => Category::Retries.because("hidden in the queue after it was taken before"),
+            false => Category::Storage.because("hidden in the queue"),
+        };
         ledger.charge(hidden, delivery.visible_since);
-        ledger.charge_request(get, now, Category::Polling);
+        ledger.charge_request(get, now, Category::Polling.because("lay in the queue, and was got"));
     }
 }
 

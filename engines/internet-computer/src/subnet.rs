@@ -141,7 +141,8 @@ impl Subnet {
         }
         for ended in &round.ended {
             let mut ledger = ended.ledger;
-            ledger.charge(Category::Commit, now);
+            let why = Category::Commit.because("waited until the round was certified");
+            ledger.charge(why, now);
             self.observer.completed(Completion {
                 instance: ended.instance.clone(),
                 created: ended.state.created,

@@ -284,7 +284,8 @@ impl HostProcess {
         let result =
             self.setup.functions.task(&self.setup.application, &mut ledger, &work.message).await;
         reports.executed_task(work_item);
-        ledger.charge(Category::Queueing, self.setup.kernel.now());
+        let why = Category::Queueing.because("the end of the activity was noted");
+        ledger.charge(why, self.setup.kernel.now());
         let id = MessageId { producer: Producer::WorkItem(work_item), index: 0 };
         let response = work.message.response(id, result, ledger);
         runner.submit(PartitionEvent::ActivityCompleted(Box::new(ActivityCompleted {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sim_model::codec;
 use sim_model::graph::GraphRecorder;
 use sim_model::id::MessageId;
-use sim_model::ledger::Category;
+use sim_model::ledger::{Category, Cause};
 use sim_world::blob::BlobContainer;
 use sim_world::event_log::{EventLog, Subscription};
 use sim_world::host::Host;
@@ -40,21 +40,21 @@ const BLOB_BATCH_BYTES: usize = 500_000;
 /// What can travel.
 pub(crate) trait Transported: Serialize + DeserializeOwned + 'static {
     /// Charges the messages inside.
-    fn charge(&mut self, category: Category, until: sim_model::time::Timestamp);
+    fn charge(&mut self, cause: Cause, until: sim_model::time::Timestamp);
 }
 
 impl Transported for PartitionEvent {
-    fn charge(&mut self, category: Category, until: sim_model::time::Timestamp) {
-        PartitionEvent::charge(self, |ledger| ledger.charge(category, until));
+    fn charge(&mut self, cause: Cause, until: sim_model::time::Timestamp) {
+        PartitionEvent::charge(self, |ledger| ledger.charge(cause, until));
     }
 }
 
 impl Transported for ClientEvent {
-    fn charge(&mut self, _: Category, _: sim_model::time::Timestamp) {}
+    fn charge(&mut self, _: Cause, _: sim_model::time::Timestamp) {}
 }
 
 impl Transported for MonitorEvent {
-    fn charge(&mut self, _: Category, _: sim_model::time::Timestamp) {}
+    fn charge(&mut self, _: Cause, _: sim_model::time::Timestamp) {}
 }
 
 /// What one event of the event log holds.
@@ -224,7 +224,8 @@ impl EventSender {
     }
 
     fn encode<E: Transported>(&self, mut letter: Letter<E>) -> (Bytes, Letter<E>) {
-        letter.event.charge(Category::Batching, self.kernel.now());
+        let why = Category::Batching.because("waited for the batch before it to be sent");
+        letter.event.charge(why, self.kernel.now());
         (codec::encode(&Packet::Event(&letter.event)), letter)
     }
 
@@ -308,8 +309,8 @@ pub(crate) async fn receive<E: Transported>(
     }
     let now = kernel.now();
     let charge = |(enqueued_at, next, mut event): (_, _, E)| {
-        event.charge(Category::Storage, enqueued_at);
-        event.charge(Category::Network, now);
+        event.charge(Category::Storage.because("sent to the event log"), enqueued_at);
+        event.charge(Category::Network.because("pushed to the host of the partition"), now);
         (next, event)
     };
     received.into_iter().filter(|(_, next, _)| *next > skip).map(charge).collect()

@@ -115,7 +115,8 @@ impl Record {
         if let Some(End { instance, created, status, mut ledger }) =
             self.ends.borrow_mut().remove(&item)
         {
-            ledger.charge(Category::Commit, at);
+            let why = Category::Commit.because("the last step was committed in the database");
+            ledger.charge(why, at);
             let completion = Completion { instance, created, last_updated: at, status, ledger };
             self.observer.completed(completion);
         }
@@ -173,8 +174,10 @@ impl Record {
     /// wait for a poll, and the poll.
     pub fn charge_fetch(&self, ledger: &mut Ledger, message: MessageId, timing: &Timing) {
         if let Some(sent) = self.sent(message) {
-            ledger.charge(Category::Commit, sent);
+            let why = Category::Commit.because("committed in the database by whoever sent it");
+            ledger.charge(why, sent);
         }
-        ledger.charge_request(timing, self.kernel.now(), Category::Polling);
+        let why = Category::Polling.because("waited for a poll, and was fetched");
+        ledger.charge_request(timing, self.kernel.now(), why);
     }
 }

@@ -104,9 +104,11 @@ impl Attempt {
             let (woken_by, ledger) = &self.call.woken_by;
             if event.id == *woken_by {
                 event.message.ledger = *ledger;
-                event.message.ledger.charge(Category::Network, self.began);
+                let why = Category::Network.because("the coordinator was called");
+                event.message.ledger.charge(why, self.began);
             }
-            event.message.ledger.charge(Category::Storage, self.hub.now());
+            let why = Category::Storage.because("the coordinator read the events");
+            event.message.ledger.charge(why, self.hub.now());
             Some((event, position))
         };
         entries.into_iter().filter_map(event).collect()

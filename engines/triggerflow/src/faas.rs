@@ -264,7 +264,7 @@ async fn run_task(hub: &Rc<Hub>, place: usize, workspace: &str, call: TaskCall) 
     let functions = &hub.functions[place];
     let item = graph.fetch_task(call.task.id, hub.now());
     let mut ledger = call.task.ledger;
-    ledger.charge(Category::Network, hub.now());
+    ledger.charge(Category::Network.because("the function was called"), hub.now());
     let result = functions.task(&hub.application, &mut ledger, &call.task).await;
     graph.executed(item, 1);
     let id = MessageId { producer: Producer::WorkItem(item), index: 0 };

@@ -296,7 +296,8 @@ impl Worker {
     /// what to acknowledge; under v1 to v3 nothing is heard of it.
     async fn wake(&mut self, firing: Firing) {
         let mut ledger = firing.ledger;
-        ledger.charge(Category::Queueing, self.hub.now());
+        let why = Category::Queueing.because("waited for the worker to fire its trigger");
+        ledger.charge(why, self.hub.now());
         let calls = firing.triggers.iter().map(|id| CoordinatorCall {
             workspace: self.name.clone(),
             record: self.workspace.record(id),

@@ -261,7 +261,8 @@ impl Step<'_> {
 
     /// The ledger of a request that this step serves.
     fn charged(&self, mut ledger: Ledger) -> Ledger {
-        ledger.charge_request(&self.input.execution, self.input.now, Category::Queueing);
+        let why = Category::Queueing.because("the step of the entity ran");
+        ledger.charge_request(&self.input.execution, self.input.now, why);
         ledger
     }
 

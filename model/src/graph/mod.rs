@@ -120,6 +120,7 @@ pub struct Graph {
     /// When clients sent their messages, if the recorder knows.
     client_messages: Vec<Option<Timestamp>>,
     commits: u32,
+    last_committed: Option<WorkItemId>,
     /// Whom the messages of steps are for.
     targets: Vec<u32>,
     entities: EntityLog,
@@ -187,6 +188,11 @@ impl Graph {
     /// How many work items were committed.
     pub fn commits(&self) -> u32 {
         self.commits
+    }
+
+    /// The work item that was committed last.
+    pub fn last_committed(&self) -> Option<WorkItemId> {
+        self.last_committed
     }
 
     /// The name of the instance with this index.

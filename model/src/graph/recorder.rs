@@ -139,6 +139,7 @@ impl GraphRecorder {
         let mut graph = self.0.graph.borrow_mut();
         let order = graph.commits;
         graph.commits += 1;
+        graph.last_committed = Some(id);
         let item = &mut graph.items[id.0 as usize];
         assert_eq!(item.progress, Progress::Executed, "{id} is committed once, after execution");
         item.progress = Progress::Committed(order);
@@ -168,6 +169,7 @@ impl GraphRecorder {
         let mut graph = self.0.graph.borrow_mut();
         let order = graph.commits;
         graph.commits += 1;
+        graph.last_committed = Some(id);
         let item = &mut graph.items[id.0 as usize];
         assert_eq!(item.progress, Progress::Aborted, "{id} was given up");
         item.progress = Progress::Committed(order);

@@ -12,7 +12,7 @@ use crate::entity::{MessageSorter, RequestKind};
 use crate::error::{ApplicationError, ApplicationResult};
 use crate::history::{Carried, EventId, EventKind, HistoryEvent, ParentInstance, RaisedEvent};
 use crate::id::{InstanceId, WorkItemId};
-use crate::ledger::{Category, Ledger};
+use crate::ledger::{Category, Ledger, trail};
 use crate::message::{InstanceMessage, TaskMessage};
 use crate::payload::Payload;
 use crate::step::{Outgoing, StepInput, StepOutcome, UserWork};
@@ -249,6 +249,7 @@ impl OrchestrationCursor {
         match decision {
             Decision::CallActivity { name, input } => {
                 let id = out.next_id();
+                trail::sent(&ledger, id);
                 out.tasks.push(TaskMessage { id, caller, event_id, name, input, ledger });
             }
             Decision::CreateTimer { fire_at } => {
@@ -506,7 +507,8 @@ fn answer_parent(
 ) {
     let task_scheduled_id = parent.event_id;
     let mut time = parent.ledger;
-    time.charge_request(ledger.timing(), ledger.at(), Category::Application);
+    let why = Category::Application.because("waited for the orchestration it had called");
+    time.charge_other(&ledger, why);
     let kind = match result {
         Ok(result) => EventKind::SubOrchestrationInstanceCompleted { task_scheduled_id, result },
         Err(error) => EventKind::SubOrchestrationInstanceFailed { task_scheduled_id, error },

@@ -4,17 +4,34 @@
 //! nearest valid choice.
 
 mod campaigns;
+mod figures;
+mod searches;
+mod setup;
+mod sweeps;
+mod traces;
 
 pub(crate) use campaigns::{ExploreArguments, FaultsArguments, ReplayArguments};
+pub(crate) use figures::{FigureArguments, ReportArguments};
+pub(crate) use searches::{PlaceArguments, SaturateArguments, SensitivityArguments};
+pub(crate) use setup::{CompletionsArguments, ManualArguments};
+pub(crate) use sweeps::{
+    MergeArguments, RerunArguments, Scheduler, StatusArguments, SubmitArguments, SweepArguments,
+};
+pub(crate) use traces::{ExplainArguments, TraceArguments};
 
 use campaigns::{EXPLORE_EXAMPLES, FAULTS_EXAMPLES, REPLAY_EXAMPLES};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use figures::{FIGURE_EXAMPLES, REPORT_EXAMPLES};
+use searches::{SATURATE_EXAMPLES, SENSITIVITY_EXAMPLES};
+use setup::{COMPLETIONS_EXAMPLES, MANUAL_EXAMPLES};
 use sim_lab::spec::{HOSTS_MAX, PARTITIONS_MAX, SEED_MAX};
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+use sweeps::{MERGE_EXAMPLES, RERUN_EXAMPLES, STATUS_EXAMPLES, SUBMIT_EXAMPLES, SWEEP_EXAMPLES};
+use traces::EXPLAIN_EXAMPLES;
 
 /// Most seeds of one figure.
 const SEEDS_MAX: u64 = 1_000;
@@ -26,12 +43,15 @@ const THREADS_MAX: u64 = 1_024;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    success
-  1    a check failed (sim run, sim compare, sim figure, sim explore), two runs
-       differ (sim diverge, sim compare), or a run comes to something else than
-       its file says (sim replay)
+  1    a check failed (sim run, sim compare, sim figure, sim explore, sim sweep),
+       two runs differ (sim diverge, sim compare), a threshold is not kept
+       (--require, --fail-if), nothing meets a target (sim saturate), a claim is
+       missed (sim figure --all), or a run comes to something else than its file
+       says (sim replay, sim explain)
   2    bad input: a name, value, file or folder that does not fit
   3    the work could not be carried out: a run is stuck or reached its limit of
-       virtual time, or results could not be written
+       virtual time (in a sweep the others go on), or results could not be
+       written
   101  a fault of the simulator; please report it
 
 Examples:
@@ -48,7 +68,11 @@ Examples:
   sim run --spec none/spec.toml --seed 8
   sim run --json | jq .latency_ms.p50
   sim run --workload bank --history bank.edn
+  sim run --require 'latency.p99<100ms' --require 'throughput>15'
+  sim run --load batch:20 --trace trace.json
 
+Metrics of --require: throughput, work, latency.p50, .p90, .p95, .p99, .p99_9,
+.max, client.p50 to client.max, operations, kilobytes, cost.
 Names and settings: sim list. Exit codes: sim --help.";
 
 const COMPARE_EXAMPLES: &str = "\
@@ -58,12 +82,20 @@ Examples:
   sim compare --results
   sim compare --results --workload bank --engine netherite --seeds 1..5
   sim compare --results --workload hello --load batch:50 --json
+  sim compare before after --fail-if 'latency.p50>+5%'
+  sim compare runs/netherite runs/azure-storage --json
 
-Without --results, one table says what the workloads cost on each engine, and
+With two folders (runs of sim run --out, folders of such folders, experiments),
+their runs are paired by specification and seed, and each metric has its paired
+difference with an interval and a verdict; B is judged against A. Several seeds
+are needed for an interval. Metrics: throughput, work, latency.p50 to .max,
+client.p50 to .max, operations, kilobytes, cost.
+
+Without folders and --results, one table says what the workloads cost on each engine, and
 --out writes table.csv, runs.csv and a figure. An engine that cannot carry a
 workload has a row that says so.
-Ends with exit code 1 if a check of a run failed or, with --results, a final
-state differs from that of in-memory.";
+Ends with exit code 1 if a check of a run failed, a --fail-if holds or, with
+--results, a final state differs from that of in-memory.";
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -86,28 +118,6 @@ Examples:
   sim diverge a b
 
 Ends with exit code 0 if the runs are equal and with 1 if they differ.";
-
-const FIGURE_EXAMPLES: &str = "\
-Examples:
-  sim figure netherite-hello-latency
-  sim figure netherite-hello-latency --seeds 2 --out figure
-  sim figure --all --quick
-
-Files: NAME.svg, NAME.png, table.csv, runs.csv, experiment.toml, and
-provenance.json. All but the last are the same for any number of threads.
---all also writes claims.csv, and ends with exit code 1 if a claim is missed
-and experiments/claims.toml does not say why.";
-
-const REPORT_EXAMPLES: &str = "\
-Examples:
-  sim run --seed 7 --out runs/a
-  sim run --seed 8 --out runs/b
-  sim report runs
-  sim report results --out results.html
-  sim report runs --trace-window 12s..12500ms
-
-The page is one file that loads nothing: it can be sent by mail, and opens from
-a disk. It has every run and every result of an experiment below the folder.";
 
 /// Deterministic simulation of storage engines for stateful serverless applications.
 ///
@@ -142,9 +152,15 @@ pub(crate) enum Command {
     /// Run one workload on one engine and print what came out
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArguments),
-    /// Run workloads on several engines and compare what they come to
+    /// Compare two results, or run workloads on several engines and compare what they come to
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(CompareArguments),
+    /// Search for the highest rate at which an engine still meets a latency target
+    #[command(after_help = SATURATE_EXAMPLES)]
+    Saturate(SaturateArguments),
+    /// Rank the parameters of engine and profile by how far each moves a result
+    #[command(after_help = SENSITIVITY_EXAMPLES)]
+    Sensitivity(SensitivityArguments),
     /// Search for what an engine does wrong under faults, with many small runs
     #[command(after_help = EXPLORE_EXAMPLES)]
     Explore(ExploreArguments),
@@ -165,12 +181,36 @@ pub(crate) enum Command {
     /// Name the first event in which two runs differ
     #[command(after_help = DIVERGE_EXAMPLES)]
     Diverge(DivergeArguments),
+    /// Say where the time of one orchestration of a run went, step by step
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArguments),
     /// Run an experiment, draw it beside what was measured, and print the comparison
     #[command(after_help = FIGURE_EXAMPLES)]
     Figure(FigureArguments),
     /// Make one page, for a browser, of the results in a folder
     #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportArguments),
+    /// Run every combination of some axes for several seeds, and go on where that was interrupted
+    #[command(after_help = SWEEP_EXAMPLES)]
+    Sweep(SweepArguments),
+    /// Say how far a sweep is: done, missing, failed
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(StatusArguments),
+    /// Merge the shards of a sweep
+    #[command(after_help = MERGE_EXAMPLES)]
+    Merge(MergeArguments),
+    /// Repeat the runs of a sweep that failed
+    #[command(after_help = RERUN_EXAMPLES)]
+    Rerun(RerunArguments),
+    /// Submit the shards of a sweep to Slurm or HyperQueue
+    #[command(after_help = SUBMIT_EXAMPLES)]
+    Submit(SubmitArguments),
+    /// Print a script by which a shell completes commands, flags and names
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArguments),
+    /// Print the manual page of a command, or write those of all
+    #[command(after_help = MANUAL_EXAMPLES)]
+    Manual(ManualArguments),
 }
 
 /// Flags of `sim run`. Absent ones leave the default, or what `--spec` says.
@@ -255,6 +295,13 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "FORM|FILE", help_heading = "Output")]
     pub(crate) history: Option<String>,
 
+    /// End with exit code 1 if a metric does not keep within a bound, such as latency.p99<100ms or
+    /// throughput>50; can be given several times
+    #[arg(long, value_name = "BOUND", help_heading = "Output")]
+    pub(crate) require: Vec<String>,
+    #[command(flatten)]
+    pub(crate) traces: TraceArguments,
+
     /// Print one JSON object on standard output and nothing else
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
@@ -263,6 +310,15 @@ pub(crate) struct RunArguments {
 /// Flags of `sim compare`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CompareArguments {
+    /// Two results: folders of sim run --out, of experiments or comparisons, or folders of such folders
+    #[arg(value_name = "A B", num_args = 0..=2)]
+    pub(crate) folders: Vec<PathBuf>,
+
+    /// End with exit code 1 if the mean change from A to B is beyond this, such as latency.p50>+5%
+    /// or throughput<-5%; can be given several times
+    #[arg(long, value_name = "CHANGE", help_heading = "What is compared")]
+    pub(crate) fail_if: Vec<String>,
+
     /// Compare final states (of every orchestration, job and entity) with those of in-memory,
     /// instead of what the engines cost
     #[arg(long, help_heading = "What is compared")]
@@ -278,9 +334,8 @@ pub(crate) struct CompareArguments {
     pub(crate) workload: Vec<String>,
 
     /// A run of everything for each of these seeds: 1..3 (both included) or 1,5,9 [default: 1..3]
-    #[arg(long, value_name = "SEEDS", help_heading = "What is compared",
-          default_value = "1..3", hide_default_value = true, value_parser = seed_list)]
-    pub(crate) seeds: Seeds,
+    #[arg(long, value_name = "SEEDS", help_heading = "What is compared", value_parser = seed_list)]
+    pub(crate) seeds: Option<Seeds>,
 
     /// The load of every workload [default: that of each]
     #[arg(long, value_name = "SHAPE", help_heading = "What is compared")]
@@ -316,6 +371,13 @@ pub(crate) struct CompareArguments {
     /// Print one JSON object on standard output and nothing else
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
+}
+
+impl CompareArguments {
+    /// The seeds of runs: 1 to 3 if none are asked for.
+    pub(crate) fn seeds(&self) -> Vec<u64> {
+        self.seeds.as_ref().map_or_else(|| vec![1, 2, 3], |seeds| seeds.0.clone())
+    }
 }
 
 /// Seeds in the order they were asked for.
@@ -366,53 +428,6 @@ pub(crate) struct DivergeArguments {
     /// Folder of the second run
     #[arg(value_name = "B")]
     pub(crate) second: PathBuf,
-}
-
-/// Flags of `sim figure`.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct FigureArguments {
-    /// Name of the figure; see sim list figures
-    #[arg(value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
-    pub(crate) name: Option<String>,
-
-    /// Rebuild every figure, and say which claims about them are met
-    #[arg(long, conflicts_with = "seeds")]
-    pub(crate) all: bool,
-
-    /// Few runs for a first look: one seed, few numbers of hosts, short campaigns
-    #[arg(long, conflicts_with = "seeds")]
-    pub(crate) quick: bool,
-
-    /// Folder for the files [default: results/runs/NAME; with --all a folder for each figure in
-    /// results/runs]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
-
-    /// Number of seeds, each a run of every curve [default: those of the experiment]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = seeds)]
-    pub(crate) seeds: Option<usize>,
-
-    /// Number of runs side by side [default: one for each core]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads)]
-    pub(crate) threads: Option<usize>,
-}
-
-/// Flags of `sim report`.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct ReportArguments {
-    /// Folder with results, at any depth: of sim run --out, sim figure, sim compare --out, sweeps
-    #[arg(value_name = "DIR")]
-    pub(crate) folder: PathBuf,
-
-    /// The page [default: report.html in the folder]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: Option<PathBuf>,
-
-    /// What the space-time views of traced runs show, such as 2s..2500ms or 2s.., in virtual time from
-    /// the start of a run [default: from the first fault or the first message of the load on]; as
-    /// much of it as a page has room for
-    #[arg(long, value_name = "FROM..UNTIL")]
-    pub(crate) trace_window: Option<String>,
 }
 
 fn hosts(text: &str) -> Result<u32, String> {

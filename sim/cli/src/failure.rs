@@ -1,7 +1,10 @@
 //! What can go wrong, and the exit code it ends with.
 
+use crate::arguments::Cli;
+use clap::CommandFactory;
 use clap::error::ErrorKind;
 use sim_lab::diverge::DivergeError;
+use sim_lab::explain::ExplainError;
 use sim_lab::run::RunError;
 use sim_lab::spec::SpecError;
 use std::ffi::OsString;
@@ -107,15 +110,22 @@ impl From<DivergeError> for Failure {
     }
 }
 
+impl From<ExplainError> for Failure {
+    fn from(error: ExplainError) -> Failure {
+        let exit = match &error {
+            ExplainError::Run { source: RunError::Kernel(_), .. } => Exit::NotCarriedOut,
+            _ => Exit::BadInput,
+        };
+        Failure::new(exit, error)
+    }
+}
+
 /// The failure behind an error of the argument parser, as one line that says where help is.
 pub(crate) fn of_arguments(error: &clap::Error, arguments: &[OsString]) -> Failure {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let missing = match help_command(arguments).as_str() {
             help @ "sim definition --help" => format!("a command is missing: check; see '{help}'"),
-            help => format!(
-                "a command is missing: run, compare, list, definition, diverge, figure or report; \
-                 see '{help}'"
-            ),
+            help => format!("a command is missing: {}; see '{help}'", commands().join(", ")),
         };
         return Failure::input(anyhow::Error::msg(missing));
     }
@@ -129,12 +139,15 @@ pub(crate) fn of_arguments(error: &clap::Error, arguments: &[OsString]) -> Failu
     Failure::input(anyhow::Error::msg(condense(&error.to_string(), &help_command(arguments))))
 }
 
+/// The names of all commands.
+fn commands() -> Vec<String> {
+    Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect()
+}
+
 /// The command whose help speaks of what was asked for.
 fn help_command(arguments: &[OsString]) -> String {
     let command = arguments.get(1).and_then(|argument| argument.to_str());
-    const COMMANDS: [&str; 7] =
-        ["run", "compare", "list", "definition", "diverge", "figure", "report"];
-    match command.filter(|name| COMMANDS.contains(name)) {
+    match command.filter(|name| commands().iter().any(|known| known == name)) {
         Some(name) => format!("sim {name} --help"),
         None => "sim --help".to_owned(),
     }

@@ -10,6 +10,7 @@
 //! | `arguments` | commands, flags, help |
 //! | `commands` | one file for each command |
 //! | `summary` | the summary for a person |
+//! | `report`, `critical_path` | the summary, and one latency, for a person |
 //! | `repeat` | the command that repeats a run |
 //! | `failure` | errors, exit codes |
 //! | `crash` | what is said after a panic |
@@ -20,6 +21,7 @@
 mod arguments;
 mod commands;
 pub mod crash;
+mod critical_path;
 mod failure;
 mod repeat;
 mod summary;
@@ -58,6 +60,8 @@ fn run(arguments: &[OsString]) -> Result<(), Failure> {
     };
     match cli.command {
         Command::Run(asked) => commands::run::run(&asked),
+        Command::Saturate(asked) => commands::saturate::saturate(&asked),
+        Command::Sensitivity(asked) => commands::sensitivity::sensitivity(&asked),
         Command::Explore(asked) => commands::explore::explore(&asked),
         Command::Replay(asked) => commands::replay::replay(&asked),
         Command::Faults(asked) => commands::faults::faults(&asked),
@@ -65,7 +69,15 @@ fn run(arguments: &[OsString]) -> Result<(), Failure> {
         Command::Compare(asked) => commands::compare::compare(&asked),
         Command::Definition(asked) => commands::definition::definition(&asked),
         Command::Diverge(asked) => commands::diverge::diverge(&asked),
+        Command::Explain(asked) => commands::explain::explain(&asked),
         Command::Figure(asked) => commands::figure::figure(&asked),
         Command::Report(asked) => commands::report::report(&asked),
+        Command::Sweep(asked) => commands::sweep::sweep(&asked),
+        Command::Status(asked) => commands::sweep_folder::status(&asked),
+        Command::Merge(asked) => commands::sweep_folder::merge(&asked),
+        Command::Rerun(asked) => commands::sweep_folder::rerun(&asked),
+        Command::Submit(asked) => commands::submit::submit(&asked),
+        Command::Completions(asked) => commands::completions::completions(&asked),
+        Command::Manual(asked) => commands::manual::manual(&asked),
     }
 }

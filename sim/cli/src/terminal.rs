@@ -1,6 +1,7 @@
 //! What is known of the terminal, and how text reaches it.
 //!
-//! The environment is read here only, and decides how a text looks, never what it says.
+//! The environment is read here, and decides how a text looks, never what it says. (One command reads it
+//! besides, for the number of an array's task: `sim sweep --shard auto`.)
 
 use crate::failure::{Exit, Failure};
 use crate::wall;

@@ -102,12 +102,7 @@ fn unknown_names() {
 fn unknown_commands_and_flags() {
     for (arguments, message) in [
         (
-            &[][..],
-            "a command is missing: run, compare, list, definition, diverge, figure or report; see 'sim \
-             --help'",
-        ),
-        (
-            &["runn"],
+            &["runn"][..],
             "unrecognized subcommand 'runn'; a similar subcommand exists: 'run'; see 'sim --help'",
         ),
         (
@@ -128,9 +123,14 @@ fn unknown_commands_and_flags() {
             &["diverge", "a"],
             "the following required arguments were not provided: <B>; see 'sim diverge --help'",
         ),
+        (
+            &["replay"],
+            "the following required arguments were not provided: <FILE>...; see 'sim replay --help'",
+        ),
     ] {
         refused(arguments, message);
     }
+    refused_with(&[], "a command is missing: run, compare, ");
 }
 
 #[test]
@@ -386,4 +386,20 @@ fn host_events_that_cannot_happen() {
         "host events or autoscale with load: found \"batch:5000,launcher=200\", expected another load: \
          launchers cannot be asked twice; add launcher=0",
     );
+}
+
+#[test]
+fn experiments_of_ones_own() {
+    refused(&["figure", "none.toml"], "none.toml: No such file or directory (os error 2)");
+    let folder = tempfile::tempdir().expect("a folder");
+    let own = folder.path().join("own.toml");
+    fs::write(&own, "kind = \"latency\"\nname = \"../own\"\n").expect("written");
+    let refusal = sim(folder.path(), &["figure", "own.toml"]).assert().code(2);
+    let told = String::from_utf8_lossy(&refusal.get_output().stderr).into_owned();
+    assert!(told.starts_with("error: own.toml: ") && told.contains("missing field"), "{told}");
+    let known = include_str!("../../../experiments/recovery.toml");
+    fs::write(&own, known.replace("\"recovery\"", "\"../own\"")).expect("written");
+    let expected = "own.toml: name: found \"../own\", expected letters, digits, - and _";
+    refused_in(folder.path(), &["figure", "own.toml"], expected);
+    assert_eq!(files(folder.path()).len(), 1);
 }

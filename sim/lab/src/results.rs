@@ -42,6 +42,8 @@ pub const SPEC: &str = "spec.toml";
 pub const PROFILE: &str = "profile.toml";
 /// The summary of a run.
 pub const SUMMARY: &str = "summary.json";
+/// What may differ between machines and repetitions.
+pub const PROVENANCE: &str = "provenance.json";
 /// The marks of the event trail.
 pub const EVENTS: &str = "events.csv";
 
@@ -78,7 +80,7 @@ pub enum ResultsError {
     Figure(#[from] FigureError),
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> ResultsError {
+pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> ResultsError {
     let path = path.to_owned();
     move |source| ResultsError::Io { path, source }
 }
@@ -91,6 +93,14 @@ pub struct Provenance {
     pub wall_seconds: f64,
     /// Versions of what the run was made with, by name.
     pub versions: BTreeMap<String, String>,
+}
+
+impl Provenance {
+    /// The provenance as a file.
+    pub fn to_json(&self) -> String {
+        let text = serde_json::to_string_pretty(self);
+        text.expect("invariant: a provenance has a JSON form") + "\n"
+    }
 }
 
 /// A place that was found fit for results.
@@ -190,7 +200,7 @@ impl ResultsFolder {
     }
 }
 
-fn remove(folder: &Path) -> Result<(), ResultsError> {
+pub(crate) fn remove(folder: &Path) -> Result<(), ResultsError> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(folder)(error)),
         _ => Ok(()),
@@ -201,7 +211,11 @@ fn remove(folder: &Path) -> Result<(), ResultsError> {
 ///
 /// # Errors
 /// What the system says.
-fn write_file(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> Result<(), ResultsError> {
+pub(crate) fn write_file(
+    folder: &Path,
+    name: &str,
+    content: impl AsRef<[u8]>,
+) -> Result<(), ResultsError> {
     let path = folder.join(name);
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(at(parent))?;
@@ -249,22 +263,13 @@ pub fn write_files(
         for (name, content) in files {
             write_file(place, &name, content)?;
         }
-        let provenance = serde_json::to_string_pretty(provenance)
-            .expect("invariant: a provenance has a JSON form");
-        write_file(place, "provenance.json", provenance + "\n")
+        write_file(place, PROVENANCE, provenance.to_json())
     })
 }
 
-/// The files of a result that depend on specification and build alone, with their contents.
-///
-/// # Errors
-/// If the figure cannot be drawn.
-pub fn files(
-    spec: &CheckedSpec,
-    outcome: &RunOutcome,
-) -> Result<BTreeMap<String, Vec<u8>>, FigureError> {
+/// What repeats a run: its specification, and the files it reads under the names they have there.
+pub fn specification(spec: &CheckedSpec) -> BTreeMap<String, Vec<u8>> {
     let mut repeat: RunSpec = spec.spec().clone();
-    let orchestrations = Orchestrations::new(spec.build_workload(), outcome.naming);
     let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     if let Some(text) = spec.profile_text() {
         files.insert(PROFILE.to_owned(), text.into());
@@ -278,6 +283,13 @@ pub fn files(
         files.insert(repeat.workload.parameters[*key].clone(), file.text.as_bytes().to_vec());
     }
     files.insert(SPEC.to_owned(), repeat.to_toml().into());
+    files
+}
+
+/// The summary and the tables of a run.
+pub fn tables(spec: &CheckedSpec, outcome: &RunOutcome) -> BTreeMap<String, Vec<u8>> {
+    let orchestrations = Orchestrations::new(spec.build_workload(), outcome.naming);
+    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     files.insert(SUMMARY.to_owned(), outcome.summary.to_json_pretty().into());
     files.insert("latency.csv".to_owned(), tables::latency(outcome, &orchestrations));
     files.insert("operations.csv".to_owned(), tables::operations(outcome));
@@ -293,6 +305,19 @@ pub fn files(
     }
     files.insert("counters.csv".to_owned(), tables::counters(outcome));
     files.insert(EVENTS.to_owned(), tables::events(&outcome.trail));
+    files
+}
+
+/// The files of a result that depend on specification and build alone, with their contents.
+///
+/// # Errors
+/// If the figure cannot be drawn.
+pub fn files(
+    spec: &CheckedSpec,
+    outcome: &RunOutcome,
+) -> Result<BTreeMap<String, Vec<u8>>, FigureError> {
+    let mut files = specification(spec);
+    files.extend(tables(spec, outcome));
     if let Some(figure) = latency_figure(spec, outcome) {
         files.insert("figures/latency.svg".to_owned(), figure.to_svg()?.into());
         files.insert("figures/latency.png".to_owned(), figure.to_png()?);

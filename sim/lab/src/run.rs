@@ -8,40 +8,41 @@
 //! workload's entities are read, which costs nothing that is reported; it is judged; and what was told in
 //! the run is read once more (see `checks/durability.rs`), which is no part of its event trail.
 
+mod outcome;
 pub(crate) mod rest;
 mod verdict;
 
+pub use outcome::{Finals, MachineUse, RunOutcome};
 pub use rest::{DRAIN, REST_BOUND, REST_BOUND_AFTER_FAULTS};
 
 use crate::autoscale::{Autoscaler, Votes};
 use crate::checks::durability::{self, Claims};
 use crate::checks::{self, Entities, Evidence};
+use crate::explain::Choice;
 use crate::fault::{self, Fault, Targets};
-use crate::handover::{Handover, HandoverRecorder};
+use crate::handover::HandoverRecorder;
 use crate::history::HistoryRecorder;
-use crate::history::export::{self, Seen};
+use crate::history::export;
 use crate::host_event::{Fleet, HostEvent};
-use crate::levels::LevelSeries;
 use crate::load;
 use crate::progress::Progress;
-use crate::recorder::{Record, Recorder};
+use crate::recorder::Recorder;
 use crate::spec::{CheckedSpec, SpecError};
-use crate::stuck::{self, Stuck};
-use crate::summary::{FaultSummary, Summary};
+use crate::stuck;
+use crate::summary::FaultSummary;
+use crate::trace::{TraceOptions, TraceRecorder};
 use crate::workload::{EntityStates, Naming, Orchestrations, Start};
 use sim_model::engine::{
     Client, DeployError, Deployment, FaultBudget, Guarantees, Observer, TaskHub,
 };
 use sim_model::graph::GraphRecorder;
-use sim_model::orchestration::RuntimeStatus;
+use sim_model::id::InstanceId;
 use sim_model::time::Timestamp;
 use sim_world::cost::{self, Cost, Rented};
 use sim_world::kernel::{self, EventTrail, Kernel, KernelError, KernelOptions, NodeId};
-use sim_world::machine::Machine;
-use sim_world::meter::{OperationCount, OperationSeries};
+use sim_world::meter::OperationCount;
 use sim_world::seed::SeedTree;
 use sim_world::world::{self, World, WorldError};
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
@@ -72,6 +73,10 @@ pub struct RunOptions {
     /// Whether to judge the run. A summary without checks says nothing about it: this is for measuring
     /// what judging costs.
     pub judge: bool,
+    /// What to keep of what happens, event by event: [`RunOutcome::trace`].
+    pub trace: Option<TraceOptions>,
+    /// Which orchestration to explain, if one: [`RunOutcome::explained`].
+    pub explain: Option<Choice>,
 }
 
 impl Default for RunOptions {
@@ -82,6 +87,8 @@ impl Default for RunOptions {
             keep_results: false,
             keep_history: false,
             judge: true,
+            trace: None,
+            explain: None,
         }
     }
 }
@@ -101,90 +108,6 @@ pub enum RunError {
     /// Virtual time came to an end.
     #[error(transparent)]
     Kernel(#[from] KernelError),
-}
-
-/// Everything a run leaves.
-#[derive(Clone, Debug)]
-pub struct RunOutcome {
-    /// The summary.
-    pub summary: Summary,
-    /// Every orchestration, by index.
-    pub records: Vec<Record>,
-    /// The names of their instances.
-    pub naming: Naming,
-    /// Whether they are jobs.
-    pub jobs: bool,
-    /// Counts of all kinds of operations, and of counters and messages, sorted by name.
-    pub operations: Vec<OperationCount>,
-    /// Price of one operation of each kind in [`RunOutcome::operations`], in US dollars.
-    pub prices_usd: Vec<f64>,
-    /// Operations by second.
-    pub operation_series: Vec<OperationSeries>,
-    /// Orchestrations started by second.
-    pub started_per_second: Vec<u32>,
-    /// Orchestrations ended by second.
-    pub ended_per_second: Vec<u32>,
-    /// Money.
-    pub cost: Cost,
-    /// Time that hosts are paid for, all together.
-    pub host_time: Duration,
-    /// The engine's own counters.
-    pub counters: Vec<(&'static str, u64)>,
-    /// Levels over time, by name.
-    pub levels: BTreeMap<&'static str, LevelSeries>,
-    /// Partitions that went from one host, or life of a host, to another, by time.
-    pub handovers: Vec<Handover>,
-    /// 32 hexadecimal digits over all results, whatever their order: equal for all engines if the
-    /// workload does not depend on timing.
-    pub results_digest: String,
-    /// Whether that is so.
-    pub timing_independent: bool,
-    /// All results, if they were asked for.
-    pub finals: Option<Finals>,
-    /// What clients and callers of entities saw, if it was asked for.
-    pub history: Option<Vec<Seen>>,
-    /// What has not ended, and what it waits for.
-    pub stuck: Vec<Stuck>,
-    /// Where each core's time went: core time used by each host.
-    pub cpu_used: Vec<Duration>,
-    /// The machines that were rented besides the hosts, in the order they were rented.
-    pub machines: Vec<MachineUse>,
-    /// The event trail.
-    pub trail: EventTrail,
-}
-
-/// What a machine besides the hosts was used for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MachineUse {
-    /// Its name.
-    pub name: String,
-    /// Its class in the profile.
-    pub class: String,
-    /// Its cores.
-    pub cores: u32,
-    /// Core time that was used.
-    pub cpu_used: Duration,
-}
-
-impl MachineUse {
-    fn of(machine: &Machine) -> MachineUse {
-        let host = machine.host();
-        MachineUse {
-            name: host.name().to_owned(),
-            class: machine.class().to_owned(),
-            cores: host.cores(),
-            cpu_used: host.cpu_used(),
-        }
-    }
-}
-
-/// What a run came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Finals {
-    /// How each orchestration or job ended, by index.
-    pub statuses: Vec<RuntimeStatus>,
-    /// The states of the workload's entities.
-    pub entities: EntityStates,
 }
 
 /// Carries out a run.
@@ -219,7 +142,8 @@ pub fn targets(spec: &CheckedSpec) -> Result<(Targets, FaultBudget), RunError> {
     let spec = spec.clone();
     kernel::on_fresh_thread(move || {
         let main = |kernel: Kernel| async move {
-            let stage = Stage::set(&kernel, &spec, &Progress::default(), false)?;
+            let options = RunOptions::default();
+            let stage = Stage::set(&kernel, &spec, &Progress::default(), &options)?;
             Ok::<_, RunError>((Targets::of(&stage.world), stage.budget))
         };
         let (targets, _) = kernel::simulate(KernelOptions::with_seed(0), main)?;
@@ -243,7 +167,7 @@ fn simulate(
     };
     let (spec, progress, options) = (spec.clone(), progress.clone(), options.clone());
     let main = |kernel: Kernel| async move {
-        let stage = Stage::set(&kernel, &spec, &progress, options.keep_results)?;
+        let stage = Stage::set(&kernel, &spec, &progress, &options)?;
         stage.play(&spec, options.bound).await;
         let measured = stage.measure();
         if let Some(autoscaler) = &stage.autoscaler {
@@ -281,6 +205,7 @@ struct Stage {
     handovers: HandoverRecorder,
     fleet: Fleet,
     autoscaler: Option<Autoscaler>,
+    trace: Option<TraceRecorder>,
 }
 
 impl Stage {
@@ -289,7 +214,7 @@ impl Stage {
         kernel: &Kernel,
         spec: &CheckedSpec,
         progress: &Progress,
-        keep_results: bool,
+        options: &RunOptions,
     ) -> Result<Stage, RunError> {
         let asked = spec.spec();
         let deployment = world::Deployment {
@@ -301,10 +226,16 @@ impl Stage {
         let key = SeedTree::new(asked.seed).stream("workload names").below(u64::MAX);
         let orchestrations = Orchestrations::new(spec.build_workload(), Naming::new(key));
         let clients_wait = asked.load.clients_wait();
+        let keep_results = options.keep_results;
         let recorder = Recorder::new(kernel, &orchestrations, progress, clients_wait, keep_results);
         let graph = recording_moments(kernel);
-        let listener = recorder.clone();
-        let observer = Observer::new(graph.clone(), move |completion| listener.ended(&completion));
+        let is_traced = options.trace.is_some() || options.explain.is_some();
+        let trace = is_traced.then(|| TraceRecorder::new(&world, &graph, options.trace));
+        let (listener, tracer) = (recorder.clone(), trace.clone());
+        let observer = Observer::new(graph.clone(), move |completion| {
+            tracer.iter().for_each(|tracer| tracer.ended(&completion));
+            listener.ended(&completion);
+        });
         let listener = recorder.clone();
         let votes = Votes::new(kernel, asked.hosts);
         let heard = votes.clone();
@@ -313,8 +244,9 @@ impl Stage {
             heard.level(what, value);
         });
         let (handovers, clock) = (HandoverRecorder::default(), kernel.clone());
-        let listener = handovers.clone();
+        let (listener, tracer) = (handovers.clone(), trace.clone());
         let observer = observer.with_progress(move |partition, owner| {
+            tracer.iter().for_each(|tracer| tracer.progressed(clock.now(), partition, owner));
             listener.progressed(clock.now(), partition, owner);
         });
         let engine = spec.engine();
@@ -348,6 +280,7 @@ impl Stage {
             handovers,
             fleet,
             autoscaler,
+            trace,
         })
     }
 
@@ -525,6 +458,11 @@ impl Stage {
             over.then(|| Claims::of(graph, &recording, all, &history, now))
         });
         let entities = entities.into_states();
+        let is_of_load = |instance: &InstanceId| self.orchestrations.index_of(instance).is_some();
+        let told = self.trace.as_ref().map(|trace| {
+            trace.take(&self.world, graph, spec.spec(), options.explain.as_ref(), &is_of_load)
+        });
+        let (trace, explained) = told.map_or((None, None), |told| (told.trace, told.explained));
         let summary = summarize(spec, workload.unit(), &recording, &measured, checks);
         let prices = &self.world.profile().prices;
         let price = |counted: &OperationCount| {
@@ -556,6 +494,8 @@ impl Stage {
                 marks: Vec::new(),
                 window: Vec::new(),
             },
+            trace,
+            explained,
             records: recording.records,
             started_per_second: recording.started_per_second,
             ended_per_second: recording.ended_per_second,

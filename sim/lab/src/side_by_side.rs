@@ -19,6 +19,7 @@ use crate::measure::{self, Latencies, Percentiles, round};
 use crate::progress::Progress;
 use crate::run::{RunError, RunOptions, RunOutcome, run_with};
 use crate::spec::{CheckedSpec, SpecError};
+use crate::statistics;
 use rayon::prelude::*;
 use serde::Serialize;
 use sim_model::engine::DeployError;
@@ -323,7 +324,6 @@ impl Measured {
         let each =
             |sum: f64, digits| (completed > 0).then(|| round(sum / completed as f64, digits));
         let rates: Vec<f64> = runs.iter().filter_map(|run| run.per_s).collect();
-        let mean = (!rates.is_empty()).then(|| rates.iter().sum::<f64>() / rates.len() as f64);
         let merged = |of: fn(&Kept) -> Option<&Latencies>| {
             let mut all = Latencies::default();
             runs.iter().filter_map(|run| of(run)).for_each(|latencies| all.merge(latencies));
@@ -338,7 +338,7 @@ impl Measured {
         Measured {
             runs: runs.len() as u64,
             completed,
-            throughput_per_s: mean.map(|mean| round(mean, 3)),
+            throughput_per_s: statistics::mean(&rates).map(|mean| round(mean, 3)),
             throughput_min_per_s: rates.iter().copied().reduce(f64::min),
             throughput_max_per_s: rates.iter().copied().reduce(f64::max),
             latency_ms: latencies.percentiles(),

@@ -6,6 +6,7 @@
 //! defaults change.
 
 mod items;
+mod scaled;
 mod workload_spec;
 
 pub(crate) use items::Items;

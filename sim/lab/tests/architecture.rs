@@ -96,7 +96,9 @@ fn may_import(member: &str, other: &str) -> bool {
         "sim-model" => false,
         "sim-world" => other == "sim-model",
         "sim-lab" => is_engine(other) || matches!(other, "sim-model" | "sim-world"),
-        "sim-cli" | "sim-mutants" => matches!(other, "sim-model" | "sim-world" | "sim-lab"),
+        "sim-cli" | "sim-mutants" | "example-tiny-engine" => {
+            matches!(other, "sim-model" | "sim-world" | "sim-lab")
+        }
         engine if is_engine(engine) => matches!(other, "sim-model" | "sim-world"),
         other => panic!("{other} has no place in the house yet: give it one here and in the docs"),
     }

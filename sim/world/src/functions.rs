@@ -83,10 +83,12 @@ impl FunctionsHost {
 
     /// Takes `work` of core time, on behalf of the work item with this ledger; how long it took.
     pub async fn charge(&self, work: Duration, ledger: &mut Ledger) -> Timing {
-        ledger.charge(Category::Queueing, self.kernel.now());
+        let why = Category::Queueing.because("waited for its host to begin");
+        ledger.charge(why, self.kernel.now());
         let timing = self.host.run(work).await;
         let timing = split(timing.queued, timing.ran);
-        ledger.charge_request(&timing, self.kernel.now(), Category::Queueing);
+        let why = Category::Queueing.because("executed on a core of its host");
+        ledger.charge_request(&timing, self.kernel.now(), why);
         timing
     }
 
@@ -116,7 +118,8 @@ impl FunctionsHost {
             let timing = self.work(&outcome.work).await;
             let until = self.kernel.now();
             outcome.charge(&timing, until);
-            ledger.charge_request(&timing, until, Category::Queueing);
+            let why = Category::Queueing.because("the code of the step worked on its host");
+            ledger.charge_request(&timing, until, why);
         }
         outcome
     }
@@ -162,7 +165,8 @@ impl FunctionsHost {
         let environment = Rc::new(self.environment(&used));
         let context = ActivityContext::new(environment, task);
         let result = application.run_activity(&task.name, context, task.input.clone()).await;
-        ledger.charge_request(&used.get(), self.kernel.now(), Category::Application);
+        let why = Category::Application.because("the activity worked");
+        ledger.charge_request(&used.get(), self.kernel.now(), why);
         self.clean_up();
         result
     }

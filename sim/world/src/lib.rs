@@ -74,6 +74,8 @@ pub mod profile;
 #[cfg(madsim)]
 pub mod queue;
 #[cfg(madsim)]
+pub mod requests;
+#[cfg(madsim)]
 pub mod seed;
 #[cfg(madsim)]
 pub mod selfhosted;

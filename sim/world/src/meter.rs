@@ -4,6 +4,7 @@
 //! serves it, with the bytes that came in with the request and went out with the reply, and
 //! the counts are also kept for each second of virtual time.
 
+use crate::requests::{Keep, Request, RequestRecord, Requests};
 use serde::{Deserialize, Serialize};
 use sim_model::time::Timestamp;
 use std::cell::RefCell;
@@ -15,7 +16,14 @@ const SECOND: u64 = 1_000_000_000;
 
 /// Counts operations; clones count into the same meter.
 #[derive(Clone, Default)]
-pub struct Meter(Rc<RefCell<Counters>>);
+pub struct Meter(Rc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    counters: RefCell<Counters>,
+    /// Requests one by one, if they are kept.
+    requests: RefCell<Option<RequestRecord>>,
+}
 
 #[derive(Default)]
 struct Counters {
@@ -72,7 +80,7 @@ impl Meter {
     /// # Panics
     /// With more than 65536 kinds.
     pub fn kind(&self, service: &str, kind: &str) -> OperationKind {
-        let inner = &mut *self.0.borrow_mut();
+        let inner = &mut *self.0.counters.borrow_mut();
         let counters = &mut inner.counters;
         *inner.by_name.entry((service.to_owned(), kind.to_owned())).or_insert_with(|| {
             counters.push(Counter::default());
@@ -94,7 +102,7 @@ impl Meter {
         bytes_in: u64,
         bytes_out: u64,
     ) {
-        let mut inner = self.0.borrow_mut();
+        let mut inner = self.0.counters.borrow_mut();
         let counter = &mut inner.counters[usize::from(kind.0)];
         counter.count += u64::from(count);
         counter.bytes_in += bytes_in;
@@ -106,9 +114,26 @@ impl Meter {
         counter.per_second[second] += count;
     }
 
+    /// From now on keeps requests one by one.
+    pub fn keep_requests(&self, keep: Keep) {
+        *self.0.requests.borrow_mut() = Some(RequestRecord::new(keep));
+    }
+
+    /// A request is over for client and service.
+    pub(crate) fn request_over(&self, now: Timestamp, request: impl FnOnce() -> Request) {
+        if let Some(record) = &mut *self.0.requests.borrow_mut() {
+            record.note(now, request());
+        }
+    }
+
+    /// The requests that were kept so far, by the time of their ends; none unless they are kept.
+    pub fn take_requests(&self) -> Requests {
+        self.0.requests.borrow_mut().as_mut().map(RequestRecord::take).unwrap_or_default()
+    }
+
     /// Operations of this kind so far.
     pub fn total(&self, service: &str, kind: &str) -> u64 {
-        let inner = self.0.borrow();
+        let inner = self.0.counters.borrow();
         let known = inner.by_name.get(&(service.to_owned(), kind.to_owned()));
         known.map_or(0, |kind| inner.counters[usize::from(kind.0)].count)
     }
@@ -138,7 +163,7 @@ impl Meter {
     }
 
     fn counted(&self) -> impl Iterator<Item = ((String, String), Counter)> + use<> {
-        let inner = self.0.borrow();
+        let inner = self.0.counters.borrow();
         let counted: Vec<_> = inner
             .by_name
             .iter()

@@ -21,7 +21,7 @@ use sim_model::cursor::Cursor;
 use sim_model::engine::InstanceState;
 use sim_model::graph::GraphRecorder;
 use sim_model::id::{InstanceId, MessageId, Producer, WorkItemId};
-use sim_model::ledger::{Category, Ledger, Timing};
+use sim_model::ledger::{Category, Cause, Ledger, Timing};
 use sim_model::message::{InstanceMessage, TaskMessage};
 use sim_model::step::{EntityBackend, StepInput, StepOutcome, UserWork};
 use sim_model::time::Timestamp;
@@ -37,6 +37,12 @@ const BACKEND: EntityBackend = EntityBackend {
     max_signal_delay: None,
     implicit_deletion: true,
 };
+
+/// Why a message was not executed earlier.
+const IN_A_ROUND: Cause = Category::Commit.because("waited for the round that executes it");
+const INGRESS: Cause = Category::Batching.because("waited for the block that takes it in");
+const HELD_BY_OUTCALL: Cause =
+    Category::Queueing.because("held back until the instance was free again");
 
 /// What the code of canisters works with in one round.
 pub(crate) struct CodeEnvironment<'a> {
@@ -71,7 +77,7 @@ impl CodeEnvironment<'_> {
         match letter {
             Letter::Ingress(ingress) => self.ingress(canister, &ingress, start, &mut done),
             Letter::Request { from, call: Call::Deliver(message) } => {
-                self.deliver(canister, message, Category::Commit, start, &mut done);
+                self.deliver(canister, message, IN_A_ROUND, start, &mut done);
                 done.effects.push(Effect::Respond(from, None));
             }
             Letter::Request { from, call: Call::Run(task) } => {
@@ -80,10 +86,10 @@ impl CodeEnvironment<'_> {
             Letter::Response { from, answer } => {
                 let answer = answer.expect("invariant: acknowledgements are not executed");
                 debug_assert_ne!(from, canister.id, "tasks are in canisters of their own");
-                self.deliver(canister, answer, Category::Commit, start, &mut done);
+                self.deliver(canister, answer, IN_A_ROUND, start, &mut done);
             }
             Letter::Timer(timer) => {
-                self.deliver(canister, timer.message, Category::Polling, start, &mut done);
+                self.deliver(canister, timer.message, Category::Polling.into(), start, &mut done);
             }
             Letter::Outcall(id) => self.continue_after(id, &mut done),
         }
@@ -106,12 +112,12 @@ impl CodeEnvironment<'_> {
                     self.discard(message.id);
                     Reply::Refused(format!("instance {} exists and has not ended", message.target))
                 } else {
-                    self.deliver(canister, message.clone(), Category::Batching, start, done);
+                    self.deliver(canister, message.clone(), INGRESS, start, done);
                     Reply::Accepted
                 }
             }
             Method::Send(message) => {
-                self.deliver(canister, message.clone(), Category::Batching, start, done);
+                self.deliver(canister, message.clone(), INGRESS, start, done);
                 Reply::Accepted
             }
             Method::Wait(id) => match known(id) {
@@ -154,7 +160,7 @@ impl CodeEnvironment<'_> {
         &mut self,
         canister: &mut Canister,
         mut message: InstanceMessage,
-        waited: Category,
+        waited: Cause,
         start: Timestamp,
         done: &mut Executed,
     ) {
@@ -195,9 +201,10 @@ impl CodeEnvironment<'_> {
         });
         let mut ledger = message.ledger;
         let begin = start + self.costs.time(done.instructions);
-        ledger.charge(Category::Queueing, begin);
+        ledger.charge(Category::Queueing.because("waited for its turn in the round"), begin);
         let own = self.costs.step;
-        ledger.charge(Category::Cpu, begin + self.costs.time(own));
+        let why = Category::Cpu.because("the canister executed the step");
+        ledger.charge(why, begin + self.costs.time(own));
         let mut outcome = cursor.step(StepInput {
             work_item: item,
             now: self.now,
@@ -213,7 +220,7 @@ impl CodeEnvironment<'_> {
         let used = self.costs.of(work.compute) + self.costs.operation * u64::from(work.operations);
         let until = begin + self.costs.time(own + used);
         outcome.charge(&Timing::of(Category::Cpu, self.costs.time(used)), until);
-        ledger.charge(Category::Cpu, until);
+        ledger.charge(Category::Cpu.because("the canister ran the code"), until);
         done.instructions += own + used;
         let outcalls = outcalls_of(&work, self.costs.outcall_bytes_max);
         self.keep(canister, id, (item, until), cursor, &outcome, done);
@@ -317,8 +324,9 @@ impl CodeEnvironment<'_> {
         let graph = self.graph;
         let item = self.trace.item(|| graph.fetch_task(task.id, self.recorded_at));
         let mut ledger = task.ledger;
-        ledger.charge(Category::Commit, self.now);
-        ledger.charge(Category::Queueing, start);
+        let why = Category::Commit.because("waited for the round that executes it");
+        ledger.charge(why, self.now);
+        ledger.charge(Category::Queueing.because("waited for its turn in the round"), start);
         let (mut result, segments) = task::run(self.application, &task);
         let (first, outcalls) = task::plan(&segments, self.costs);
         let longest = outcalls.iter().map(|step| step.instructions).fold(first, u64::max);
@@ -330,7 +338,8 @@ impl CodeEnvironment<'_> {
             result = Err(ApplicationError::user(problem));
         }
         done.instructions += self.costs.task + first.min(self.costs.message_max);
-        ledger.charge(Category::Cpu, start + self.costs.time(done.instructions));
+        let why = Category::Cpu.because("the canister executed the activity");
+        ledger.charge(why, start + self.costs.time(done.instructions));
         if !self.trace.again {
             graph.executed(item, 1);
         }
@@ -365,7 +374,9 @@ impl CodeEnvironment<'_> {
             done.effects.push(Effect::Outcalls(steps, then));
             return;
         }
-        then.iter_mut().for_each(|effect| effect.charge(Category::Application, self.now));
+        let why =
+            Category::Application.because("the activity waited for what it had called outside");
+        then.iter_mut().for_each(|effect| effect.charge(why, self.now));
         done.effects = then;
     }
 
@@ -381,7 +392,7 @@ impl CodeEnvironment<'_> {
         instance.busy = false;
         let start = self.now;
         while let Some(message) = canister.instances.get_mut(id).and_then(next_held) {
-            self.deliver(canister, message, Category::Queueing, start, done);
+            self.deliver(canister, message, HELD_BY_OUTCALL, start, done);
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::block::{CanisterId, IngressId};
 use serde::{Deserialize, Serialize};
 use sim_model::engine::InstanceState;
 use sim_model::id::InstanceId;
-use sim_model::ledger::{Category, Ledger};
+use sim_model::ledger::{Cause, Ledger};
 use sim_model::message::{InstanceMessage, TimerMessage};
 use sim_model::time::Timestamp;
 use std::collections::VecDeque;
@@ -62,15 +62,15 @@ pub(crate) struct Ended {
 
 impl Effect {
     /// Charges the time until `now` to the ledgers of what is sent.
-    pub(crate) fn charge(&mut self, category: Category, now: Timestamp) {
+    pub(crate) fn charge(&mut self, cause: Cause, now: Timestamp) {
         match self {
             Effect::Call(_, Call::Deliver(message)) | Effect::Respond(_, Some(message)) => {
-                message.ledger.charge(category, now);
+                message.ledger.charge(cause, now);
             }
-            Effect::Call(_, Call::Run(task)) => task.ledger.charge(category, now),
-            Effect::Ended(ended) => ended.ledger.charge(category, now),
+            Effect::Call(_, Call::Run(task)) => task.ledger.charge(cause, now),
+            Effect::Ended(ended) => ended.ledger.charge(cause, now),
             Effect::Outcalls(_, then) => {
-                then.iter_mut().for_each(|effect| effect.charge(category, now));
+                then.iter_mut().for_each(|effect| effect.charge(cause, now));
             }
             Effect::Respond(_, None)
             | Effect::Timer(_)

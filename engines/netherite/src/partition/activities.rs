@@ -163,7 +163,8 @@ impl Activities {
         self.estimated_queue = self.pending.len();
         let restart = |work: &mut ActivityWork| {
             work.attempts += 1;
-            work.message.ledger.charge(Category::Retries, now);
+            let why = Category::Retries.because("started again after its partition recovered");
+            work.message.ledger.charge(why, now);
             work.clone()
         };
         self.pending.values_mut().map(restart).collect()

@@ -119,8 +119,9 @@ pub(crate) struct Handling {
 
 impl Handling {
     fn charge(&self, ledger: &mut Ledger) {
-        ledger.charge(Category::Queueing, self.begun);
-        ledger.charge(Category::Cpu, self.ended);
+        let turn = Category::Queueing.because("waited for the partition to take it in");
+        ledger.charge(turn, self.begun);
+        ledger.charge(Category::Cpu.because("a core took it into the partition"), self.ended);
     }
 }
 
@@ -429,7 +430,8 @@ impl Partition {
             let mut batch = batch.clone();
             batch.persisted = Some(*position);
             let mut event = PartitionEvent::BatchProcessed(batch);
-            event.charge(|ledger| ledger.charge(Category::Commit, now));
+            let why = Category::Commit.because("waited until the step was durable");
+            event.charge(|ledger| ledger.charge(why, now));
             effects.push(Effect::Submit(event));
         }
         self.release(now, effects);
@@ -455,7 +457,9 @@ impl Partition {
         let committed = self.committed;
         for mut outgoing in self.outbox.release(committed) {
             for (_, event) in &mut outgoing.partitions {
-                event.charge(|ledger| ledger.charge(Category::Commit, now));
+                let why =
+                    Category::Commit.because("waited in the outbox until its step was durable");
+                event.charge(|ledger| ledger.charge(why, now));
             }
             effects.push(Effect::Send(outgoing));
         }

@@ -94,7 +94,8 @@ impl Session {
         }
         self.attempts += 1;
         for message in &mut self.messages {
-            message.ledger.charge(Category::Retries, now);
+            let why = Category::Retries.because("its step was started again after a recovery");
+            message.ledger.charge(why, now);
         }
         self.barrier = Some(position);
         true

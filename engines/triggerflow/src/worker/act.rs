@@ -53,7 +53,7 @@ impl Worker {
     fn fetch(&mut self, firing: &mut Firing) -> (WorkItemId, Ledger) {
         let now = self.hub.now();
         let mut ledger = firing.ledger;
-        ledger.charge(Category::Queueing, now);
+        ledger.charge(Category::Queueing.because("waited for the worker to fire its trigger"), now);
         let graph = self.hub.observer.graph();
         let predecessor = self.workspace.last_step();
         let messages = firing.messages.iter().copied();
@@ -97,7 +97,8 @@ impl Worker {
             }
         };
         let mut time = parent.ledger;
-        time.charge_request(ledger.timing(), ledger.at(), Category::Application);
+        let why = Category::Application.because("waited for the workflow it had called");
+        time.charge_other(&ledger, why);
         let id = MessageId { producer: Producer::WorkItem(item), index: effects.produced() };
         let event = HistoryEvent { timestamp: ledger.at(), kind };
         let target = parent.instance.clone();
@@ -172,7 +173,8 @@ impl Worker {
         let Recovery { item, effects, acknowledged } = recovery;
         self.hub.measure.committed(item);
         let mut ledger = Ledger::new(self.globals.created);
-        ledger.charge(Category::Retries, self.hub.now());
+        let why = Category::Retries.because("done again by the next worker");
+        ledger.charge(why, self.hub.now());
         self.perform(effects, ledger).await;
         self.whereabouts.acted();
         self.committer

@@ -127,9 +127,10 @@ impl Worker {
             }
             // It lay there until a worker was wanted, and then until this one was there.
             let ledger = &mut event.message.ledger;
-            ledger.charge(Category::Polling, wanted);
-            ledger.charge(Category::Queueing, began);
-            ledger.charge(Category::Storage, self.hub.now());
+            ledger.charge(Category::Polling.because("lay in the stream without a worker"), wanted);
+            ledger.charge(Category::Queueing.because("waited for the worker to start"), began);
+            let why = Category::Storage.because("the worker read the stream");
+            ledger.charge(why, self.hub.now());
             self.receive(position);
             unacknowledged.push((event, position));
         }
@@ -198,7 +199,8 @@ impl Reader {
         let mut events = Vec::with_capacity(entries.len());
         for (position, body) in entries {
             let Some(mut event) = connection.decoded::<Event>(&body) else { continue };
-            event.message.ledger.charge(Category::Storage, now);
+            let why = Category::Storage.because("published, and read by the worker");
+            event.message.ledger.charge(why, now);
             if rules.discipline == crate::settings::Discipline::V3 {
                 self.received.borrow_mut().push(position);
             }

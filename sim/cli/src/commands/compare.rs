@@ -20,6 +20,14 @@ const ALL: &str = "all";
 
 /// Carries out the comparison and prints it.
 pub(crate) fn compare(asked: &CompareArguments) -> Result<(), Failure> {
+    if !asked.folders.is_empty() {
+        return super::contrast::contrast(asked);
+    }
+    if !asked.fail_if.is_empty() {
+        let problem =
+            "--fail-if: is a change between two results, expected their folders: sim compare A B";
+        return Err(Failure::input(anyhow::Error::msg(problem)));
+    }
     let comparison = comparison(asked)?;
     if !asked.results {
         return super::side_by_side::compare(asked, &comparison);
@@ -57,7 +65,7 @@ fn comparison(asked: &CompareArguments) -> Result<Comparison, Failure> {
         true => workloads(&asked.workload)?,
         false => vec![RunSpec::default().workload],
     };
-    Ok(Comparison { engines, workloads, seeds: asked.seeds.0.clone(), load, place })
+    Ok(Comparison { engines, workloads, seeds: asked.seeds(), load, place })
 }
 
 /// The engines by name, each once; none or `all` stands for every one.
@@ -106,7 +114,7 @@ fn every_workload() -> Result<Vec<WorkloadSpec>, Failure> {
 
 /// The command that repeats the comparison.
 pub(super) fn command(asked: &CompareArguments) -> String {
-    let seeds: Vec<String> = asked.seeds.0.iter().map(u64::to_string).collect();
+    let seeds: Vec<String> = asked.seeds().iter().map(u64::to_string).collect();
     let results = if asked.results { " --results" } else { "" };
     let mut words = vec![format!("sim compare{results} --seeds {}", seeds.join(","))];
     let flags = [

@@ -4,6 +4,7 @@ use super::{in_words, provenance};
 use crate::arguments::FigureArguments;
 use crate::crash;
 use crate::failure::{Exit, Failure};
+use crate::repeat;
 use crate::terminal::{self, Look};
 use crate::text;
 use crate::wall;
@@ -16,9 +17,9 @@ use std::time::Duration;
 
 /// Runs the experiment, writes its files, and prints the comparison.
 pub(crate) fn figure(asked: &FigureArguments) -> Result<(), Failure> {
-    let Some(name) = &asked.name else { return super::figures::figures(asked) };
-    let mut experiment = experiment::named(name)?;
-    let mut command = format!("sim figure {name}");
+    let Some(name_or_path) = &asked.name else { return super::figures::figures(asked) };
+    let mut experiment = experiment::load(name_or_path)?;
+    let mut command = format!("sim figure {}", repeat::quoted(name_or_path));
     if let Some(count) = asked.seeds {
         experiment.set_seeds(seeds(experiment.seeds(), count));
         command += &format!(" --seeds {count}");
@@ -27,7 +28,7 @@ pub(crate) fn figure(asked: &FigureArguments) -> Result<(), Failure> {
         experiment.make_quick();
         command += " --quick";
     }
-    let checked = experiment.check()?;
+    let (name, checked) = (experiment.name(), experiment.check()?);
     let out = asked.out.clone().unwrap_or_else(|| default_folder().join(name));
     let folder = check_folder(&out)?;
     crash::remember(crash::Running { what: format!("figure {name}"), command });

@@ -51,6 +51,19 @@ pub(crate) fn list(asked: &ListArguments) -> Result<(), Failure> {
     terminal::print(&page)
 }
 
+/// The names of the lists.
+pub(super) fn lists() -> Vec<String> {
+    LISTS.iter().map(|(name, _, _)| (*name).to_owned()).collect()
+}
+
+/// What one of the lists has in its column of names.
+pub(super) fn names_in(list: &str) -> Vec<String> {
+    let found = LISTS.iter().find(|(known, _, _)| *known == list);
+    let (_, _, lines) = found.expect("invariant: the list is one of those above");
+    // The build's own profiles are what can fail here, and tests read them all.
+    lines().map(|lines| lines.into_iter().map(|(name, _)| name).collect()).unwrap_or_default()
+}
+
 /// Names in one column and the rest in another. At a terminal lines are wrapped at words; in a
 /// pipe each is one line, for `grep`.
 fn layout(lines: &[Line], look: Look, indent: usize) -> String {

@@ -1,17 +1,27 @@
 //! One file for each command.
 
 pub(crate) mod compare;
+pub(crate) mod completions;
+mod contrast;
 pub(crate) mod definition;
 pub(crate) mod diverge;
+pub(crate) mod explain;
 pub(crate) mod explore;
 pub(crate) mod faults;
 pub(crate) mod figure;
 mod figures;
 pub(crate) mod list;
+pub(crate) mod manual;
+mod output_file;
 pub(crate) mod replay;
 pub(crate) mod report;
 pub(crate) mod run;
+pub(crate) mod saturate;
+pub(crate) mod sensitivity;
 mod side_by_side;
+pub(crate) mod submit;
+pub(crate) mod sweep;
+pub(crate) mod sweep_folder;
 
 use sim_lab::results::Provenance;
 use std::collections::BTreeMap;

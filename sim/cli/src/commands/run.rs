@@ -1,7 +1,8 @@
 //! `sim run`: one workload on one engine.
 
+use super::output_file::OutputFile;
 use super::provenance;
-use crate::arguments::RunArguments;
+use crate::arguments::{RunArguments, TraceArguments};
 use crate::crash;
 use crate::failure::{Exit, Failure};
 use crate::repeat;
@@ -11,15 +12,18 @@ use crate::wall;
 use sim_lab::checks::Verdict;
 use sim_lab::fault::{self, FaultPlan};
 use sim_lab::history::export::{self, Destination, Form, Seen, UnknownForm};
+use sim_lab::metric::Requirement;
 use sim_lab::results::{self, ResultsFolder};
 use sim_lab::run::{self, RunOptions};
 use sim_lab::spec::RunSpec;
 use sim_lab::summary::Summary;
-use std::path::{Path, PathBuf};
+use sim_lab::trace::{Trace, TraceOptions, Window};
+use std::path::Path;
 
 /// Runs what is asked for. Everything is checked before anything happens; results are written even
 /// if a check fails.
 pub(crate) fn run(asked: &RunArguments) -> Result<(), Failure> {
+    let requirements = requirements(&asked.require)?;
     let spec = with_faults(specification(asked)?, asked)?;
     let checked = spec.check()?;
     let folder = asked.out.as_deref().map(ResultsFolder::check).transpose();
@@ -28,7 +32,12 @@ pub(crate) fn run(asked: &RunArguments) -> Result<(), Failure> {
     let history =
         asked.history.as_deref().map(|text| HistoryFile::check(text, asked.out.as_deref()));
     let history = history.transpose()?;
-    let options = RunOptions { keep_history: history.is_some(), ..RunOptions::default() };
+    let trace = TraceFile::check(&asked.traces, asked.out.as_deref())?;
+    let options = RunOptions {
+        keep_history: history.is_some(),
+        trace: trace.as_ref().map(|trace| trace.options),
+        ..RunOptions::default()
+    };
     checked.build_workload().notes().iter().for_each(|note| terminal::note(note));
     crash::remember(crash::Running {
         what: format!("engine {}, seed {}", spec.engine, spec.seed),
@@ -45,6 +54,9 @@ pub(crate) fn run(asked: &RunArguments) -> Result<(), Failure> {
     if let Some(history) = &history {
         history.write(outcome.history.as_deref().unwrap_or_default())?;
     }
+    if let (Some(file), Some(trace)) = (&trace, &outcome.trace) {
+        file.write(trace, &outcome.summary)?;
+    }
     if asked.json {
         terminal::print(&(outcome.summary.to_json() + "\n"))?;
     } else {
@@ -53,46 +65,90 @@ pub(crate) fn run(asked: &RunArguments) -> Result<(), Failure> {
             terminal::note(&format!("results in {}", folder.display()));
         }
         if let Some(history) = &history {
-            terminal::note(&format!("history in {}", history.path.display()));
+            terminal::note(&format!("history in {}", history.file.path().display()));
+        }
+        if let (Some(file), Some(trace)) = (&trace, &outcome.trace) {
+            let (path, events) = (file.file.path().display(), trace.events.len());
+            terminal::note(&format!(
+                "trace in {path} ({events} events; open it at ui.perfetto.dev)"
+            ));
         }
         terminal::note(&format!("took {:.2} s", took.as_secs_f64()));
     }
-    judge(&outcome.summary)
+    let unmet: Vec<String> =
+        requirements.iter().filter_map(|bound| bound.unmet(&outcome.summary)).collect();
+    unmet.iter().for_each(|line| terminal::complain(line));
+    judge(&outcome.summary)?;
+    match unmet.len() {
+        0 => Ok(()),
+        count => Err(Failure::checks(format!(
+            "{count} of {} not met",
+            super::in_words(requirements.len(), "requirement")
+        ))),
+    }
+}
+
+/// The bounds of `--require`.
+fn requirements(texts: &[String]) -> Result<Vec<Requirement>, Failure> {
+    let read = |text: &String| {
+        let bound = text.parse::<Requirement>();
+        bound.map_err(|error| Failure::input(anyhow::Error::new(error).context("--require")))
+    };
+    texts.iter().map(read).collect()
 }
 
 /// Where the history of the run goes.
 struct HistoryFile {
     form: Form,
-    path: PathBuf,
+    file: OutputFile,
 }
 
 impl HistoryFile {
-    /// The file that `--history` asks for. That it can be written is checked as far as it can be before
-    /// the run.
+    /// The file that `--history` asks for.
     fn check(text: &str, out: Option<&Path>) -> Result<HistoryFile, Failure> {
-        let refused = |problem: String| Failure::input(anyhow::anyhow!("--history: {problem}"));
-        let Destination { form, path } =
-            text.parse().map_err(|error: UnknownForm| refused(error.to_string()))?;
-        let named = path.is_some();
-        let path = path.unwrap_or_else(|| {
-            out.unwrap_or(Path::new("")).join(format!("history.{}", form.name()))
-        });
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if named && folder.is_some_and(|folder| !folder.is_dir()) {
-            return Err(refused(format!("{}: its folder does not exist", path.display())));
-        }
-        if path.is_dir() {
-            return Err(refused(format!("{}: is a folder", path.display())));
-        }
-        Ok(HistoryFile { form, path })
+        let Destination { form, path } = text
+            .parse()
+            .map_err(|error: UnknownForm| Failure::input(anyhow::anyhow!("--history: {error}")))?;
+        let usual = format!("history.{}", form.name());
+        let file = OutputFile::check("--history", path.as_deref(), &usual, out)?;
+        Ok(HistoryFile { form, file })
     }
 
     fn write(&self, history: &[Seen]) -> Result<(), Failure> {
-        let text = export::write(history, self.form);
-        std::fs::write(&self.path, text).map_err(|error| {
-            let problem = format!("--history: {}: cannot write", self.path.display());
-            Failure::new(Exit::NotCarriedOut, anyhow::Error::new(error).context(problem))
-        })
+        self.file.write(&export::write(history, self.form))
+    }
+}
+
+/// Where the trace of the run goes, and what it holds.
+struct TraceFile {
+    options: TraceOptions,
+    file: OutputFile,
+}
+
+impl TraceFile {
+    /// The file that `--trace` asks for, if it is given.
+    fn check(asked: &TraceArguments, out: Option<&Path>) -> Result<Option<TraceFile>, Failure> {
+        let Some(named) = &asked.trace else { return Ok(None) };
+        let window = asked.trace_window.as_deref().map(str::parse::<Window>).transpose();
+        let window = window
+            .map_err(|error| Failure::input(anyhow::Error::new(error).context("--trace-window")))?;
+        let window = window.unwrap_or_default();
+        let options = TraceOptions { window, events_max: asked.trace_events };
+        let file = OutputFile::check("--trace", named.as_deref(), "trace.json", out)?;
+        Ok(Some(TraceFile { options, file }))
+    }
+
+    /// Writes it, and says so if it does not hold all that was asked for.
+    fn write(&self, trace: &Trace, summary: &Summary) -> Result<(), Failure> {
+        self.file.write(&trace.write(summary))?;
+        if let Some(cut) = trace.cut {
+            terminal::note(&format!(
+                "the trace ends at {}: it has reached its limit of {} events, and at least {} are \
+                 left out; choose a part with --trace-window, or a higher --trace-events",
+                cut.at, trace.events_max, cut.left_out
+            ));
+        }
+        Ok(())
     }
 }
 

@@ -191,7 +191,7 @@ fn verdict(measured: &Measured) -> &'static str {
 }
 
 /// A number with three digits that count, or all before the point.
-fn significant(value: Option<f64>) -> String {
+pub(super) fn significant(value: Option<f64>) -> String {
     let digits = match value.map(f64::abs) {
         Some(value) if value >= 99.95 => 0,
         Some(value) if value >= 9.995 => 1,

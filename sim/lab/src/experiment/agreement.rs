@@ -1,6 +1,7 @@
 //! How far a comparison agrees with what was measured, in a sentence.
 
 use super::Row;
+use crate::statistics;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -33,17 +34,18 @@ impl Agreement {
     pub fn of(rows: &[Row]) -> Option<Agreement> {
         let mut ratios: Vec<(f64, &Row)> =
             rows.iter().filter_map(|row| Some((row.ratio()?, row))).collect();
+        // Of two that are equally far from 1, the higher one is named.
         ratios.sort_by(|one, other| one.0.total_cmp(&other.0));
-        let (count, value) = (ratios.len(), |index: usize| ratios[index].0);
+        let values: Vec<f64> = ratios.iter().map(|(ratio, _)| *ratio).collect();
         let by_factor =
             |one: &&(f64, &Row), other: &&(f64, &Row)| factor(one.0).total_cmp(&factor(other.0));
         let (worst_ratio, worst) = ratios.iter().max_by(by_factor)?;
         let (ranked, in_order) = order(rows);
         Some(Agreement {
-            median_ratio: (value((count - 1) / 2) + value(count / 2)) / 2.0,
+            median_ratio: statistics::median(&values)?,
             worst_ratio: *worst_ratio,
             worst_at: [worst.panel.clone(), worst.series.clone(), worst.metric.clone()],
-            compared: count,
+            compared: ratios.len(),
             within_two: ratios.iter().filter(|(ratio, _)| factor(*ratio) <= 2.0).count(),
             ranked,
             in_order,

@@ -34,6 +34,7 @@ pub use maxima::{CheckedMaxima, MaximaExperiment, Maximum, Scenario};
 pub use outcome::{ExperimentOutcome, ResultTable, Row, Unit};
 pub use predictions::{CheckedPredictions, Prediction, PredictionsExperiment, WorkloadPanel};
 pub use runs::RunRow;
+pub(crate) use runs::pool;
 pub use scaling::{CheckedScaling, ScalingExperiment};
 pub use throughput::{CheckedThroughput, PlanPanel, ThroughputExperiment};
 pub use timeline::{CheckedTimeline, TimelineExperiment, TimelineMeasure, TimelineScenario};
@@ -221,6 +222,31 @@ pub fn named(name: &str) -> Result<Experiment, SpecError> {
     let all = all();
     let unknown = SpecError::unknown("figure", name, all.iter().map(Experiment::name));
     all.into_iter().find(|known| known.name() == name).ok_or(unknown)
+}
+
+/// The embedded experiment of this name, or the one in the file if it is a path: one that ends in `.toml`.
+///
+/// # Errors
+/// If there is none, or the file is not an experiment.
+pub fn load(name_or_path: &str) -> Result<Experiment, SpecError> {
+    if !name_or_path.ends_with(".toml") {
+        return named(name_or_path);
+    }
+    let path = PathBuf::from(name_or_path);
+    let failed = |problem| SpecError::File { path: path.clone(), problem };
+    let text = crate::text_file::read(&path).map_err(failed)?;
+    let read = toml::from_str::<Experiment>(&text);
+    let experiment = read.map_err(|error| failed(error.to_string().trim_end().to_owned()))?;
+    // Its name becomes that of files.
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
+    match experiment.name() {
+        name if !name.is_empty() && name.chars().all(plain) => Ok(experiment),
+        name => Err(SpecError::bad(
+            format!("{}: name", path.display()),
+            name,
+            "letters, digits, - and _",
+        )),
+    }
 }
 
 impl Experiment {

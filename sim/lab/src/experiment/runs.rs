@@ -143,7 +143,7 @@ pub(super) fn carry_out_with<T: Send>(
 ///
 /// # Panics
 /// If the system has no room for them.
-pub(super) fn pool(threads: Option<usize>) -> rayon::ThreadPool {
+pub(crate) fn pool(threads: Option<usize>) -> rayon::ThreadPool {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads.unwrap_or(0))
         .build()

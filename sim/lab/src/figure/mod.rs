@@ -27,22 +27,26 @@ mod layout;
 mod legend;
 mod matrix;
 mod png;
+mod response;
 mod scatter;
 mod svg;
 mod throughput;
 mod timeline;
+mod tornado;
 
 pub use bars::{Bar, BarPart, BarsFigure, BarsPanel};
 pub use canvas::Color;
 pub use cdf::{CURVE_POINTS_MAX, CdfCurve, CdfFigure, CdfMarks, CdfPanel};
 pub use legend::Stroke;
 pub use matrix::{MatrixCell, MatrixFigure, MatrixGroup, MatrixRow, Shade};
+pub use response::{ResponseFigure, ResponsePoint};
 pub use scatter::{ScatterFigure, ScatterMarks};
 pub use throughput::{
     MeasuredThroughput, ThroughputCurve, ThroughputFigure, ThroughputMarks, ThroughputPanel,
 };
 
 pub use timeline::{TimelineBand, TimelineCurve, TimelineFigure, TimelinePanel};
+pub use tornado::{TornadoBar, TornadoFigure, TornadoRow, TornadoSide};
 
 /// A figure of any kind.
 #[derive(Debug, Clone, PartialEq)]

@@ -14,6 +14,7 @@ use crate::kernel::{Device, DeviceId, Kernel, NodeId, Receiver, Sender};
 use crate::meter::{Meter, OperationKind};
 use crate::network::{Arrival, Network};
 use crate::profile::EventLogProfile;
+use crate::requests::{Request, RequestEnd};
 use crate::service::{Fcfs, Site, occupancy};
 use bytes::Bytes;
 use sim_model::time::Timestamp;
@@ -97,6 +98,8 @@ struct Delivery {
     reader: usize,
     connection: u32,
     positions: Range<u64>,
+    pushed: Timestamp,
+    bytes: u64,
 }
 
 /// Credit on its way to the service.
@@ -309,7 +312,8 @@ impl Pusher {
             .max(occupancy(count as f64, self.limits.egress_events_per_s * rented));
         let held_back = state.egress.admit_always(now, share).since(now);
         let connection = reader.connection;
-        let delivery = state.deliveries.insert(Delivery { reader: key, connection, positions });
+        let delivery = Delivery { reader: key, connection, positions, pushed: now, bytes };
+        let delivery = state.deliveries.insert(delivery);
         let if_held = Some((self.device(), Self::token(delivery, step::DELIVER)));
         let way = (self.node, reader.host);
         let arrival = self.network.arrival(way, bytes, Carrier::Connection, if_held);
@@ -354,11 +358,13 @@ impl Pusher {
     fn deliver(&self, token: usize) {
         let (sender, events) = {
             let state = &mut *self.state.borrow_mut();
-            let Delivery { reader, connection, positions } = state.deliveries.remove(token);
-            let reader = &mut state.readers[reader];
-            if reader.closed || reader.connection != connection {
+            let delivery = state.deliveries.remove(token);
+            let reader = &mut state.readers[delivery.reader];
+            if reader.closed || reader.connection != delivery.connection {
                 return;
             }
+            self.has_arrived(&delivery, reader.host);
+            let positions = delivery.positions;
             debug_assert_eq!(positions.start, reader.received, "events come in order");
             reader.received = positions.end;
             reader.unread += positions.end - positions.start;
@@ -369,6 +375,24 @@ impl Pusher {
         for event in events {
             sender.send(event);
         }
+    }
+
+    /// A push has arrived at a reader's host.
+    fn has_arrived(&self, delivery: &Delivery, host: NodeId) {
+        let Delivery { pushed, bytes, .. } = *delivery;
+        let now = self.kernel.now();
+        self.meter.request_over(now, || Request {
+            service: "eventlog",
+            kind: "receive",
+            client: host,
+            server: self.node,
+            sent: pushed,
+            served: Some([pushed; 3]),
+            ended: now,
+            end: RequestEnd::Pushed,
+            bytes_in: 0,
+            bytes_out: bytes,
+        });
     }
 
     fn credit(&self, token: usize) {

@@ -17,6 +17,7 @@ mod load;
 mod log_store;
 mod reader;
 mod replication;
+mod scale;
 mod scaling;
 mod schema;
 mod selfhosted;

@@ -12,6 +12,7 @@ use crate::machine::Machine;
 use crate::meter::{Meter, OperationKind};
 use crate::network::{Arrival, Network};
 use crate::profile::SelfHostedProfile;
+use crate::requests::{Request, RequestEnd};
 use sim_model::ledger::Timing;
 use sim_model::time::Timestamp;
 use slab::Slab;
@@ -42,6 +43,11 @@ struct Call<C: Command> {
     /// Distinguishes it from later calls under the same key.
     number: u64,
     client: NodeId,
+    sent: Timestamp,
+    /// When the client gave up, if it did.
+    given_up: Option<Timestamp>,
+    /// Kind and bytes of the command, with the envelope; none of a handshake.
+    command_sent: Option<(usize, u64)>,
     /// The connection: which listening of the server it belongs to. None opens one.
     epoch: Option<u32>,
     /// Absent in a handshake, and once it is at the server.
@@ -55,6 +61,7 @@ struct Call<C: Command> {
     resolver: Option<Resolver<Outcome<C::Answer>>>,
     timeout: Option<EventId>,
     arrived: Timestamp,
+    departed: Timestamp,
     answer: Option<(C::Answer, Timing)>,
 }
 
@@ -277,9 +284,13 @@ impl<C: Command> Inner<C> {
         let key = entry.key();
         let (way, token) = ((client, self.machine.node()), Self::token(key, step::ARRIVE));
         let arrival = self.network.send(way, bytes, Carrier::Connection, self.device, token);
+        let now = self.kernel.now();
         let call = entry.insert(Call {
             number,
             client,
+            sent: now,
+            given_up: None,
+            command_sent: command.as_ref().map(|command| (command.kind(), bytes)),
             epoch,
             command,
             place: Place::ToServer,
@@ -287,7 +298,8 @@ impl<C: Command> Inner<C> {
             is_posted: resolver.is_none(),
             resolver,
             timeout: None,
-            arrived: arrival.first().unwrap_or(self.kernel.now()),
+            arrived: arrival.first().unwrap_or(now),
+            departed: now,
             answer: None,
         });
         let is_lost = arrival == Arrival::Never;
@@ -416,12 +428,14 @@ impl<C: Command> Inner<C> {
         let (meter, now) = (self.kinds[kind].0, self.kernel.now());
         if call.is_posted {
             self.meter.count(meter, now, envelope + bytes, 0);
-            calls.remove(key);
+            call.departed = now;
+            self.is_over(&calls.remove(key), RequestEnd::Unawaited);
             return;
         }
         let body = C::answer_bytes(&answer);
         self.meter.count(meter, now, envelope + bytes, envelope + body);
         call.place = Place::ToClient;
+        call.departed = now;
         if self.network.faults().loses_answer(self.options.service) {
             self.fall_silent(key, call);
             return;
@@ -499,6 +513,8 @@ impl<C: Command> Inner<C> {
         if let Some(timeout) = call.timeout {
             self.kernel.cancel(timeout);
         }
+        let end = if is_broken { RequestEnd::Broken } else { RequestEnd::Answered };
+        self.is_over(&call, end);
         let Some(resolver) = call.resolver else { return };
         resolver.resolve(match (is_broken, call.epoch) {
             (false, Some(epoch)) => {
@@ -510,12 +526,35 @@ impl<C: Command> Inner<C> {
         });
     }
 
+    /// A call is over for client and server.
+    fn is_over(&self, call: &Call<C>, end: RequestEnd) {
+        let Some((kind, bytes_in)) = call.command_sent else { return };
+        let now = self.kernel.now();
+        self.meter.request_over(now, || {
+            let body = call.answer.as_ref().map_or(0, |(answer, _)| C::answer_bytes(answer));
+            let was_served = call.answer.is_some() || end == RequestEnd::Unawaited;
+            Request {
+                service: self.options.service,
+                kind: C::KINDS[kind],
+                client: call.client,
+                server: self.machine.node(),
+                sent: call.sent,
+                served: was_served.then_some([call.arrived, call.arrived, call.departed]),
+                ended: call.given_up.unwrap_or(now),
+                end: call.given_up.map_or(end, |_| RequestEnd::TimedOut),
+                bytes_in,
+                bytes_out: self.profile.envelope_bytes + body,
+            }
+        });
+    }
+
     /// The client has waited long enough; the call goes on without it.
     fn time_out(&self, key: usize) {
         let resolver = {
             let calls = &mut *self.calls.borrow_mut();
             let call = &mut calls[key];
             call.timeout = None;
+            call.given_up = Some(self.kernel.now());
             call.resolver.take()
         };
         if let Some(resolver) = resolver {

@@ -6,6 +6,7 @@ use crate::fault::{Carrier, Effect, RequestFate};
 use crate::kernel::{Completion, Device, DeviceId, EventId, Kernel, Kind, NodeId, Resolver};
 use crate::meter::{Meter, OperationKind};
 use crate::network::{Arrival, Network};
+use crate::requests::{Request, RequestEnd};
 use crate::seed::{SeedTree, Stream};
 use rustc_hash::FxHashMap;
 use sim_model::time::Timestamp;
@@ -80,6 +81,7 @@ pub(super) enum Outcome<R> {
 
 /// One kind of operation.
 struct Operation {
+    name: &'static str,
     meter: OperationKind,
     trail: Kind,
     latency: Latency,
@@ -92,7 +94,10 @@ struct Operation {
 struct Call<B: Backend> {
     request: Rc<B::Request>,
     client: NodeId,
+    sent: Timestamp,
     deadline: Timestamp,
+    /// When the client gave up, if it did.
+    given_up: Option<Timestamp>,
     /// Taken when the client has its answer or its timeout.
     resolver: Option<Resolver<Outcome<B::Response>>>,
     /// Absent until it is applied, and if it is refused.
@@ -155,6 +160,7 @@ impl<B: Backend> Server<B> {
         let operations = operations
             .iter()
             .map(|(kind, latency)| Operation {
+                name: kind,
                 meter: site.meter.kind(name, kind),
                 trail: site.kernel.kind(kind),
                 latency: (*latency).clone(),
@@ -232,7 +238,9 @@ impl<B: Backend> Server<B> {
         let call = entry.insert(Call {
             request,
             client,
+            sent: now,
             deadline,
+            given_up: None,
             resolver: Some(resolver),
             result: None,
             arrived: at,
@@ -264,7 +272,9 @@ impl<B: Backend> Server<B> {
         let key = calls.insert(Call {
             request,
             client,
+            sent: at,
             deadline: at,
+            given_up: None,
             resolver: None,
             result: None,
             arrived: at,
@@ -326,8 +336,38 @@ impl<B: Backend> Server<B> {
             call.is_lost = true;
             self.arrange_time_out(key, call);
         } else {
-            calls.remove(key);
+            self.is_over(&calls.remove(key), false);
         }
+    }
+
+    /// A call is over for client and service.
+    fn is_over(&self, call: &Call<B>, is_answered: bool) {
+        let now = self.site.kernel.now();
+        self.site.meter.request_over(now, || {
+            let body = match &call.result {
+                Some(Ok(response)) => B::response_bytes(response),
+                _ => 0,
+            };
+            // What was lost on its way here, or came to a service that is out, was never taken up.
+            let is_served = call.result.is_some() || call.refused;
+            Request {
+                service: self.name,
+                kind: self.operations[B::operation(&call.request)].name,
+                client: call.client,
+                server: self.node,
+                sent: call.sent,
+                served: is_served.then_some([call.arrived, call.started, call.departed]),
+                ended: call.given_up.unwrap_or(now),
+                end: match (call.given_up, is_answered, call.refused) {
+                    (Some(_), ..) => RequestEnd::TimedOut,
+                    (None, true, false) => RequestEnd::Answered,
+                    (None, true, true) => RequestEnd::Refused,
+                    (None, false, _) => RequestEnd::Unawaited,
+                },
+                bytes_in: self.site.request_envelope + B::request_bytes(&call.request),
+                bytes_out: self.site.response_envelope + body,
+            }
+        });
     }
 
     /// The request is half-way through its latency, and takes effect.
@@ -377,7 +417,7 @@ impl<B: Backend> Server<B> {
             let forgotten =
                 site.network.send(way, bytes_out, Carrier::Single, self.device(), token);
             if forgotten == Arrival::Never {
-                calls.remove(key);
+                self.is_over(&calls.remove(key), false);
             }
             return;
         }
@@ -402,6 +442,7 @@ impl<B: Backend> Server<B> {
         if let Some(time_out) = call.time_out {
             self.site.kernel.cancel(time_out);
         }
+        self.is_over(&call, true);
         // It was held until its client had given up.
         let Some(resolver) = call.resolver else { return };
         let outcome = match call.result {
@@ -422,10 +463,11 @@ impl<B: Backend> Server<B> {
             let calls = &mut *self.calls.borrow_mut();
             let call = &mut calls[key];
             let resolver = call.resolver.take();
+            call.given_up = Some(self.site.kernel.now());
             let is_served =
                 call.refused || (call.result.is_some() && call.departed <= self.site.kernel.now());
             if call.is_lost || (is_served && !call.is_held) {
-                calls.remove(key);
+                self.is_over(&calls.remove(key), false);
             }
             resolver
         };
@@ -444,7 +486,10 @@ impl<B: Backend> Device for Server<B> {
             step::END => self.end(key),
             step::RETURN => self.deliver(key),
             step::TIME_OUT => self.time_out(key),
-            step::FORGET => drop(self.calls.borrow_mut().remove(key)),
+            step::FORGET => {
+                let call = self.calls.borrow_mut().remove(key);
+                self.is_over(&call, false);
+            }
             other => unreachable!("no step {other} of a call"),
         }
     }
