@@ -1,13 +1,13 @@
 //! A report: one HTML page about the results in a folder, for people who were not there.
 //!
-//! A folder is searched for results ([`find`]): runs, as `sim run --out` writes them, and results
+//! A folder is searched for results (`find`): runs, as `sim run --out` writes them, and results
 //! of experiments, comparisons and sweeps. Everything that is shown is read from their files and
 //! nothing is run again, so a page can be made of results that came from another machine.
 //!
 //! The page is **one file that asks for nothing else**: style, scripts, figures and data are in it,
 //! and its own content security policy forbids to load anything. Tables and figures are plain HTML
-//! and inline SVG ([`page`]), which need no script; what is zoomed, picked, sorted and compared is
-//! drawn by the scripts in `assets/report` from the data embedded as JSON ([`data`]).
+//! and inline SVG (`page`), which need no script; what is zoomed, picked, sorted and compared is
+//! drawn by the scripts in `assets/report` from the data embedded as JSON (`data`).
 //!
 //! The bytes of a page depend on the files alone: folders are walked in the order of their names,
 //! no clock is read, and the place of the searched folder is not written. Wall times and versions
