@@ -95,7 +95,7 @@ echo "killing the node and its tasks after $(records) runs, $((SECONDS - started
 lost=0
 until pgrep -f "sweep $out/sweep.toml" >/dev/null; do sleep 0.1; done
 for task in $(pgrep -f "sweep $out/sweep.toml" || true); do
-    step="$(ps -o ppid= -p "$task" | tr -d ' ')"
+    step="$(ps -o ppid= -p "$task" | tr -d ' ' || true)"
     kill -9 "$task" 2>/dev/null && lost=$((lost + 1))
     case "$(cat "/proc/$step/comm" 2>/dev/null)" in
     slurmstepd*) kill -9 "$step" 2>/dev/null || true ;;
