@@ -181,6 +181,14 @@ with_ratio("internet-computer-latency", calls, "panel", "series", "metric")
 calls
 
 # %% [markdown]
+# ## Storage traffic of one orchestration (VLDB 2022, figure 10)
+
+# %%
+traffic = read("netherite-storage-traffic")
+with_ratio("netherite-storage-traffic", traffic, "panel", "series", "metric")
+traffic
+
+# %% [markdown]
 # ## Every miss
 
 # %%

@@ -214,7 +214,9 @@ fn every_column_is_explained_and_every_explanation_is_of_something() {
     }
     let sections = dictionary();
     let mut met = Met::default();
-    for (place, content) in files(folder.path()).into_iter().chain(committed()) {
+    // Rebuilding all figures takes too long for a test; their claims are a table all the same.
+    let claims = [("claims.csv".to_owned(), sim_lab::claims::csv(&[]))];
+    for (place, content) in files(folder.path()).into_iter().chain(committed()).chain(claims) {
         met.file(&sections, &place, &content);
     }
     assert!(met.unexplained.is_empty(), "not in {DICTIONARY}:\n{}", met.unexplained.join("\n"));
