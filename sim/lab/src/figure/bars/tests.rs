@@ -69,6 +69,6 @@ fn what_cannot_be_drawn_is_refused_by_name() {
 
 #[test]
 fn sums_have_three_digits_that_count() {
-    let said = [0.0, 0.0123, 3.14159, 66.123, 1340.7].map(rounded);
-    assert_eq!(said, ["0", "0.012", "3.14", "66.1", "1341"]);
+    let said = [0.0, 0.0123, 3.24159, 66.123, 1340.7].map(rounded);
+    assert_eq!(said, ["0", "0.012", "3.24", "66.1", "1341"]);
 }
