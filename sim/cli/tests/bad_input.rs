@@ -88,10 +88,12 @@ fn unknown_names() {
         (
             &["figure", "hello-latency"],
             "unknown figure \"hello-latency\": did you mean \"netherite-hello-latency\"? valid: \
-             ablations, elasticity, guarantees, internet-computer-latency, \
+             ablations, breakdown, costs, elasticity, guarantees, internet-computer-latency, \
              internet-computer-predictions, netherite-hello-latency, netherite-hello-throughput, \
-             netherite-maxima, predictions, recovery, speculation, speculation-rollback, \
-             sql-server-scaling, triggerflow-crashes",
+             netherite-maxima, netherite-storage-traffic, predictions, recovery, \
+             recovery-operations, speculation, speculation-rollback, sql-server-scaling, \
+             triggerflow-crashes, triggerflow-fault-tolerance, triggerflow-ingestion, \
+             triggerflow-scaling, validation",
         ),
     ] {
         refused(arguments, message);

@@ -3,10 +3,7 @@
 //! The interval is the two-sided 95 % confidence interval of the mean by Student's t distribution, which
 //! assumes that the values of the seeds are independent and about normal. Of one value there is none.
 
-use statrs::distribution::{ContinuousCDF, StudentsT};
-
-/// How often the interval misses the mean.
-const MISSES: f64 = 0.05;
+use crate::statistics::{Confidence, MeanEstimate};
 
 /// A mean, and the interval around it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,21 +15,11 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// The mean of `values`; `None` if there are none.
+    /// The mean of `values`; `None` if there are none, or one is not finite.
     pub fn of(values: &[f64]) -> Option<Interval> {
-        if values.is_empty() {
-            return None;
-        }
-        let count = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / count;
-        let half_width = (values.len() > 1).then(|| {
-            let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
-            let error = libm::sqrt(squares / (count - 1.0) / count);
-            let student = StudentsT::new(0.0, 1.0, count - 1.0);
-            let student = student.expect("invariant: at least one degree of freedom");
-            student.inverse_cdf(1.0 - MISSES / 2.0) * error
-        });
-        Some(Interval { mean, half_width })
+        let estimate = MeanEstimate::of(values, Confidence::default())?;
+        let half_width = estimate.interval.map(|interval| interval.half_width());
+        Some(Interval { mean: estimate.mean, half_width })
     }
 }
 
