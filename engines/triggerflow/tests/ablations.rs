@@ -112,11 +112,6 @@ fn without_dedup_an_event_that_is_published_again_counts_twice() {
 }
 
 #[test]
-fn without_applied_ids_events_of_coordinators_are_lost() {
-    is_caught("Calls", &[("scaling", "standalone"), ("applied_ids", "false")]);
-}
-
-#[test]
 fn without_ordered_commits_contexts_are_lost_after_their_acknowledgement() {
     is_caught("Passes", &[("scaling", "standalone"), ("ordered_commit", "false")]);
 }

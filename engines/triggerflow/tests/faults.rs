@@ -167,6 +167,13 @@ fn a_crash_in_the_middle_of_joins_under_each_discipline() {
     assert!(!ended, "v1 on a log: the commit of one join's events went past those of others");
 }
 
+/// What one join writes holds the half-full counts of the others, whose events come again after the crash.
+#[test]
+fn without_applied_ids_a_join_counts_events_twice() {
+    let (ended, outcome) = joins(&[("applied_ids", "false")]);
+    assert!(ended && outcome.value, "before the last events were sent: {:?}", outcome.counters);
+}
+
 /// Workflow as code under the published disciplines: each firing acknowledges one event and deletes its
 /// transient trigger (v1).
 #[test]
