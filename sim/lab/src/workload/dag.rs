@@ -1,10 +1,15 @@
 //! DAG: a graph of tasks that sleep, as a workflow.
 //!
-//! Three shapes, with the published sizes as defaults:
+//! Three published shapes, with the published sizes as defaults:
 //! - `sequence`: `length` tasks (40), one after the other, each sleeps for `sleep` (5 s);
 //! - `map`: one task of `width` calls (320) side by side, each sleeps for `sleep` (5 s);
 //! - `fault-tolerance`: a task of 1 s, and after it two maps side by side: 10 calls of 2 s each, and 5
 //!   calls of 1, 2, 4, 8 and 16 s. Its sizes are fixed.
+//!
+//! And one of our own, for what the published ones never have: a join that is half full while other tasks of
+//! the graph begin.
+//! - `joined`: a sequence of `length` tasks, each of which sleeps for `sleep`, beside a map of `width` calls,
+//!   which sleep once, twice, three times ... as long, and after both a task that sleeps for `sleep`.
 //!
 //! A sleep waits outside the testbed and uses no core. What is of interest is the overhead: the latency
 //! less the time that the functions on the longest path sleep, which is the part `application` of the
@@ -34,19 +39,22 @@ const WORKFLOW: &str = "Dag";
 /// The name of the activity.
 const SLEEP: &str = "Sleep";
 
+/// The shapes.
+const SHAPES: &[&str] = &["sequence", "map", "fault-tolerance", "joined"];
+
 /// The registered kind.
 pub(super) const KIND: WorkloadKind = WorkloadKind {
     name: "dag",
-    summary: "DAG: a graph of tasks that sleep: a sequence, a map, or two maps after a task",
+    summary: "DAG: a graph of tasks that sleep: a sequence, a map, two maps after a task, or a join",
     parameters: &[
-        choice("shape", &["sequence", "map", "fault-tolerance"], "sequence", "the graph"),
+        choice("shape", SHAPES, "sequence", "the graph"),
         count("length", (1, 10_000), "40", "tasks of a sequence; published: 40"),
         count("width", (1, 10_000), "320", "calls of a map; published: 320"),
         span(
             "sleep",
             Duration::from_secs(600),
             "5s",
-            "of each call of a sequence or a map; published: 5s",
+            "of each call of a sequence or a map (joined: of its first call); published: 5s",
         ),
     ],
     files: &[],
@@ -113,18 +121,17 @@ impl Sleeper {
 /// The tasks of a graph.
 fn tasks(parameters: &Settings) -> Vec<Sleeper> {
     let sleep = parameters.span("sleep");
+    let width = u32::try_from(parameters.count("width")).expect("invariant: widths are bounded");
+    let sequence = || {
+        let task = |index: usize| {
+            let before: Vec<usize> = index.checked_sub(1).into_iter().collect();
+            Sleeper::one(&format!("task{index}"), sleep, &before)
+        };
+        (0..parameters.count("length") as usize).map(task).collect::<Vec<Sleeper>>()
+    };
     match parameters.choice("shape") {
-        "sequence" => {
-            let task = |index: usize| {
-                let before: Vec<usize> = index.checked_sub(1).into_iter().collect();
-                Sleeper::one(&format!("task{index}"), sleep, &before)
-            };
-            (0..parameters.count("length") as usize).map(task).collect()
-        }
-        "map" => {
-            let spans = (0..parameters.count("width")).map(|_| sleep);
-            vec![Sleeper::map("map", spans, &[])]
-        }
+        "sequence" => sequence(),
+        "map" => vec![Sleeper::map("map", (0..width).map(|_| sleep), &[])],
         "fault-tolerance" => {
             let seconds = Duration::from_secs;
             vec![
@@ -132,6 +139,13 @@ fn tasks(parameters: &Settings) -> Vec<Sleeper> {
                 Sleeper::map("branch1", [2; 10].map(seconds), &[0]),
                 Sleeper::map("branch2", [1, 2, 4, 8, 16].map(seconds), &[0]),
             ]
+        }
+        "joined" => {
+            let mut all = sequence();
+            let map = all.len();
+            all.push(Sleeper::map("map", (1..=width).map(|times| sleep * times), &[]));
+            all.push(Sleeper::one("join", sleep, &[map - 1, map]));
+            all
         }
         other => unreachable!("shape={other} was refused when it was read"),
     }
@@ -229,9 +243,23 @@ mod tests {
         let Workflow::Dag(dag) = &shaped.workflow else { panic!("a graph") };
         let after: Vec<_> = dag.tasks.iter().map(|task| task.after.clone()).collect();
         assert_eq!(after, [vec![], vec![0], vec![0]]);
-        for shape in ["sequence", "map", "fault-tolerance"] {
+        for shape in SHAPES {
             assert_eq!(graph(&[("shape", shape)]).workflow.validate(), Ok(()));
         }
+    }
+
+    #[test]
+    fn a_join_waits_for_a_sequence_and_a_map_that_ends_bit_by_bit() {
+        let sets = [("shape", "joined"), ("length", "2"), ("width", "3"), ("sleep", "2s")];
+        let joined = graph(&sets);
+        let Workflow::Dag(dag) = &joined.workflow else { panic!("a graph") };
+        let after: Vec<_> = dag.tasks.iter().map(|task| task.after.clone()).collect();
+        assert_eq!(after, [vec![], vec![0], vec![], vec![1, 2]]);
+        let Calls::Map(calls) = &dag.tasks[2].calls else { panic!("a map") };
+        let nap = |call: &Payload| call.decode::<Nap>().expect("a nap").millis;
+        assert_eq!(calls.iter().map(nap).collect::<Vec<u64>>(), [2_000, 4_000, 6_000]);
+        let expected = json!(["task0", "task1", ["map/0", "map/1", "map/2"], "join"]);
+        assert_eq!(joined.expected, expected);
     }
 
     #[test]
