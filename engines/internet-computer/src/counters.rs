@@ -43,6 +43,8 @@ counters! {
     most_calls_kept,
     /// Outcalls that were begun.
     outcalls,
+    /// Shares of outcalls that a replica sent again, since no block had included them.
+    repeated_shares,
     /// Messages that came from other subnets.
     stream_messages,
     /// Checkpoints.

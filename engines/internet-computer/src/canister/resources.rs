@@ -1,7 +1,7 @@
 //! What the code of canisters uses besides the canister: costs, outcalls under way, the record of work
 //! items, and suspended user code.
 
-use super::outcome::{Effect, OutcallStep};
+use super::outcome::{Effect, OutcallRequest, OutcallStep};
 use crate::block::{CanisterId, OutcallId};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
@@ -70,6 +70,18 @@ impl Outcalls {
         self.next += 1;
         self.open.insert(id, Open { canister, answered: false, steps, then });
         id
+    }
+
+    /// The outcalls without an outcome, and what is asked for by each.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = (OutcallId, OutcallRequest)> + '_ {
+        let open = self.open.iter().filter(|(_, open)| !open.answered);
+        open.map(|(id, open)| (*id, open.steps[0].request))
+    }
+
+    /// The outcalls that have had an outcome.
+    pub(crate) fn answered(&self) -> impl Iterator<Item = OutcallId> + '_ {
+        let all = (0..self.next).map(OutcallId);
+        all.filter(|id| self.open.get(id).is_none_or(|open| open.answered))
     }
 
     /// Ends an outcall.

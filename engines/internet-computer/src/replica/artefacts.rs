@@ -71,9 +71,7 @@ impl Life {
             }
             Packet::Submit(ingress, gateway) => self.submit(ingress, gateway),
             Packet::Query { token, question, gateway } => self.query(token, question, gateway),
-            Packet::OutcallShare(from, id) => {
-                self.outcalls.borrow_mut().entry(id).or_default().insert(from);
-            }
+            Packet::OutcallShare(from, id) => self.note_share(from, id),
             Packet::OutcallDone(id) => self.share_outcall(id),
             Packet::Pull { by, taken, reader } => self.give_slice(by, taken, &reader),
             Packet::Pulled(slice) => {

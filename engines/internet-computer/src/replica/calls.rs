@@ -1,7 +1,7 @@
-//! Calls of clients and queries on a replica, and shares of outcalls.
+//! Calls of clients and queries on a replica.
 
 use super::Life;
-use crate::block::{Ingress, IngressId, Method, OutcallId};
+use crate::block::{Ingress, IngressId, Method};
 use crate::canister::Reply;
 use crate::counters::add;
 use crate::settings::Behaviour;
@@ -117,13 +117,5 @@ impl Life {
             || height <= self.loaded
             || consensus.certified() > height + CERTIFIED_LAG_MAX
             || consensus.finalized().saturating_sub(height) > LAG_MAX
-    }
-
-    /// Tells everyone that this replica has carried out an outcall.
-    pub(super) fn share_outcall(&self, id: OutcallId) {
-        self.outcalls.borrow_mut().entry(id).or_default().insert(self.me);
-        for to in self.subnet.others(self.me) {
-            self.send(to, 300, Packet::OutcallShare(self.me, id));
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Execution on a replica: rounds, checkpoints, outcalls, and what becomes visible when.
+//! Execution on a replica: rounds, checkpoints, and what becomes visible when.
 //!
 //! A round occupies one core for the time of its longest threads, and further cores beside it; then
 //! the state is committed. Every 500 heights execution stands still while a checkpoint is written, in
@@ -6,8 +6,7 @@
 //! catch-up package when that is done. Source: dfinity/ic rs/state_manager/src/tip.rs@0151ed24.
 
 use super::Life;
-use crate::block::{OutcallId, Sealed, SubnetId};
-use crate::canister::OutcallRequest;
+use crate::block::{Sealed, SubnetId};
 use crate::counters::add;
 use crate::state::{Checkpoint, Round, SubnetState};
 use crate::subnet::{Answer, Packet};
@@ -94,25 +93,6 @@ impl Life {
         });
     }
 
-    /// Carries out an outcall, as every replica does.
-    fn carry_out(self: &Rc<Life>, id: OutcallId, request: OutcallRequest) {
-        let (host, address) = (self.host.clone(), self.address.clone());
-        let kernel = self.subnet.kernel.clone();
-        let storage = self.subnet.world.application_storage().clone();
-        host.clone().spawn(async move {
-            match request {
-                OutcallRequest::Read(bytes) => {
-                    storage.read(&host, bytes).await;
-                }
-                OutcallRequest::Write(bytes) => {
-                    storage.write(&host, bytes).await;
-                }
-                OutcallRequest::Wait(span) => kernel.sleep(span).await,
-            }
-            address.send(host.node(), 0, Packet::OutcallDone(id));
-        });
-    }
-
     /// Makes visible what has been executed and is certified.
     pub(super) fn release(&self) {
         let certified = self.consensus.borrow().certified();
@@ -141,12 +121,8 @@ impl Life {
         }
     }
 
-    /// How far streams were taken by the state of a checkpoint.
-    pub(super) fn load_streams(&self, checkpoint: &Checkpoint) {
-        if self.subnet.config.subnets == 1 {
-            return;
-        }
-        let state: SubnetState = crate::block::decode(&checkpoint.bytes);
+    /// How far streams were taken by the state that was loaded.
+    pub(super) fn load_streams(&self, state: &SubnetState) {
         let entry = |(id, stream): (&SubnetId, &crate::stream::Stream)| {
             (*id, (stream.taken, stream.begin()))
         };

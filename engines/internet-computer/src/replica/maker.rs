@@ -37,7 +37,7 @@ impl Life {
         let payload = Payload {
             ingress,
             slices: self.slices_after(&pending),
-            outcalls: self.agreed_outcalls(&pending),
+            outcalls: self.agreed_outcalls(&pending.outcalls),
         };
         Sealed::of(Block { height, parent: parent.hash, maker: self.me, rank, time, payload })
     }
@@ -72,24 +72,12 @@ impl Life {
         useful.cloned().collect()
     }
 
-    fn agreed_outcalls(&self, pending: &Pending) -> Vec<OutcallId> {
-        let quorum = usize::from(self.subnet.consensus.certification_quorum);
-        let outcalls = self.outcalls.borrow();
-        let agreed = outcalls
-            .iter()
-            .filter(|(id, replicas)| replicas.len() >= quorum && !pending.outcalls.contains(id));
-        agreed.map(|(id, _)| *id).collect()
-    }
-
     /// Notes that a block is finalized: its inputs are used up.
     pub(super) fn use_inputs(&self, block: &Block) {
         let mut pool = self.pool.borrow_mut();
         block.payload.ingress.iter().for_each(|ingress| pool.finalized(ingress));
         pool.expire(block.time);
-        let mut outcalls = self.outcalls.borrow_mut();
-        for id in &block.payload.outcalls {
-            outcalls.remove(id);
-        }
+        self.use_outcalls(block);
         let mut taken = self.taken.borrow_mut();
         block.payload.slices.iter().for_each(|slice| note_slice(&mut taken, slice));
     }

@@ -8,7 +8,7 @@
 //!
 //! **Start.** A replica loads the checkpoint on its disk, takes back what it had signed, executes the
 //! finalized blocks on its disk again, and asks the others for what it has missed: blocks, or, if they
-//! no longer have them, a newer checkpoint.
+//! no longer have them, a newer checkpoint. It carries out again the outcalls that are still open.
 //!
 //! The execution of user code happens once for all replicas (see `state/execution.rs`); here it takes
 //! the core time of each machine.
@@ -18,17 +18,19 @@ mod calls;
 mod disk;
 mod executor;
 mod maker;
+mod outcalls;
 
 pub(crate) use disk::Disk;
 
-use crate::block::{BlockHash, Height, IngressId, OutcallId, ReplicaId, Sealed, SubnetId};
+use crate::block::{Block, BlockHash, Height, IngressId, ReplicaId, Sealed, SubnetId};
 use crate::consensus::{Artefact, Consensus};
 use crate::pool::IngressPool;
 use crate::settings::Behaviour;
-use crate::state::Round;
+use crate::state::{Round, SubnetState};
 use crate::stream::Slice;
 use crate::subnet::{Answer, Packet, Subnet};
 use futures_util::future::{Either, select};
+use outcalls::Shares;
 use sim_model::time::Timestamp;
 use sim_world::fault::Conduct;
 use sim_world::host::Host;
@@ -84,7 +86,7 @@ pub(crate) struct Life {
     /// Gateways that wait for answers.
     waiting: RefCell<BTreeMap<IngressId, Vec<MailboxSender<Answer>>>>,
     /// Who has carried out which outcall.
-    outcalls: RefCell<BTreeMap<OutcallId, BTreeSet<ReplicaId>>>,
+    outcalls: RefCell<Shares>,
     /// The last slice that was pulled from each subnet.
     slices: RefCell<BTreeMap<SubnetId, Slice>>,
     /// Of each subnet: how far its stream is taken by finalized blocks, and its signals.
@@ -182,7 +184,10 @@ impl Life {
             subnet: subnet.clone(),
         });
         crate::counters::add(&subnet.counters.replayed_blocks, replayed.len() as u64);
-        life.load_streams(disk.checkpoint());
+        let state: SubnetState = crate::block::decode(&disk.checkpoint().bytes);
+        life.load_streams(&state);
+        let finalized: Vec<&Block> = replayed.iter().map(|sealed| &sealed.block).collect();
+        life.load_outcalls(&state, &finalized);
         drop(disk);
         replayed.into_iter().for_each(|block| life.hand_over(block));
         life
@@ -222,6 +227,7 @@ impl Life {
             if kernel.now() >= patience || self.stranded.get() {
                 self.catch_up(self.someone());
             }
+            self.share_again();
             wake = self.settle(actions).await;
         }
     }
