@@ -1,7 +1,7 @@
 //! From a campaign and a seed to a specification.
 //!
 //! Workloads are small and cover the programming model: chains of activities, fan-outs, entities,
-//! critical sections, timers. Settings for performance, and those that choose a mechanism, are changed with
+//! critical sections, timers, activities that wait and read files, workflows as data. Settings for performance, and those that choose a mechanism, are changed with
 //! probability one quarter each, as in swarm testing: a mechanism that hides what another does wrong is
 //! sometimes away. Sizes are drawn from those that the engine names for small runs. Settings that the engine
 //! cannot carry together are drawn again, then left at their defaults.
@@ -20,7 +20,7 @@ use sim_world::world::World;
 use std::collections::BTreeMap;
 
 /// Workloads with their loads.
-const WORKLOADS: [(&str, &str); 8] = [
+const WORKLOADS: [(&str, &str); 12] = [
     ("hello:length=3", "batch:12"),
     ("hello:length=5", "open:rate=3,duration=8s"),
     ("bank", "batch:8"),
@@ -29,6 +29,10 @@ const WORKLOADS: [(&str, &str); 8] = [
     ("periodic:ticks=3", "batch:5"),
     ("fanout:width=12", "batch:3"),
     ("sequence", "batch:8"),
+    ("store", "batch:6"),
+    ("filehash:files=6", "batch:2"),
+    ("dag:shape=joined,length=5,width=6,sleep=500ms", "batch:4"),
+    ("passes:states=6", "batch:8"),
 ];
 /// How often settings are drawn before the defaults are taken.
 const TRIES: u32 = 4;
