@@ -63,8 +63,12 @@ pub fn engines(engine: &str, mutant: Option<&'static str>) -> Engines {
     let all = Engines::built_in();
     match engine {
         "azure-storage" => all.with(EngineCopy { engine: azure_storage::AzureStorage, mutant }),
+        "internet-computer" => {
+            all.with(EngineCopy { engine: internet_computer::InternetComputer, mutant })
+        }
         "netherite" => all.with(EngineCopy { engine: netherite::Netherite, mutant }),
         "sql-server" => all.with(EngineCopy { engine: sql_server::SqlServer, mutant }),
+        "triggerflow" => all.with(EngineCopy { engine: triggerflow::Triggerflow, mutant }),
         other => panic!("{other} has no copy: give it a folder in edits/ and a line here"),
     }
 }
@@ -94,6 +98,10 @@ impl<E: Engine<World>> Engine<World> for EngineCopy<E> {
 
     fn settings(&self) -> &'static [Setting] {
         self.engine.settings()
+    }
+
+    fn small_scales(&self) -> &'static [(&'static str, &'static [&'static str])] {
+        self.engine.small_scales()
     }
 
     fn votes(&self, settings: &Settings) -> Result<(), &'static str> {
