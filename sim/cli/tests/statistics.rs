@@ -55,6 +55,8 @@ fn two_results_are_paired_and_judged() {
         "latency.p50 (ms)",
         "slower",
         "Student's t interval at 95 %",
+        "All requests of all runs: A B change latency.p50 (ms)",
+        "percentile bootstrap over 3 runs, 1999 resamples, interval at 95 %; pairs together. So few",
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
@@ -72,6 +74,12 @@ fn two_results_are_paired_and_judged() {
     assert_eq!(value["exceeded"].as_array().map(Vec::len), Some(1), "{value}");
     assert_eq!(value["groups"][0]["seeds"], serde_json::json!([1, 2, 3]));
     assert_eq!(value["groups"][0]["metrics"][0]["metric"], "throughput");
+    let pooled = &value["groups"][0]["pooled"][1];
+    assert_eq!(pooled["metric"], "latency.p95");
+    let ends =
+        ["low", "high"].map(|end| pooled["other"]["interval"][end].as_f64().expect("a number"));
+    let value = pooled["other"]["value"].as_f64().expect("a number");
+    assert!(ends[0] <= value && value <= ends[1] && ends[0] < ends[1], "{pooled}");
     let error = String::from_utf8(output.stderr).expect("text");
     assert!(error.starts_with("error: latency.p50>+5% holds: +"), "{error}");
 }
@@ -84,12 +92,23 @@ fn results_that_cannot_be_compared_are_refused() {
     fs::create_dir(at.join("empty")).expect("a folder");
     fs::create_dir(at.join("damaged")).expect("a folder");
     fs::write(at.join("damaged/runs.csv"), "seed,throughput_per_s\n1,fast\n").expect("a file");
+    fs::create_dir(at.join("torn")).expect("a folder");
+    for file in ["spec.toml", "summary.json"] {
+        fs::copy(at.join("a").join(file), at.join("torn").join(file)).expect("a copy");
+    }
+    let torn =
+        "instance,latency_ms,client_latency_ms,status\na,12.5,,completed\nb,NaN,,completed\n";
+    fs::write(at.join("torn/latency.csv"), torn).expect("a file");
     for (arguments, expected) in [
         (&["compare", "a"][..], "a second result is missing to compare a with"),
         (&["compare", "a", "b"], "b: does not exist, expected the folder of a run"),
         (&["compare", "a", "empty"], "empty: holds no result"),
         (&["compare", "a", "a/spec.toml"], "a/spec.toml: is not a folder"),
         (&["compare", "a", "damaged"], "line 2, throughput_per_s: found \"fast\""),
+        (
+            &["compare", "a", "torn"],
+            "latency.csv: line 3, latency_ms: found \"NaN\", expected mill",
+        ),
         (&["compare", "a", "a", "--engine", "netherite"], "--engine says what is to be run, but a"),
         (&["compare", "a", "a", "--seeds", "1..2"], "--seeds says what is to be run"),
         (&["compare", "a", "a", "--fail-if", "p50>5"], "--fail-if: threshold on latency.p50"),
@@ -156,7 +175,7 @@ fn an_analysis_ranks_its_parameters_and_writes_its_files() {
             &["--metric", "latency.p59"][..],
             "--metric: unknown metric \"latency.p59\": did you mean",
         ),
-        (&["--parameter", "profile.cpu.stpe"], "did you mean \"profile.cpu.step\"?"),
+        (&["--parameter", "profile.cpu.stpe"], "the nearest is \"profile.cpu.step\""),
         (&["--factor", "1"], "factor: found \"1\", expected a factor from 1.01 to 100"),
     ] {
         let error = refused(folder.path(), &[&["sensitivity"], flags].concat(), 2);

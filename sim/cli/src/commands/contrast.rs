@@ -5,13 +5,17 @@ use crate::failure::Failure;
 use crate::terminal::{self, Look};
 use crate::text;
 use anyhow::Error;
-use sim_lab::contrast::{self, Contrast, ContrastGroup, MetricRow, ResultSet};
+use sim_lab::contrast::{self, Contrast, ContrastGroup, MetricRow, PooledRow, ResultSet};
 use sim_lab::metric::Limit;
-use sim_lab::statistics::{Confidence, Design, Difference, Verdict};
+use sim_lab::statistics::{
+    Confidence, Design, Difference, PercentileDifference, PercentileEstimate, Verdict,
+};
 use std::path::Path;
 
 /// Narrower than this, columns that can be missed are left out.
 const WIDE: usize = 90;
+/// From how many runs on intervals of the bootstrap cover about what they say.
+const RUNS_FAIR: usize = 10;
 /// Narrower than this, each metric has lines of its own.
 const MEDIUM: usize = 66;
 
@@ -90,6 +94,7 @@ fn page(found: &Contrast, look: Look) -> String {
         page += &differing(group, look);
         page += &table(group, look);
         page += &wrapped(&notes(group));
+        page += &pooled(group, look);
     }
     page += "\n";
     page + &wrapped(
@@ -166,6 +171,62 @@ fn table(group: &ContrastGroup, look: Look) -> String {
     text::table(&heading, &rows, 1, look.columns)
 }
 
+/// Percentiles of all runs together, if there are any.
+fn pooled(group: &ContrastGroup, look: Look) -> String {
+    let Some(first) = group.pooled.first() else { return String::new() };
+    let row = |row: &PooledRow| {
+        let PercentileDifference { baseline, other, .. } = &row.found;
+        let name = format!("{} ({})", row.metric, row.unit);
+        [name, with_interval(baseline), with_interval(other), pooled_change(row)]
+    };
+    let rows: Vec<[String; 4]> = group.pooled.iter().map(row).collect();
+    let mut page = "\n".to_owned();
+    page += &text::wrap("All requests of all runs:", look.columns, text::INDENT, text::INDENT);
+    if look.columns < MEDIUM {
+        for [name, one, two, change] in rows {
+            for line in [format!("{name}: {one} -> {two}"), format!("  {change}")] {
+                let indent = text::INDENT + line.len() - line.trim_start().len();
+                page += &text::wrap(&line, look.columns, indent, indent);
+            }
+        }
+    } else {
+        let rows: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
+        page += &text::table(&["", "A", "B", "change"], &rows, 1, look.columns);
+    }
+    let fewest = first.found.baseline.drawn_from.min(first.found.other.drawn_from);
+    let few = match fewest < RUNS_FAIR {
+        true => " So few runs cover less than that.",
+        false => "",
+    };
+    let rare = match group.pooled.iter().any(|row| !is_resolved(row)) {
+        true => " *: fewer than 10 requests are beyond it.",
+        false => "",
+    };
+    let note = format!("{}.{few}{rare}", first.found.method());
+    page + &text::wrap(&note, look.columns, text::INDENT, text::INDENT)
+}
+
+fn is_resolved(row: &PooledRow) -> bool {
+    row.found.baseline.resolved() && row.found.other.resolved()
+}
+
+/// `21.3 [20.9, 22.1]`.
+fn with_interval(found: &PercentileEstimate) -> String {
+    let shown = |value: f64| super::side_by_side::significant(Some(value));
+    let mark = if found.resolved() { "" } else { "*" };
+    let interval = found
+        .interval
+        .map(|interval| format!(" [{}, {}]", shown(interval.low), shown(interval.high)));
+    format!("{}{mark}{}", shown(found.value), interval.unwrap_or_default())
+}
+
+/// `+5.0 % [+3.1, +6.8]`.
+fn pooled_change(row: &PooledRow) -> String {
+    let Some(all) = row.relative() else { return "-".to_owned() };
+    let [change, low, high] = all.map(|share| signed(share * 100.0));
+    format!("{change} % [{low}, {high}]")
+}
+
 /// Each metric with a line for each of its values.
 fn list(group: &ContrastGroup, look: Look) -> String {
     let mut page = String::new();
@@ -213,17 +274,21 @@ fn verdict(row: &MetricRow) -> &'static str {
     }
 }
 
+fn digits(percent: f64) -> usize {
+    if percent.abs() >= 99.95 { 0 } else { 1 }
+}
+
+/// With a sign, but none before a zero.
+fn signed(percent: f64) -> String {
+    let rounded = format!("{percent:+.0$}", digits(percent));
+    match rounded.trim_start_matches(['+', '-']).parse() {
+        Ok(0.0) => "0".to_owned(),
+        _ => rounded,
+    }
+}
+
 /// `+5.0 % ±1.9`.
 fn change(difference: &Difference) -> String {
-    let digits = |percent: f64| if percent.abs() >= 99.95 { 0 } else { 1 };
-    let signed = |percent: f64| {
-        // No sign before a zero.
-        let rounded = format!("{percent:+.0$}", digits(percent));
-        match rounded.trim_start_matches(['+', '-']).parse() {
-            Ok(0.0) => "0".to_owned(),
-            _ => rounded,
-        }
-    };
     let Some(relative) = difference.relative else { return "-".to_owned() };
     let interval = difference.relative_interval.map(|interval| {
         let half = interval.half_width() * 100.0;

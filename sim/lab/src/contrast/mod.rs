@@ -9,11 +9,14 @@
 //!
 //! Runs of one seed meet the same arrivals and the same latencies where they do the same things, so paired
 //! differences are much surer than those of independent runs. Groups of pairs that differ in nothing but
-//! the seed have a table of their own. Every interval is by itself: among 20 metrics without any
+//! the seed have a table of their own, and where latencies of single requests are there one of percentiles of
+//! all their runs together ([`PooledRow`]). Every interval is by itself: among 20 metrics without any
 //! difference, one is shown at 95 %.
 
+mod pooled;
 mod read;
 
+pub use pooled::PooledRow;
 pub use read::{ContrastError, ResultSet};
 
 use crate::metric::{Limit, METRICS, Metric};
@@ -91,6 +94,8 @@ pub struct ContrastGroup {
     pub method: String,
     /// One for each metric that both sides have.
     pub metrics: Vec<MetricRow>,
+    /// Percentiles of all runs of each side together.
+    pub pooled: Vec<PooledRow>,
 }
 
 /// A metric on both sides.
@@ -207,6 +212,7 @@ impl ContrastGroup {
             same_runs: runs.iter().filter(|pair| same(pair)).count(),
             method: method.unwrap_or_default(),
             metrics,
+            pooled: PooledRow::all(&one, &two, pairing),
         }
     }
 }

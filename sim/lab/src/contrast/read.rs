@@ -4,6 +4,7 @@
 //! experiment (`runs.csv`, which has throughput alone); or a folder of such folders, however deep up to
 //! [`DEPTH_MAX`].
 
+use crate::Outcome;
 use crate::metric::METRICS;
 use crate::results::{PROFILE, SPEC, SUMMARY};
 use crate::spec::{RunSpec, SpecError};
@@ -18,6 +19,11 @@ use thiserror::Error;
 pub const DEPTH_MAX: usize = 4;
 /// The table of runs of an experiment or a comparison.
 const RUNS: &str = "runs.csv";
+
+/// The file of latencies in the folder of a run, and what its columns are the metrics of.
+const LATENCIES: &str = "latency.csv";
+pub(super) const LATENCY_COLUMNS: [(&str, &str); 2] =
+    [("latency", "latency_ms"), ("client", "client_latency_ms")];
 
 /// Results that cannot be compared.
 #[derive(Debug, Error)]
@@ -77,6 +83,9 @@ pub(super) struct Run {
     pub(super) digest: Option<String>,
     /// Values by metric.
     pub(super) values: BTreeMap<&'static str, f64>,
+    /// The latencies of what completed, by the names of [`LATENCY_COLUMNS`]; none if the result has no file
+    /// of them.
+    pub(super) latencies: BTreeMap<&'static str, Vec<f64>>,
 }
 
 /// The runs of one result.
@@ -200,7 +209,46 @@ fn run(folder: &Path) -> Result<Run, ContrastError> {
         seed: spec.seed,
         digest: Some(summary.digest.clone()),
         values: measured.collect(),
+        latencies: latencies(folder)?,
     })
+}
+
+/// The latencies in the folder of a run, of what completed.
+fn latencies(folder: &Path) -> Result<BTreeMap<&'static str, Vec<f64>>, ContrastError> {
+    let file = folder.join(LATENCIES);
+    let failed = |problem: String| ContrastError::File { file: file.clone(), problem };
+    let mut found = BTreeMap::new();
+    if !file.is_file() {
+        return Ok(found);
+    }
+    let mut reader = csv::Reader::from_path(&file).map_err(|error| failed(error.to_string()))?;
+    let heading = reader.headers().map_err(|error| failed(error.to_string()))?.clone();
+    let place = |column: &str| {
+        let found = heading.iter().position(|name| name == column);
+        found.ok_or_else(|| failed(format!("has no column {column:?}")))
+    };
+    let status = place("status")?;
+    let columns = LATENCY_COLUMNS.map(|(name, column)| Ok((name, column, place(column)?)));
+    let columns: Vec<_> = columns.into_iter().collect::<Result<_, ContrastError>>()?;
+    found.extend(LATENCY_COLUMNS.map(|(name, _)| (name, Vec::new())));
+    for (index, record) in reader.records().enumerate() {
+        let line = index + 2;
+        let record = record.map_err(|error| failed(format!("line {line}: {error}")))?;
+        if &record[status] != Outcome::Completed.name() {
+            continue;
+        }
+        for (name, column, place) in &columns {
+            let text = &record[*place];
+            if text.is_empty() {
+                continue;
+            }
+            let value = text.parse().ok().filter(|value: &f64| value.is_finite());
+            let problem =
+                || format!("line {line}, {column}: found {text:?}, expected milliseconds");
+            found.entry(*name).or_default().push(value.ok_or_else(|| failed(problem()))?);
+        }
+    }
+    Ok(found)
 }
 
 /// A profile and the files of a workload that were written beside the specification, which names them all
@@ -241,6 +289,7 @@ fn table(file: &Path) -> Result<Vec<Run>, ContrastError> {
             seed: 0,
             digest: None,
             values: BTreeMap::new(),
+            latencies: BTreeMap::new(),
         };
         for (column, text) in heading.iter().zip(&record) {
             match column {

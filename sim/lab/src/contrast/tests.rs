@@ -7,6 +7,7 @@ fn run(engine: &str, workload: &str, seed: u64, p50: f64) -> Run {
         seed,
         digest: Some(format!("{engine} {workload} {seed} {p50}")),
         values: BTreeMap::from([("latency.p50", p50), ("throughput", 1e3 / p50)]),
+        latencies: BTreeMap::new(),
     }
 }
 

@@ -95,12 +95,12 @@ fn unknown(wanted: &str, names: &[&str]) -> SpecError {
     let groups = names.iter().flat_map(|name| name.match_indices('.').map(|(at, _)| &name[..at]));
     let all = names.iter().copied().chain(groups).chain([SETTINGS, PROFILE]);
     let nearest = match suggest::nearest(wanted, all) {
-        Some(nearest) => format!("did you mean {nearest:?}? "),
+        Some(nearest) => format!("; the nearest is {nearest:?}"),
         None => String::new(),
     };
     let expected = format!(
-        "{nearest}settings, profile, a setting such as {:?}, or an entry of the profile such as \
-         \"profile.cpu.step\" or \"profile.links\"",
+        "settings, profile, a setting such as {:?}, or an entry of the profile such as \
+         \"profile.cpu.step\" or \"profile.links\"{nearest}",
         names.first().unwrap_or(&SETTINGS)
     );
     SpecError::bad("parameter", wanted, expected)
@@ -246,7 +246,7 @@ mod tests {
         assert!(covers("settings", "netherite.dedup") && !covers("settings", "profile.cpu.step"));
         assert!(!covers("profile.cp", "profile.cpu.step"));
         let error = unknown("profile.cpu.stpe", &["netherite.dedup", "profile.cpu.step"]);
-        assert!(error.to_string().contains("did you mean \"profile.cpu.step\"?"), "{error}");
+        assert!(error.to_string().ends_with("; the nearest is \"profile.cpu.step\""), "{error}");
     }
 
     #[test]

@@ -87,11 +87,13 @@ fn what_cannot_be_analysed_is_refused() {
         (Sensitivity { seeds: vec![], ..asked(&[]) }, "seeds: found \"none\""),
         (
             asked(&["profile.cpu.stpe"]),
-            "parameter: found \"profile.cpu.stpe\", expected did you mean",
+            "parameter: found \"profile.cpu.stpe\", expected settings, profile, a setting such as",
         ),
     ] {
         let error = asked.check().expect_err(message).to_string();
         assert!(error.starts_with(message), "{error}");
+        let named = error.contains("stpe");
+        assert!(!named || error.ends_with("; the nearest is \"profile.cpu.step\""), "{error}");
     }
     let safety = asked(&[]).check().expect("valid");
     assert!(!safety.parameters.iter().any(|parameter| parameter.name == "netherite.dedup"));

@@ -29,7 +29,7 @@ pub mod warm_up;
 #[cfg(test)]
 mod tests;
 
-pub use bootstrap::{Bootstrap, PercentileEstimate, Resampled};
+pub use bootstrap::{Bootstrap, PercentileDifference, PercentileEstimate, Resampled};
 pub use difference::{Design, Difference};
 pub use mean::{Confidence, Interval, MeanEstimate, mean, median, quantile};
 pub use verdict::{Better, Verdict};

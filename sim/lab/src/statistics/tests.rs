@@ -308,6 +308,58 @@ fn bootstrap_intervals_cover_as_often_as_they_say() {
 }
 
 #[test]
+fn bootstrap_intervals_of_differences_cover_as_often_as_they_say() {
+    // Each seed has a level of its own, which both sides have where they are paired; the other is 0.5 above.
+    let sides = |stream: &mut Stream, paired: bool| {
+        let mut one = Vec::new();
+        let mut two = Vec::new();
+        for _ in 0..40 {
+            let level = normal(stream);
+            let other = if paired { level } else { normal(stream) };
+            one.push((0..20).map(|_| level + normal(stream)).collect::<Vec<f64>>());
+            two.push((0..20).map(|_| 0.5 + other + normal(stream)).collect::<Vec<f64>>());
+        }
+        [one, two]
+    };
+    let interval = |paired: bool| {
+        move |seed: u64, stream: &mut Stream| {
+            let bootstrap = Bootstrap { resamples: 199, ..Bootstrap::new(seed) };
+            let [one, two] = sides(stream, paired);
+            bootstrap.difference_of_runs("latency", [&one, &two], 0.5, paired)?.interval
+        }
+    };
+    within_binomial_error(covered(400, 0.5, interval(true)), 400);
+    within_binomial_error(covered(400, 0.5, interval(false)), 400);
+    // Pairs that are drawn apart give an interval that is much too wide.
+    let mut stream = SeedTree::new(3).stream("test pairs of runs");
+    let [one, two] = sides(&mut stream, true);
+    let width = |paired| {
+        let found = Bootstrap::new(1).difference_of_runs("x", [&one, &two], 0.5, paired);
+        found.and_then(|found| found.interval).expect("runs").half_width()
+    };
+    assert!(width(true) < width(false) / 2.0, "{} {}", width(true), width(false));
+}
+
+#[test]
+fn a_difference_of_runs_has_the_percentiles_of_both_sides() {
+    let (one, two) = (vec![vec![1.0, 2.0], vec![3.0]], vec![vec![5.0], vec![7.0, 9.0]]);
+    let found = Bootstrap::new(1).difference_of_runs("x", [&one, &two], 0.5, true).expect("values");
+    assert_eq!((found.baseline.value, found.other.value, found.difference()), (2.0, 7.0, 5.0));
+    assert_eq!((found.baseline.drawn_from, found.baseline.values), (2, 3));
+    assert!(found.method().ends_with("interval at 95 %; pairs together"), "{}", found.method());
+    let alone = Bootstrap::new(1).quantile_of_runs("x", &one, 0.5).expect("values");
+    assert_eq!(found.baseline, alone, "the same draws");
+    let refused = |sides: [&[Vec<f64>]; 2], q| {
+        Bootstrap::new(1).difference_of_runs("x", sides, q, true).is_none()
+    };
+    assert!(refused([&one, &two[..1]], 0.5), "pairs need partners");
+    assert!(refused([&one, &[vec![], vec![]]], 0.5), "nothing on one side");
+    assert!(refused([&one, &two], f64::NAN) && refused([&one, &two], 1.5));
+    let single = Bootstrap::new(1).difference_of_runs("x", [&one[..1], &two[..1]], 0.5, true);
+    assert_eq!(single.expect("values").interval, None);
+}
+
+#[test]
 fn a_bootstrap_is_a_function_of_seed_name_and_sample() {
     let mut stream = SeedTree::new(5).stream("test bootstrap");
     let values: Vec<f64> = (0..500).map(|_| exponential(&mut stream)).collect();
