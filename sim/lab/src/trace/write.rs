@@ -1,13 +1,14 @@
 //! Traces as Chrome trace JSON.
 //!
 //! Written by hand but for texts and arguments: the format wants times in microseconds as numbers with
-//! digits after the point, which are exact to the nanosecond here.
+//! digits after the point, which are exact to the nanosecond here (but see [`duration`]).
 
 use super::build::{Event, Phase, Trace};
 use crate::summary::Summary;
 use serde_json::{Value, json};
 use sim_model::time::{Timestamp, nanos};
 use std::fmt::Write;
+use std::time::Duration;
 
 /// Microseconds with three digits.
 fn micros(nanos: u64) -> String {
@@ -16,6 +17,21 @@ fn micros(nanos: u64) -> String {
 
 fn at(timestamp: Timestamp) -> String {
     micros(timestamp.as_nanos())
+}
+
+/// How long a span lasts, in microseconds. Viewers add it to the start as binary numbers; where that would come
+/// out beyond the end, and so within the neighbour, which is then drawn as a part of it, the span is written a
+/// tenth of a nanosecond shorter.
+fn duration(from: Timestamp, span: Duration) -> String {
+    let exact = micros(nanos(span));
+    let number = |text: &str| text.parse::<f64>().expect("invariant: a number was written");
+    let ends = number(&at(from + span));
+    if number(&at(from)) + number(&exact) <= ends {
+        return exact;
+    }
+    let shorter = micros(nanos(span) - 1) + "9";
+    debug_assert!(number(&at(from)) + number(&shorter) <= ends, "{exact} from {from}");
+    shorter
 }
 
 impl Trace {
@@ -73,7 +89,7 @@ impl Trace {
 
 fn line(event: &Event) -> String {
     let (phase, more) = match event.phase {
-        Phase::Span(dur) => ("X", format!(",\"dur\":{}", micros(nanos(dur)))),
+        Phase::Span(dur) => ("X", format!(",\"dur\":{}", duration(event.at, dur))),
         Phase::Instant => ("i", ",\"s\":\"t\"".to_owned()),
         Phase::ArrowBegins(id) => ("s", format!(",\"id\":{id}")),
         Phase::ArrowEnds(id) => ("f", format!(",\"id\":{id},\"bp\":\"e\"")),
@@ -101,4 +117,37 @@ fn line(event: &Event) -> String {
 
 fn text(text: &str) -> String {
     Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Within a day of virtual time, and for spans of up to an hour.
+        #[test]
+        fn no_span_reaches_into_its_neighbour(
+            from in 0..86_400_000_000_000_u64,
+            span in 0..3_600_000_000_000_u64,
+        ) {
+            let (from, span) = (Timestamp::from_nanos(from), Duration::from_nanos(span));
+            let number = |text: String| text.parse::<f64>().expect("a number");
+            let (written, exact) = (number(duration(from, span)), number(micros(nanos(span))));
+            prop_assert!(number(at(from)) + written <= number(at(from + span)));
+            prop_assert!(exact - written < 0.000_2, "{} {}", written, exact);
+        }
+    }
+
+    #[test]
+    fn a_span_whose_binary_end_is_late_is_written_shorter() {
+        let late = |ends: u64| {
+            let (from, span) = (Timestamp::from_nanos(100), Duration::from_nanos(ends - 100));
+            duration(from, span) != micros(nanos(span))
+        };
+        let count = (101..10_000).filter(|ends| late(*ends)).count();
+        assert!((100..9_000).contains(&count), "some are, some are not: {count}");
+        assert_eq!(duration(Timestamp::from_nanos(100), Duration::from_nanos(200)), "0.1999");
+        assert_eq!(duration(Timestamp::from_nanos(100), Duration::from_nanos(100)), "0.100");
+    }
 }
