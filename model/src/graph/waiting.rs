@@ -10,11 +10,11 @@
 //! shows as waiting for it. An orchestration that was started and has not ended is taken for one
 //! whose end is awaited, also where nobody waits for it.
 
-use super::entities::{Asked, EntityAnswer};
+use super::entities::{Asked, EntityAnswer, EntityRequestSent};
 use super::numbers::Column;
 use super::words::{name, on, recipient};
 use super::{Graph, Progress, Target, WorkItemKind};
-use crate::entity::SectionId;
+use crate::entity::{Operation, SectionId};
 use crate::history::EventId;
 use crate::id::{EntityId, InstanceId, MessageId, Producer, WorkItemId};
 use crate::time::Timestamp;
@@ -270,6 +270,7 @@ impl<'a> OpenEnds<'a> {
             }
             let mut detail = of;
             let holder = if in_flight { None } else { self.holder(asked, target) };
+            let holder = holder.or_else(|| self.overtaken(asked, target, message));
             let held = holder.is_some();
             if in_flight {
                 detail += &format!(": {message} to {to} is in flight");
@@ -298,6 +299,36 @@ impl<'a> OpenEnds<'a> {
         };
         let detail = format!("the end of {to}: {inner}");
         Some(Waiting { kind: "orchestration", since, held, detail })
+    }
+
+    /// An operation that came to its entity before its critical section had the lock there, which it has now: the
+    /// operation is behind requests for the lock that others have made, and those wait for the section. So
+    /// it is if an attempt at a step of an entity was lost that had granted a lock.
+    fn overtaken(&self, asked: &Asked, entity: u32, message: &MessageId) -> Option<String> {
+        let Asked::Operation(Operation { section: Some(own), .. }) = asked else { return None };
+        let log = self.graph.entities();
+        let taken = WorkItemId(self.consumer.get(message)?);
+        let then = log.steps().iter().find(|step| step.item == taken)?.served.locked_by.as_ref()?;
+        let now = self.locked_by.get(&entity)?.as_ref()?;
+        let committed: FxHashSet<WorkItemId> = self.steps[entity as usize]
+            .iter()
+            .copied()
+            .filter(|id| matches!(self.graph.item(*id).progress, Progress::Committed(_)))
+            .collect();
+        let own_steps = log.steps().iter().filter(|step| committed.contains(&step.item));
+        let holders: Vec<&SectionId> =
+            own_steps.filter_map(|step| step.served.locked_by.as_ref()).collect();
+        let waits = |sent: &EntityRequestSent| match &sent.asked {
+            Asked::Lock(section) if sent.entity == entity => {
+                self.consumer.get(&sent.message).is_some() && !holders.contains(&section)
+            }
+            _ => false,
+        };
+        if now != own || then == own || !log.requests().iter().any(waits) {
+            return None;
+        }
+        let entity = self.graph.instance(entity);
+        Some(format!("{entity} was locked by {then} when it came, and others wait for the lock"))
     }
 
     /// Who holds the lock that a request runs into: at the first of the entities from `entity` on, in

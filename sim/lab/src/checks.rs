@@ -24,6 +24,7 @@
 
 pub(crate) mod durability;
 mod entities;
+mod excuse;
 #[cfg(test)]
 mod scene;
 mod sections;
@@ -32,12 +33,12 @@ use crate::history::ClientOperation;
 use crate::recorder::{Problems, Recording};
 use crate::stuck::Stuck;
 use crate::workload::{EntityStates, Orchestrations};
+pub(crate) use excuse::excuse;
 use serde::{Deserialize, Serialize};
-use sim_model::engine::{Delivery, FaultBudget, FaultClass, Guarantees};
+use sim_model::engine::{Delivery, Guarantees};
 use sim_model::graph::checks::{self, Finding};
 use sim_model::graph::{Graph, Progress, WorkItemKind};
 use sim_model::time::Timestamp;
-use std::collections::BTreeSet;
 
 /// The names of all checks that a run can have.
 pub const NAMES: [&str; 15] = [
@@ -260,58 +261,6 @@ fn client_view(evidence: &Evidence<'_>) -> Vec<Check> {
         checks.extend(sections::check(graph, &application, guarantees.steps));
     }
     checks
-}
-
-/// Takes broken rules for observed where the engine promises nothing: if something went wrong that it does not
-/// promise to survive; and, if anything did, for what applications see of steps that may take effect more
-/// than once, or of robots that had an orchestration run once more (the published clients replace an
-/// orchestration that has ended): results, and states of entities. Where a step that was lost may have sent
-/// something, that includes requests for locks, which then nobody releases, or which are not asked for in one
-/// order any more: that all who did not end wait for locks is then observed too.
-pub(crate) fn excuse(
-    checks: &mut [Check],
-    classes: &BTreeSet<FaultClass>,
-    budget: &FaultBudget,
-    guarantees: &Guarantees,
-    recording: &Recording,
-    stuck: &[Stuck],
-) {
-    let failed = |checks: &mut [Check], names: &[&str], why: &str| {
-        let named = |check: &&mut Check| names.contains(&check.name.as_str());
-        let failed = checks.iter_mut().filter(|check| check.verdict == Verdict::Fail);
-        for check in failed.filter(named) {
-            check.verdict = Verdict::Observed;
-            check.detail = format!("{why}: {}", check.detail);
-        }
-    };
-    if recording.repeated > 0 {
-        let why = format!("robots that asked again had {} run once more", recording.repeated);
-        failed(checks, &["results", "entities"], &why);
-    }
-    if classes.contains(&FaultClass::ClockError) {
-        // Workloads with timers see it in their results.
-        let why = "timers go by clocks, and a clock was wrong";
-        failed(checks, &["no-timer-early", "results"], why);
-    }
-    if !classes.is_empty() && guarantees.steps == Delivery::AtLeastOnce {
-        failed(checks, &["results", "entities"], "steps may take effect twice");
-        let others = recording.client_problems.count + recording.report_problems.count;
-        let held = !stuck.is_empty() && stuck.iter().all(|stuck| stuck.waiting.held);
-        if held && others == 0 && !guarantees.causally_consistent_commit {
-            let why = "steps that were lost had asked for locks";
-            failed(checks, &["completion"], why);
-        }
-    }
-    let outside: Vec<&str> =
-        classes.iter().filter(|class| !budget.covers(**class)).map(|class| class.name()).collect();
-    if outside.is_empty() {
-        return;
-    }
-    for check in checks.iter_mut().filter(|check| check.verdict == Verdict::Fail) {
-        check.verdict = Verdict::Observed;
-        let outside = outside.join(", ");
-        check.detail = format!("outside of the fault budget ({outside}): {}", check.detail);
-    }
 }
 
 /// Whether the final states of entities are as the workload expects.

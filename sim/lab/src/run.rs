@@ -436,23 +436,22 @@ impl Stage {
         let history = self.history.so_far();
         let (now, all) = (measured.now, &self.orchestrations);
         let stuck = stuck::find(graph, &recording, all, &history, now);
-        let checks = options.judge.then(|| {
-            checks::all(&Evidence {
-                graph,
-                at: now,
-                guarantees: &self.guarantees,
-                recording: &recording,
-                orchestrations: all,
-                entities: &entities,
-                history: &history,
-                stuck: &stuck,
-            })
-        });
+        let evidence = Evidence {
+            graph,
+            at: now,
+            guarantees: &self.guarantees,
+            recording: &recording,
+            orchestrations: all,
+            entities: &entities,
+            history: &history,
+            stuck: &stuck,
+        };
+        let checks = options.judge.then(|| checks::all(&evidence));
         let mut checks = checks.unwrap_or_default();
         let classes = spec.spec().fault_classes();
         let targets = Targets::of(&self.world);
         let budget = fault::budget_under(&self.budget, &spec.spec().faults, &targets);
-        checks::excuse(&mut checks, &classes, &budget, &self.guarantees, &recording, &stuck);
+        checks::excuse(&mut checks, &evidence, &classes, &budget);
         let claims = options.judge.then(|| {
             let over = self.recorder.is_over();
             over.then(|| Claims::of(graph, &recording, all, &history, now))

@@ -217,3 +217,63 @@ fn a_call_of_a_locked_entity_tells_who_holds_it() {
     let expected = "the answer of @E@x to Get: @E@x is locked by critical section 0 of b";
     assert_eq!(detail, expected);
 }
+
+/// An operation of `owner` in its critical section.
+fn call_in(recorder: &GraphRecorder, owner: &str) -> MessageId {
+    let call = request(RequestKind::Operation(Operation {
+        name: "Add".into(),
+        input: nothing(),
+        caller: Some(Caller { instance: InstanceId::new(owner), event_id: 3 }),
+        section: Some(section(owner)),
+        scheduled: None,
+    }));
+    let by = step(recorder, owner, &[], |by, out| out.messages.push(message(by, 0, "@E@x", call)));
+    id(by, 0)
+}
+
+/// A step of the entity that leaves it locked by `owner`.
+fn locked(recorder: &GraphRecorder, messages: &[MessageId], owner: &str) {
+    let locked_by = Some(section(owner));
+    let held = Served { now: START, operations: Vec::new(), locked_by };
+    step(recorder, "@E@x", messages, |_, out| out.served = Some(Rc::new(held)));
+}
+
+#[test]
+fn an_operation_that_came_before_its_lock_is_behind_those_who_wait_for_it() {
+    // The step that granted the lock to "early" was lost: "first" has it when the operation comes.
+    let recorder = GraphRecorder::default();
+    let [first, early, other] =
+        ["first", "early", "other"].map(|owner| id(lock(&recorder, owner), 0));
+    locked(&recorder, &[first, early, other], "first");
+    let call = call_in(&recorder, "early");
+    locked(&recorder, &[call], "first");
+    assert!(waits(&recorder, "early").1.ends_with("@E@x is locked by critical section 0 of first"));
+    let release = recorder.client_message();
+    locked(&recorder, &[release], "early");
+    let (kind, detail) = waits(&recorder, "early");
+    let expected = "the answer of @E@x to Add: @E@x was locked by critical section 0 of first \
+                    when it came, and others wait for the lock";
+    assert_eq!((kind, &*detail), ("entity", expected));
+    assert!(is_held(&recorder, "early"));
+}
+
+#[test]
+fn an_operation_under_its_lock_waits_for_nobody() {
+    // Nobody else asked for the lock, or it was there when the operation came: its answer was lost.
+    let alone = GraphRecorder::default();
+    let [first, early] = ["first", "early"].map(|owner| id(lock(&alone, owner), 0));
+    locked(&alone, &[first, early], "first");
+    let call = call_in(&alone, "early");
+    locked(&alone, &[call], "first");
+    let release = alone.client_message();
+    locked(&alone, &[release], "early");
+    assert!(!is_held(&alone, "early"));
+
+    let in_time = GraphRecorder::default();
+    let [early, other] = ["early", "other"].map(|owner| id(lock(&in_time, owner), 0));
+    locked(&in_time, &[early, other], "early");
+    let call = call_in(&in_time, "early");
+    locked(&in_time, &[call], "early");
+    assert_eq!(waits(&in_time, "early").1, "the answer of @E@x to Add");
+    assert!(!is_held(&in_time, "early"));
+}

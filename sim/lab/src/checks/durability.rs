@@ -18,11 +18,11 @@ use super::{Check, Verdict};
 use crate::history::{ClientOperation, ClientRequest, Told};
 use crate::recorder::{Outcome, Recording, hash_of_end};
 use crate::run::rest::Healing;
-use crate::workload::Orchestrations;
+use crate::workload::{EntityStates, Orchestrations};
 use rustc_hash::{FxHashMap, FxHashSet};
 use sim_model::engine::{Client, InstanceState};
 use sim_model::graph::{Graph, GraphRecorder, Progress, WorkItemKind};
-use sim_model::id::InstanceId;
+use sim_model::id::{EntityId, InstanceId};
 use sim_model::orchestration::RuntimeStatus;
 use sim_model::payload::Payload;
 use sim_model::time::Timestamp;
@@ -112,6 +112,18 @@ impl Claims {
     fn count(&self) -> usize {
         self.0.len()
     }
+}
+
+/// What the last committed steps of these entities left, if each was told as one of its committed steps has left it.
+pub(super) fn last_states(graph: &Graph, told: &EntityStates) -> Option<EntityStates> {
+    let committed = Later::of(graph);
+    let last = |(entity, state): (&EntityId, &Option<Payload>)| {
+        let instance = entity.instance_id();
+        let last = committed.last(&instance);
+        let is_one = *state == last || committed.has(&instance, 0, state.as_ref());
+        is_one.then(|| (entity.clone(), last))
+    };
+    told.iter().map(last).collect()
 }
 
 /// The state of each entity after its last committed step, and how many it has had.
@@ -220,7 +232,8 @@ pub(crate) async fn check(
     }
 }
 
-/// What entities have done since: an application may go on after a run has come to rest.
+/// The states that entities had after each of their committed steps: an application may go on after a run has
+/// come to rest.
 struct Later(FxHashMap<InstanceId, Vec<Option<Payload>>>);
 
 impl Later {
@@ -240,6 +253,10 @@ impl Later {
             (instance, states.into_iter().map(|(_, state)| state).collect())
         });
         Later(in_order.collect())
+    }
+
+    fn last(&self, instance: &InstanceId) -> Option<Payload> {
+        self.0.get(instance).and_then(|states| states.last().cloned().flatten())
     }
 
     fn has(&self, instance: &InstanceId, after: usize, state: Option<&Payload>) -> bool {

@@ -172,3 +172,19 @@ fn an_entity_that_lost_its_last_step_is_found() {
         assert!(check.detail.contains(problem), "{}", check.detail);
     }
 }
+
+#[test]
+fn what_was_told_late_is_what_an_earlier_step_left() {
+    let scene = Scene::new();
+    let stored = scene.round(10, "a", &vec![], "x", ("Add", 1), None);
+    scene.round(20, "b", &stored, "x", ("Add", 2), None);
+    let told = |key: &str, sum: Option<i64>| {
+        EntityStates::from([(EntityId::new("Counter", key), sum.map(number))])
+    };
+    let last = |told: EntityStates| last_states(&scene.graph.graph(), &told);
+    assert_eq!(last(told("x", Some(3))), Some(told("x", Some(3))));
+    assert_eq!(last(told("x", Some(1))), Some(told("x", Some(3))), "an earlier step has left it");
+    assert_eq!(last(told("x", Some(2))), None, "no step has left it");
+    assert_eq!(last(told("x", None)), None, "its first step left a state");
+    assert_eq!(last(told("y", None)), Some(told("y", None)), "it has had no step");
+}

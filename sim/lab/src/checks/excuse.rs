@@ -1,0 +1,81 @@
+//! What is only observed: broken rules that the engine does not promise to keep under what went wrong.
+//!
+//! - Everything, if something went wrong that is outside of the engine's fault budget.
+//! - Results and early timers, where a clock was wrong.
+//! - Results, and states of entities, where robots had an orchestration run once more (the published clients
+//!   replace an orchestration that has ended), or where steps are promised *at least once*.
+//! - That everything ends, where a step that was lost may have asked for locks: nobody releases those, or they are
+//!   not asked for in one order any more. Then all who did not end must wait for locks.
+//! - States of entities, where the engine does not promise that what it told stays so: a client may be told
+//!   what an earlier step left. Then every state must be one that a committed step of the entity left, and
+//!   the last ones must be as the workload expects.
+//!
+//! All but the first need a fault, or a robot that asked again. `docs/faults.md` says the same to users.
+
+use super::{Check, Entities, Evidence, Verdict, durability};
+use sim_model::engine::{Delivery, FaultBudget, FaultClass};
+use std::collections::BTreeSet;
+
+/// Takes broken rules for observed where the engine promises nothing, under faults of these classes.
+pub(crate) fn excuse(
+    checks: &mut [Check],
+    evidence: &Evidence<'_>,
+    classes: &BTreeSet<FaultClass>,
+    budget: &FaultBudget,
+) {
+    let Evidence { guarantees, recording, .. } = *evidence;
+    if recording.repeated > 0 {
+        let why = format!("robots that asked again had {} run once more", recording.repeated);
+        observe(checks, &["results", "entities"], &why);
+    }
+    if classes.contains(&FaultClass::ClockError) {
+        // Workloads with timers see it in their results.
+        let why = "timers go by clocks, and a clock was wrong";
+        observe(checks, &["no-timer-early", "results"], why);
+    }
+    if classes.is_empty() {
+        return;
+    }
+    if guarantees.steps == Delivery::AtLeastOnce {
+        observe(checks, &["results", "entities"], "steps may take effect twice");
+        if waits_for_lost_locks(evidence) {
+            observe(checks, &["completion"], "steps that were lost had asked for locks");
+        }
+    }
+    if !guarantees.durable && is_told_late(evidence) {
+        observe(checks, &["entities"], "a client is told what an earlier step left");
+    }
+    let outside: Vec<&str> =
+        classes.iter().filter(|class| !budget.covers(**class)).map(|class| class.name()).collect();
+    if !outside.is_empty() {
+        let why = format!("outside of the fault budget ({})", outside.join(", "));
+        observe(checks, &super::NAMES, &why);
+    }
+}
+
+/// Takes those of the named checks that failed for observed.
+fn observe(checks: &mut [Check], names: &[&str], why: &str) {
+    let named = |check: &&mut Check| names.contains(&check.name.as_str());
+    let failed = checks.iter_mut().filter(|check| check.verdict == Verdict::Fail);
+    for check in failed.filter(named) {
+        check.verdict = Verdict::Observed;
+        check.detail = format!("{why}: {}", check.detail);
+    }
+}
+
+/// Whether nothing is wrong with the end of the run but locks that a step which was lost may have asked for.
+fn waits_for_lost_locks(evidence: &Evidence<'_>) -> bool {
+    let Evidence { guarantees, recording, stuck, .. } = *evidence;
+    let others = recording.client_problems.count + recording.report_problems.count;
+    let held = !stuck.is_empty() && stuck.iter().all(|stuck| stuck.waiting.held);
+    held && others == 0 && !guarantees.causally_consistent_commit
+}
+
+/// Whether entities are as the workload expects, and only those who ask are told what they were before.
+fn is_told_late(evidence: &Evidence<'_>) -> bool {
+    let Evidence { graph, orchestrations, recording, entities, .. } = *evidence;
+    let Entities::Read(told) = entities else { return false };
+    let workload = orchestrations.workload();
+    durability::last_states(graph, told)
+        .is_some_and(|last| workload.check_entities(recording.started(), &last).is_ok())
+}
