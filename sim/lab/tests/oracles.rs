@@ -2,11 +2,13 @@
 //! that does not promise everything.
 
 use sim_lab::checks::{Check, Verdict};
+use sim_lab::explore::Regression;
 use sim_lab::history::export::{self, Form};
 use sim_lab::progress::Progress;
 use sim_lab::results;
 use sim_lab::run::{RunOptions, RunOutcome, run_with};
 use sim_lab::spec::RunSpec;
+use std::path::Path;
 use std::time::Duration;
 
 fn spec(engine: &str, workload: &str, load: &str) -> RunSpec {
@@ -107,4 +109,37 @@ fn a_breach_tells_its_history_with_hosts_and_instants() {
         .map(|line| line.split(' ').next().and_then(|at| at.parse().ok()).expect("an instant"))
         .collect();
     assert!(instants.is_sorted(), "{history}");
+}
+
+/// The specification of a run that was kept as a file, from the root of the tree.
+fn kept(file: &str) -> RunSpec {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file);
+    Regression::load(&path).expect("it was kept").run
+}
+
+#[test]
+fn a_state_that_is_told_late_is_observed_and_one_that_is_wrong_fails() {
+    let late = kept("experiments/regressions/azure-storage-entity-told-late.toml");
+    let outcome = run(&late, &RunOptions::default());
+    let entities = check(&outcome, "entities");
+    assert_eq!(entities.verdict, Verdict::Observed, "{}", entities.detail);
+    assert!(entities.detail.starts_with("a client is told what an earlier step left: @Account"));
+    assert_eq!(check(&outcome, "durability").verdict, Verdict::Observed);
+
+    // An engine that promises as little, and whose entities are left in a wrong state by a mechanism that is off.
+    let mut wrong = spec("azure-storage", "periodic:ticks=3", "batch:4");
+    (wrong.hosts, wrong.partitions, wrong.seed) = (3, 3, 8_000_000_162);
+    for (key, value) in
+        [("local_wake_up", "false"), ("message_sorter", "false"), ("step_order", "history-first")]
+    {
+        wrong.settings.insert(format!("azure-storage.{key}"), value.to_owned());
+    }
+    wrong.faults = [
+        "power-loss:host=0,at=1ms,for=587ms",
+        "duplicate:from=worker-0,to=*,one_way=false,probability=0.303,at=153ms,for=5034ms",
+    ]
+    .map(|fault| fault.parse().expect("a fault"))
+    .to_vec();
+    let outcome = run(&wrong, &RunOptions::default());
+    assert_eq!(check(&outcome, "entities").verdict, Verdict::Fail);
 }

@@ -42,7 +42,7 @@ pub(crate) fn excuse(
             observe(checks, &["completion"], "steps that were lost had asked for locks");
         }
     }
-    if !guarantees.durable && is_told_late(evidence) {
+    if !guarantees.durable && fails(checks, "entities") && is_told_late(evidence) {
         observe(checks, &["entities"], "a client is told what an earlier step left");
     }
     let outside: Vec<&str> =
@@ -51,6 +51,10 @@ pub(crate) fn excuse(
         let why = format!("outside of the fault budget ({})", outside.join(", "));
         observe(checks, &super::NAMES, &why);
     }
+}
+
+fn fails(checks: &[Check], name: &str) -> bool {
+    checks.iter().any(|check| check.name == name && check.verdict == Verdict::Fail)
 }
 
 /// Takes those of the named checks that failed for observed.
