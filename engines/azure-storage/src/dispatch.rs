@@ -2,8 +2,9 @@
 //!
 //! A session begins with a ready batch. It reads the history if that was not read ahead, puts back
 //! what is out of order, drops what has no target, and runs one step of what is left (see
-//! [`crate::step`]). An entity without a history comes into being with its first message. Without extended sessions it ends there; with them it keeps the suspended code
-//! and the slot until no message has come for a while.
+//! [`crate::step`]). An entity without a history comes into being with its first message. Without
+//! extended sessions it ends there; with them it keeps the suspended code and the slot until no message
+//! has come for a while.
 //!
 //! **Old histories.** A batch that arrived while an earlier step was being committed may have been
 //! given a history without that step. The out-of-order rule is applied to the history as it was

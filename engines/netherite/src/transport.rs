@@ -1,13 +1,13 @@
 //! The transport: event logs that carry events to partitions and answers to clients.
 //!
 //! **What it models.** One event log has a partition for each partition of the hub, another one for
-//! each client, a third one a single partition for the load monitor. A host has one sender for each destination with one batch in flight: what is sent
-//! meanwhile joins the next batch. A batch of at most 300 events and 30 KB goes directly, one event
-//! for each; a larger one is written to a blob and a pointer is sent. A busy service is tried again
-//! after 5 s. Receivers get events pushed in order, and so messages from one origin arrive in the
-//! order they were sent. A batch without an answer is sent again, but for requests of clients: they
-//! may have been taken, and nobody would tell the second from the first. Blobs of batches are not
-//! deleted: a partition that recovers may read them again.
+//! each client, a third one a single partition for the load monitor. A host has one sender for each
+//! destination with one batch in flight: what is sent meanwhile joins the next batch. A batch of at most
+//! 300 events and 30 KB goes directly, one event for each; a larger one is written to a blob and a
+//! pointer is sent. A busy service is tried again after 5 s. Receivers get events pushed in order, and so
+//! messages from one origin arrive in the order they were sent. A batch without an answer is sent again,
+//! but for requests of clients: they may have been taken, and nobody would tell the second from the
+//! first. Blobs of batches are not deleted: a partition that recovers may read them again.
 //! Source: microsoft/durabletask-netherite, `TransportLayer/EventHubs/`.
 
 use crate::event::{ClientEvent, Input, InputPosition, MonitorEvent, PartitionEvent};

@@ -4,8 +4,9 @@
 //! whatever stored it. The costs are the profile's `cpu.step` (one orchestration or entity step:
 //! dispatch, user code up to its next await, collecting the decisions), `cpu.activity` (dispatch of
 //! one activity), `cpu.operation` (one operation of an entity, besides its step) and
-//! `cpu.replayed_event` (one history event fed to code that runs again from its start). Once a work item has been executed, `cpu.after_work_item` is taken from the cores beside
-//! whatever comes next: telemetry and garbage collection use a core and delay nobody directly.
+//! `cpu.replayed_event` (one history event fed to code that runs again from its start). Once a work
+//! item has been executed, `cpu.after_work_item` is taken from the cores beside whatever comes next:
+//! telemetry and garbage collection use a core and delay nobody directly.
 //! User code in orchestrations takes no core time of its own; activities and operations of entities
 //! take what they ask for through their contexts. What an operation asks for is taken when the code
 //! of the step has run and before the step is committed, so it delays whatever the step sends.

@@ -67,11 +67,11 @@ pub(crate) struct Life {
     address: MailboxSender<Packet>,
     consensus: RefCell<Consensus>,
     pool: RefCell<IngressPool>,
-    /// Finalized blocks for the executor, and those that do not fit into its queue yet.
     /// The height up to which this replica has executed, and whether the state before the next block is
     /// older than any that is kept: then only the checkpoint of another replica helps.
     executed: Cell<Height>,
     stranded: Cell<bool>,
+    /// Finalized blocks for the executor, and those that do not fit into its queue yet.
     batches: (Sender<Rc<Sealed>>, Receiver<Rc<Sealed>>),
     queued: Cell<usize>,
     backlog: RefCell<VecDeque<Rc<Sealed>>>,

@@ -6,9 +6,10 @@
 //! network layer delivers a replica's shares for as long as the replica holds them, to whoever was away, too:
 //! here a share that no block includes is sent again after [`PATIENCE`].
 //!
-//! Sources: dfinity/ic rs/https_outcalls/consensus/src/pool_manager.rs (requests from the contexts of the
-//! latest state, shares purged when these are gone); rs/p2p/consensus_manager (every peer gets every artefact
-//! that is not purged).
+//! Sources: dfinity/developer-docs, HTTPS outcalls (every replica, agreed by consensus); that requests come
+//! from the contexts of the latest state and shares are purged with these (dfinity/ic
+//! rs/https_outcalls/consensus), and that every peer gets every artefact that is not purged
+//! (rs/p2p/consensus_manager), are [recalled].
 
 use super::{Life, PATIENCE};
 use crate::block::{Block, OutcallId, ReplicaId};

@@ -1,10 +1,11 @@
 //! From a campaign and a seed to a specification.
 //!
 //! Workloads are small and cover the programming model: chains of activities, fan-outs, entities,
-//! critical sections, timers, activities that wait and read files, workflows as data. Settings for performance, and those that choose a mechanism, are changed with
-//! probability one quarter each, as in swarm testing: a mechanism that hides what another does wrong is
-//! sometimes away. Sizes are drawn from those that the engine names for small runs. Settings that the engine
-//! cannot carry together are drawn again, then left at their defaults.
+//! critical sections, timers, activities that wait and read files, workflows as data. Settings for
+//! performance, and those that choose a mechanism, are changed with probability one quarter each, as in
+//! swarm testing: a mechanism that hides what another does wrong is sometimes away. Sizes are drawn from
+//! those that the engine names for small runs. Settings that the engine cannot carry together are drawn
+//! again, then left at their defaults.
 
 use crate::checks;
 use crate::fault::{self, Chaos, Kind};
