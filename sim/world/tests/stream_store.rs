@@ -79,6 +79,14 @@ fn commands_do_what_they_say_and_are_counted() {
         assert_eq!(all, fields(&[("a", "2"), ("b", "3")]));
         assert_eq!(client.hdel("h", vec!["a".into()]).await.expect("answered").value, 1);
         assert_eq!(client.del(vec!["l".into(), "m".into()]).await.expect("answered").value, 1);
+        let replace = async |expected, value| {
+            let values = (text(expected), Some(text(value)));
+            client.replace("h", "b", values, vec!["s".into()]).await.expect("answered").value
+        };
+        assert!(!replace("4", "5").await);
+        assert!(replace("3", "4").await);
+        assert_eq!(client.hget("h", "b").await.expect("answered").value, Some(text("4")));
+        assert_eq!(client.xinfo("s").await.expect("answered").value, EntryId::ZERO, "it is gone");
         let error = client.rpush("h", vec![text("x")]).await.expect_err("a hash");
         assert_eq!(error, StoreError::WrongType);
         let counts: Vec<(String, u64)> = world
@@ -90,9 +98,10 @@ fn commands_do_what_they_say_and_are_counted() {
             .collect();
         let expected = [
             ("del", 1),
+            ("evalsha", 2),
             ("hdel", 1),
             ("hexists", 1),
-            ("hget", 1),
+            ("hget", 2),
             ("hgetall", 1),
             ("hmset", 1),
             ("hset", 1),
@@ -100,6 +109,7 @@ fn commands_do_what_they_say_and_are_counted() {
             ("rpush", 2),
             ("xadd", 2),
             ("xdel", 1),
+            ("xinfo", 1),
             ("xread", 3),
         ];
         assert_eq!(counts, expected.map(|(kind, count)| (kind.to_owned(), count)));

@@ -192,6 +192,24 @@ impl StoreClient {
         Ok(self.count(operation).await?.map(|count| count > 0))
     }
 
+    /// Gives a field of a hash another value, or removes it, if it holds `expected`, and deletes other keys
+    /// with it: whether it did. One step of the server: the script `if redis.call('hget', KEYS[1], ARGV[1])
+    /// == ARGV[2] then ...`, which the store has loaded.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn replace(
+        &self,
+        hash: &str,
+        field: &str,
+        (expected, value): (Bytes, Option<Bytes>),
+        deleted: Vec<String>,
+    ) -> Answered<bool> {
+        let (hash, field) = (hash.to_owned(), field.to_owned());
+        let operation = Operation::HashReplace { hash, field, expected, value, deleted };
+        Ok(self.count(operation).await?.map(|count| count > 0))
+    }
+
     /// The greatest id that an entry of a stream ever had; [`EntryId::ZERO`] if there is no such stream.
     /// Of what the real command tells (`XINFO STREAM`), the last generated id alone.
     ///

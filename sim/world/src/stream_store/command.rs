@@ -60,20 +60,73 @@ pub enum Block {
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Operation {
-    StreamAdd { stream: String, fields: Fields },
-    StreamRead { stream: String, after: EntryId, count: Option<u64>, block: Block },
-    StreamDelete { stream: String, ids: Vec<EntryId> },
-    ListPush { list: String, values: Vec<Bytes> },
-    ListRange { list: String, start: i64, stop: i64 },
-    HashSet { hash: String, fields: Fields, many: bool },
-    HashGet { hash: String, field: String },
-    HashGetAll { hash: String },
-    HashExists { hash: String, field: String },
-    HashDelete { hash: String, fields: Vec<String> },
-    Delete { keys: Vec<String> },
-    HashSetNew { hash: String, field: String, value: Bytes },
-    StreamLast { stream: String },
+    StreamAdd {
+        stream: String,
+        fields: Fields,
+    },
+    StreamRead {
+        stream: String,
+        after: EntryId,
+        count: Option<u64>,
+        block: Block,
+    },
+    StreamDelete {
+        stream: String,
+        ids: Vec<EntryId>,
+    },
+    ListPush {
+        list: String,
+        values: Vec<Bytes>,
+    },
+    ListRange {
+        list: String,
+        start: i64,
+        stop: i64,
+    },
+    HashSet {
+        hash: String,
+        fields: Fields,
+        many: bool,
+    },
+    HashGet {
+        hash: String,
+        field: String,
+    },
+    HashGetAll {
+        hash: String,
+    },
+    HashExists {
+        hash: String,
+        field: String,
+    },
+    HashDelete {
+        hash: String,
+        fields: Vec<String>,
+    },
+    Delete {
+        keys: Vec<String>,
+    },
+    HashSetNew {
+        hash: String,
+        field: String,
+        value: Bytes,
+    },
+    StreamLast {
+        stream: String,
+    },
+    /// A script: if a field holds `expected`, then it gets another value, or goes, and `deleted` keys go.
+    HashReplace {
+        hash: String,
+        field: String,
+        expected: Bytes,
+        value: Option<Bytes>,
+        deleted: Vec<String>,
+    },
 }
+
+/// How a script is named that the store has loaded: as long as the digest that names it in Redis
+/// (`EVALSHA`, 40 digits \[general\]).
+const REPLACE_SCRIPT: &str = "replace-a-field-that-is-as-expected-----";
 
 impl Operation {
     /// Its place in the names of kinds.
@@ -93,6 +146,7 @@ impl Operation {
             Operation::Delete { .. } => 11,
             Operation::HashSetNew { .. } => 12,
             Operation::StreamLast { .. } => 13,
+            Operation::HashReplace { .. } => 14,
         }
     }
 
@@ -151,6 +205,13 @@ impl Operation {
                 words.extend([word(hash), word(field), value.clone()]);
             }
             Operation::StreamLast { stream } => words.extend([word("stream"), word(stream)]),
+            Operation::HashReplace { hash, field, expected, value, deleted } => {
+                let count = (1 + deleted.len()).to_string();
+                words.extend([word(REPLACE_SCRIPT), word(&count), word(hash)]);
+                words.extend(deleted.iter().map(|key| word(key)));
+                words.extend([word(field), expected.clone()]);
+                words.extend(value.clone());
+            }
         }
         words
     }
@@ -190,6 +251,23 @@ impl Operation {
                 Operation::HashSetNew { hash: key, field: text(field)?, value: value.clone() }
             }
             "del" => Operation::Delete { keys: words.iter().map(text).collect::<Option<_>>()? },
+            "evalsha" if key == REPLACE_SCRIPT => {
+                let (count, rest) = rest.split_first()?;
+                let (keys, rest) = rest.split_at_checked(text(count)?.parse().ok()?)?;
+                let (hash, deleted) = keys.split_first()?;
+                let (field, expected, value) = match rest {
+                    [field, expected] => (field, expected, None),
+                    [field, expected, value] => (field, expected, Some(value.clone())),
+                    _ => return None,
+                };
+                Operation::HashReplace {
+                    hash: text(hash)?,
+                    field: text(field)?,
+                    expected: expected.clone(),
+                    value,
+                    deleted: deleted.iter().map(text).collect::<Option<_>>()?,
+                }
+            }
             _ => return None,
         };
         Some((operation, EntryId::ZERO))
@@ -206,6 +284,7 @@ impl Operation {
             Operation::HashGet { .. }
             | Operation::HashExists { .. }
             | Operation::HashSetNew { .. } => 1,
+            Operation::HashReplace { deleted, .. } => 1 + deleted.len(),
             Operation::StreamRead { .. }
             | Operation::StreamLast { .. }
             | Operation::ListRange { .. }
@@ -216,9 +295,9 @@ impl Operation {
 }
 
 /// The kinds of commands, as the real store names them.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 15] = [
     "xadd", "xread", "xdel", "rpush", "lrange", "hset", "hmset", "hget", "hgetall", "hexists",
-    "hdel", "del", "hsetnx", "xinfo",
+    "hdel", "del", "hsetnx", "xinfo", "evalsha",
 ];
 
 /// A command on its way, in the wire format.

@@ -161,8 +161,19 @@ mod tests {
     use proptest::prelude::*;
 
     fn fields() -> impl Strategy<Value = Fields> {
-        let value = proptest::collection::vec(any::<u8>(), 0..5).prop_map(Bytes::from);
-        proptest::collection::vec(("[a-c]", value), 1..3)
+        // Short values come often, so that they are what somebody expects.
+        let value = prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..5),
+            proptest::collection::vec(0u8..2, 0..2)
+        ];
+        proptest::collection::vec(("[a-c]", value.prop_map(Bytes::from)), 1..3)
+    }
+
+    /// A field, what it is expected to hold, what it is to hold, and keys that go with it.
+    fn replacement() -> impl Strategy<Value = (String, Bytes, Option<Bytes>, Vec<String>)> {
+        let value = || proptest::collection::vec(0u8..2, 0..2).prop_map(Bytes::from);
+        let value_or_none = proptest::option::of(value());
+        ("[a-c]", value(), value_or_none, proptest::collection::vec("[k-n]", 0..3))
     }
 
     fn operation() -> impl Strategy<Value = Operation> {
@@ -182,6 +193,9 @@ mod tests {
             (key(), proptest::collection::vec("[a-c]", 1..3))
                 .prop_map(|(hash, fields)| Operation::HashDelete { hash, fields }),
             proptest::collection::vec(key(), 1..3).prop_map(|keys| Operation::Delete { keys }),
+            (key(), replacement()).prop_map(|(hash, (field, expected, value, deleted))| {
+                Operation::HashReplace { hash, field, expected, value, deleted }
+            }),
         ]
     }
 

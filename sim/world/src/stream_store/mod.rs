@@ -8,8 +8,12 @@
 //!
 //! **Commands**, each one round trip of the network, counted under its name: `xadd`, `xread` (every
 //! entry after an id, or waiting for the next), `xdel`, `rpush`, `lrange`, `hset`, `hmset`, `hget`,
-//! `hgetall`, `hexists`, `hdel`, `del`, `hsetnx`, `xinfo`. A read that waits is woken by the `xadd` it waits for,
-//! first come, first served, and dropped if its client is gone.
+//! `hgetall`, `hexists`, `hdel`, `del`, `hsetnx`, `xinfo`, and `evalsha` with one script: a field is replaced or
+//! removed if it holds what is expected, and other keys are deleted with it. A read that waits is woken by the
+//! `xadd` it waits for, first come, first served, and dropped if its client is gone.
+//!
+//! A script is one step, and stands in the append-only file as it was asked for, so that it is there whole or
+//! not at all. (Redis did so until 6; since then its changes stand there, as one transaction \[recalled\].)
 //!
 //! **Durability**, as [`Durability`] says. A server that starts, after [`Machine::run`] or a restart,
 //! reads the append-only file, replays it, and then listens. What is not a whole command at the end of
@@ -26,7 +30,7 @@
 //! are refused ([`StoreError::CannotPersist`]) until a write and a sync succeed.
 //!
 //! **Assumptions.** No snapshots, no rewriting of the append-only file, no limit of memory, no
-//! replication, no transactions; connections to a server that loads are refused where the real one
+//! replication, no transactions but that script, which takes the core time of a command; connections to a server that loads are refused where the real one
 //! answers that it loads. Background syncs never hold up the server's thread.
 //!
 //! **Core time** of a command is `command_cpu`, and for each thing it names or answers with

@@ -136,6 +136,22 @@ impl State {
             Operation::Delete { keys } => {
                 counts(keys.iter().filter(|key| self.keys.remove(*key).is_some()).count())
             }
+            Operation::HashReplace { hash, field, expected, value, deleted } => {
+                if self.hash(hash)?.and_then(|hash| hash.get(field)) != Some(expected) {
+                    return Ok(counts(0));
+                }
+                match value {
+                    Some(value) => {
+                        let Some(Value::Hash(hash)) = self.keys.get_mut(hash) else {
+                            unreachable!("invariant: the hash has the field");
+                        };
+                        hash.insert(field.clone(), value.clone());
+                    }
+                    None => drop(self.delete_fields(hash, std::slice::from_ref(field))?),
+                }
+                deleted.iter().for_each(|key| drop(self.keys.remove(key)));
+                counts(1)
+            }
         })
     }
 
@@ -253,6 +269,38 @@ mod tests {
         let delete = Operation::StreamDelete { stream: "s".into(), ids: vec![id] };
         assert_eq!(apply(&mut state, delete), Answer::Count(1));
         assert_eq!(apply(&mut state, last), Answer::Id(id), "deleting does not take it back");
+    }
+
+    #[test]
+    fn a_field_is_replaced_only_if_it_holds_what_is_expected_and_other_keys_go_with_it() {
+        let mut state = State::default();
+        let set = |key: &str, value| Operation::HashSetNew {
+            hash: key.into(),
+            field: "a".into(),
+            value: text(value),
+        };
+        let replace = |expected, value: Option<&str>| Operation::HashReplace {
+            hash: "k".into(),
+            field: "a".into(),
+            expected: text(expected),
+            value: value.map(text),
+            deleted: vec!["l".into(), "m".into()],
+        };
+        let get = |key: &str| Operation::HashGet { hash: key.into(), field: "a".into() };
+        assert_eq!(apply(&mut state, replace("1", Some("2"))), Answer::Count(0), "no such hash");
+        assert_eq!(apply(&mut state, set("k", "1")), Answer::Count(1));
+        assert_eq!(apply(&mut state, set("l", "x")), Answer::Count(1));
+        assert_eq!(apply(&mut state, replace("2", Some("3"))), Answer::Count(0), "another value");
+        assert_eq!(apply(&mut state, get("l")), Answer::Value(Some(text("x"))), "nothing was done");
+        assert_eq!(apply(&mut state, replace("1", Some("2"))), Answer::Count(1));
+        assert_eq!(apply(&mut state, replace("1", Some("3"))), Answer::Count(0), "it came first");
+        assert_eq!(apply(&mut state, get("k")), Answer::Value(Some(text("2"))));
+        assert_eq!(apply(&mut state, get("l")), Answer::Value(None));
+        assert_eq!(apply(&mut state, replace("2", None)), Answer::Count(1));
+        assert_eq!(state, State::default());
+        let push = Operation::ListPush { list: "k".into(), values: vec![text("x")] };
+        assert_eq!(apply(&mut state, push), Answer::Count(1));
+        assert_eq!(apply(&mut state, replace("2", None)), Answer::WrongType);
     }
 
     #[test]
