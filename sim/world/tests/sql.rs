@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures_util::future::{LocalBoxFuture, join_all};
 use sim_model::ledger::Category;
+use sim_world::disk::DiskFault;
 use sim_world::kernel::{Kernel, KernelOptions, on_fresh_thread, simulate};
 use sim_world::profile::Profile;
 use sim_world::sql::{
@@ -262,6 +263,43 @@ fn after_a_crash_the_committed_prefix_is_there() {
         });
     }
     assert!(unanswered > 0, "some crash hit a commit");
+}
+
+/// A crash of the processes leaves in the page cache what a disk that stands still does not have. Recovery finds
+/// it there; whatever it says of it must still hold when the power fails right after.
+#[test]
+fn what_recovery_has_shown_outlives_a_power_loss() {
+    let mut fates = Vec::new();
+    for seed in 1..=8 {
+        fates.push(play(seed, async move |stage: Rc<Stage>| {
+            let machine = stage.database.machine().clone();
+            let pause = async |millis| stage.kernel.sleep(Duration::from_millis(millis)).await;
+            stage.call(INSERT, [1]).await.expect("committed");
+            let stall = DiskFault::Stall { span: Duration::from_secs(3) };
+            machine.disk().expect("databases have one").inject(stall);
+            let task = stage.clone();
+            stage.world.hosts()[0].spawn(async move {
+                let interrupted = task.call(INSERT, [2]).await;
+                assert!(interrupted.is_err_and(|error| error.is_ambiguous()));
+            });
+            pause(200).await;
+            machine.kill();
+            pause(50).await;
+            machine.restart();
+            pause(100 * seed).await;
+            machine.lose_power();
+            pause(500).await;
+            machine.restart();
+            pause(10_000).await;
+            let (committed, lost) = (stage.committed.get(), stage.lost.get());
+            assert_eq!(committed + lost, 2, "seed {seed}: each has its verdict");
+            let there = stage.call(INSERT, [2]).await.is_err();
+            assert_eq!(there, committed == 2, "seed {seed}: the verdict is right");
+            there
+        }));
+    }
+    // The device has what it was given last, or it has not.
+    assert!(fates.contains(&true) && fates.contains(&false), "{fates:?}");
 }
 
 #[test]

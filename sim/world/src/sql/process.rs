@@ -10,8 +10,10 @@
 //! segment, an image is taken at one instant, written and synced, and then what recovery no longer
 //! needs is deleted.
 //!
-//! **Recovery** reads images and log, and pays core time for each row. All of this happens in tasks of
-//! the machine; a crash takes them and this state along.
+//! **Recovery** reads images and log, syncs what it has read, and pays core time for each row. A crash of the
+//! processes alone leaves in the page cache what they had written and not synced: shown to anybody before it is on
+//! the disk, it could be lost with the power, and with it everything that followed. (The real server writes past
+//! the page cache \[general\].) All of this happens in tasks of the machine; a crash takes them and this state along.
 
 use super::checkpoint::{PAGE_BYTES, Recovered, recover};
 use super::core::{Core, Ended, TableSpec};
@@ -58,6 +60,35 @@ pub(super) struct Setup {
     pub schema: &'static [TableSpec],
     pub delayed_durability: bool,
     pub reports: Reports,
+}
+
+impl Setup {
+    /// Writes and syncs, again and again until both succeed: a write that failed in the background
+    /// shows in the sync, and its bytes have to be written once more.
+    async fn write_synced(&self, file: &str, offset: u64, bytes: Bytes) {
+        loop {
+            if self.disk.write(file, offset, bytes.clone()).await.is_ok()
+                && self.disk.sync(file).await.is_ok()
+            {
+                return;
+            }
+            self.kernel.sleep(DISK_RETRY).await;
+        }
+    }
+
+    /// Reads a file, and makes durable what was read: it is written anew if it cannot be synced as it is.
+    async fn read_synced(&self, file: &str) -> Bytes {
+        let content = loop {
+            match self.disk.read_all(file).await {
+                Ok(reply) => break reply.value,
+                Err(_) => self.kernel.sleep(DISK_RETRY).await,
+            }
+        };
+        if self.disk.sync(file).await.is_err() {
+            self.write_synced(file, 0, content.clone()).await;
+        }
+        content
+    }
 }
 
 /// A server that runs.
@@ -253,7 +284,7 @@ impl Process {
         let Block { segment, offset, bytes, end } = block;
         let length = bytes.len() as u64;
         self.allocate(segment, offset + length).await;
-        self.write_synced(&segment_file(segment), offset, bytes).await;
+        self.setup.write_synced(&segment_file(segment), offset, bytes).await;
         self.count(self.setup.reports.log_flush, length);
         let ended = self.core().log_written(end);
         for (id, ended) in ended {
@@ -285,7 +316,7 @@ impl Process {
             };
             let chunk = self.setup.profile.log_growth_bytes.max(needed - from);
             let zeros = Bytes::from(vec![0; chunk as usize]);
-            self.write_synced(&segment_file(number), from, zeros).await;
+            self.setup.write_synced(&segment_file(number), from, zeros).await;
             let mut segment = self.segment.borrow_mut();
             if segment.number == number {
                 segment.allocated = from + chunk;
@@ -293,19 +324,6 @@ impl Process {
             }
             drop(segment);
             self.allocated.notify_all();
-        }
-    }
-
-    /// Writes and syncs, again and again until both succeed: a write that failed in the background
-    /// shows in the sync, and its bytes have to be written once more.
-    async fn write_synced(&self, file: &str, offset: u64, bytes: Bytes) {
-        loop {
-            if self.setup.disk.write(file, offset, bytes.clone()).await.is_ok()
-                && self.setup.disk.sync(file).await.is_ok()
-            {
-                return;
-            }
-            self.setup.kernel.sleep(DISK_RETRY).await;
         }
     }
 
@@ -335,7 +353,7 @@ impl Process {
         let pages = u32::try_from(bytes.len() / PAGE_BYTES).unwrap_or(u32::MAX);
         self.setup.host.run(self.costs().page_write * pages).await;
         let length = bytes.len() as u64;
-        self.write_synced(&image_file(number), 0, bytes).await;
+        self.setup.write_synced(&image_file(number), 0, bytes).await;
         self.count(self.setup.reports.checkpoint, length);
         self.image.set(number);
         let after = if complete { (0, length) } else { (of_changes + length, of_complete) };
@@ -365,16 +383,11 @@ struct Block {
     end: u64,
 }
 
-/// The files of images, and the segments of the log with their numbers.
+/// The files of images, and the segments of the log with their numbers; all of it is durable.
 async fn read_files(setup: &Setup) -> (Vec<Bytes>, Vec<(u64, Bytes)>) {
     let (mut images, mut segments) = (Vec::new(), Vec::new());
     for name in setup.disk.list() {
-        let content = loop {
-            match setup.disk.read_all(&name).await {
-                Ok(reply) => break reply.value,
-                Err(_) => setup.kernel.sleep(DISK_RETRY).await,
-            }
-        };
+        let content = setup.read_synced(&name).await;
         if numbered(&name, "data-").is_some() {
             images.push(content);
         } else if let Some(number) = numbered(&name, "log-") {
