@@ -89,7 +89,7 @@ pub fn is_task(kind: &WorkItemKind) -> bool {
 }
 
 /// Rule 2, at the end of a run. Only meaningful once nothing is in flight any more, besides messages
-/// that were sent for later than `now`.
+/// that were sent for later than `now`, or later than `now`: the graph may have gone on meanwhile.
 pub fn no_message_lost(graph: &Graph, now: Timestamp) -> Finding {
     let mut accounted = Column::new(graph);
     for (id, item) in committed(graph) {
@@ -103,13 +103,17 @@ pub fn no_message_lost(graph: &Graph, now: Timestamp) -> Finding {
     let mut finding = None;
     for index in 0..graph.client_messages() {
         let message = MessageId { producer: Producer::Client, index };
-        if accounted.get(&message).is_none() {
+        let later = || graph.client_sent_at(index).is_some_and(|sent| sent > now);
+        if accounted.get(&message).is_none() && !later() {
             note(&mut finding, WorkItemId(0), || {
                 (format!("{message} was never consumed"), lost(graph, &message))
             });
         }
     }
     for (id, item) in committed(graph) {
+        if item.settled_at.is_some_and(|committed| committed > now) {
+            continue;
+        }
         for index in 0..item.produced {
             let message = MessageId { producer: Producer::WorkItem(id), index };
             let later = || graph.due(&message).is_some_and(|due| due > now);

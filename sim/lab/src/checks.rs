@@ -3,7 +3,7 @@
 //! | check | what must hold |
 //! |---|---|
 //! | `exactly-once-steps`, `exactly-once-tasks` | among committed work items every message is consumed at most once |
-//! | `no-message-lost` | and, once the run has come to rest, none is left over |
+//! | `no-message-lost` | and, of those sent until the run has come to rest, none is left over |
 //! | `serial-instances` | the committed steps of an instance form one chain |
 //! | `no-timer-early` | what was sent for later is consumed then, not before |
 //! | `causally-consistent-commit` | commits follow causes; nothing committed depends on what was given up |
@@ -159,7 +159,7 @@ impl Entities {
 pub(crate) struct Evidence<'a> {
     /// The record of work items.
     pub(crate) graph: &'a Graph,
-    /// The instant at which the run had come to rest.
+    /// The instant at which the run had come to rest. The graph may have gone on: reading states takes time.
     pub(crate) at: Timestamp,
     /// What the engine promises.
     pub(crate) guarantees: &'a Guarantees,

@@ -391,6 +391,31 @@ fn a_lost_message_tells_the_attempts_at_it() {
 }
 
 #[test]
+fn what_was_sent_after_the_instant_of_judging_may_be_in_flight() {
+    let (recorder, now) = with_moments();
+    let [at_rest, later] = [1, 2].map(Timestamp::from_secs);
+    let lost = |at| no_message_lost(&recorder.graph(), at).map(|(count, _)| count);
+    let task = recorder.fetch_task(recorder.client_message(), NOW);
+    commit(&recorder, task, 1);
+    now.set(later);
+    recorder.client_message();
+    let answer = [produced(task, 0)].into_iter();
+    let step = recorder.fetch_step(&InstanceId::new("i"), None, answer, later);
+    commit(&recorder, step, 1);
+    assert_eq!(lost(at_rest), None);
+    assert_eq!(lost(later), Some(2), "of the client and of the step");
+    // What goes on later is no excuse for what was sent until then.
+    now.set(at_rest);
+    recorder.client_message();
+    let task = recorder.fetch_task(recorder.client_message(), at_rest);
+    commit(&recorder, task, 1);
+    now.set(later);
+    let attempt = [produced(task, 0)].into_iter();
+    recorder.aborted(recorder.fetch_step(&InstanceId::new("j"), None, attempt, later));
+    assert_eq!(lost(at_rest), Some(2), "of the client and of the task");
+}
+
+#[test]
 fn every_rule_tells_a_history() {
     let (recorder, instance, [first, _, second]) = legal();
     let again = recorder.fetch_step(&instance, Some(first), [].into_iter(), NOW);

@@ -5,7 +5,8 @@
 //! entities. A run first goes on for [`DRAIN`]. If messages are still in flight then, according to
 //! the record of work items, it goes on with pauses that double, at most for [`REST_BOUND`] in all ([`REST_BOUND_AFTER_FAULTS`] if hosts have changed):
 //! storage puts messages back after seconds, and idle queues are polled up to 30 s apart. What is
-//! in flight after that is lost. Timers that are not due are not in flight.
+//! in flight after that is lost. Timers that are not due are not in flight. What is sent after this instant, by
+//! a handler whose answer comes late, is not asked for.
 //!
 //! Then the final states of the workload's entities are read, through a client on the first host that runs.
 //! After faults an engine may take the time of its budget to be well again; until then what is not as
