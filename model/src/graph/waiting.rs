@@ -10,11 +10,11 @@
 //! shows as waiting for it. An orchestration that was started and has not ended is taken for one
 //! whose end is awaited, also where nobody waits for it.
 
-use super::entities::{Asked, EntityAnswer, EntityRequestSent};
+use super::entities::{Asked, EntityAnswer, EntityRequestSent, EntityStep};
 use super::numbers::Column;
 use super::words::{name, on, recipient};
 use super::{Graph, Progress, Target, WorkItemKind};
-use crate::entity::{Operation, SectionId};
+use crate::entity::SectionId;
 use crate::history::EventId;
 use crate::id::{EntityId, InstanceId, MessageId, Producer, WorkItemId};
 use crate::time::Timestamp;
@@ -303,32 +303,51 @@ impl<'a> OpenEnds<'a> {
 
     /// An operation that came to its entity before its critical section had the lock there, which it has now: the
     /// operation is behind requests for the lock that others have made, and those wait for the section. So
-    /// it is if an attempt at a step of an entity was lost that had granted a lock.
+    /// it is if an attempt at a step of an entity was lost that had granted a lock. The operation may even come
+    /// with the request for its own lock, which was handed to the attempt that was lost and comes again.
     fn overtaken(&self, asked: &Asked, entity: u32, message: &MessageId) -> Option<String> {
-        let Asked::Operation(Operation { section: Some(own), .. }) = asked else { return None };
-        let log = self.graph.entities();
+        let Asked::Operation(operation) = asked else { return None };
+        let own = operation.section.as_ref()?;
         let taken = WorkItemId(self.consumer.get(message)?);
-        let then = log.steps().iter().find(|step| step.item == taken)?.served.locked_by.as_ref()?;
-        let now = self.locked_by.get(&entity)?.as_ref()?;
-        let committed: FxHashSet<WorkItemId> = self.steps[entity as usize]
-            .iter()
-            .copied()
-            .filter(|id| matches!(self.graph.item(*id).progress, Progress::Committed(_)))
-            .collect();
-        let own_steps = log.steps().iter().filter(|step| committed.contains(&step.item));
-        let holders: Vec<&SectionId> =
-            own_steps.filter_map(|step| step.served.locked_by.as_ref()).collect();
-        let waits = |sent: &EntityRequestSent| match &sent.asked {
-            Asked::Lock(section) if sent.entity == entity => {
-                self.consumer.get(&sent.message).is_some() && !holders.contains(&section)
+        let log = self.graph.entities();
+        let mut steps: Vec<_> =
+            log.steps().iter().filter(|step| self.is_of(step, entity)).collect();
+        steps.sort_by_key(|step| self.committed_as(step.item));
+        let at = steps.iter().position(|step| step.item == taken)?;
+        let lock = |step: &'a EntityStep| step.served.locked_by.as_ref();
+        let then = at.checked_sub(1).and_then(|before| lock(steps[before]));
+        let has_run = steps.iter().any(|step| step.served.operations.contains(operation));
+        let holders: Vec<&SectionId> = steps.iter().filter_map(|step| lock(step)).collect();
+        let is_behind = |sent: &EntityRequestSent| match &sent.asked {
+            Asked::Lock(section) if sent.entity == entity && !holders.contains(&section) => {
+                let by = self.consumer.get(&sent.message).map(WorkItemId);
+                by.is_some_and(|by| self.committed_as(by) <= self.committed_as(taken))
             }
             _ => false,
         };
-        if now != own || then == own || !log.requests().iter().any(waits) {
+        let has_lock = steps.last().and_then(|step| lock(step)) == Some(own);
+        let others_wait = log.requests().iter().any(is_behind);
+        if has_run || !has_lock || then == Some(own) || !others_wait {
             return None;
         }
+        let then = then.map_or("not locked".to_owned(), |then| format!("locked by {then}"));
         let entity = self.graph.instance(entity);
-        Some(format!("{entity} was locked by {then} when it came, and others wait for the lock"))
+        Some(format!("{entity} was {then} when it came, and others wait for the lock"))
+    }
+
+    /// Whether a step is a committed one of the entity with this index.
+    fn is_of(&self, step: &EntityStep, entity: u32) -> bool {
+        let kind = self.graph.item(step.item).kind;
+        let is_own = matches!(kind, WorkItemKind::Step { instance, .. } if instance == entity);
+        is_own && self.committed_as(step.item).is_some()
+    }
+
+    /// The number of a work item among those that were committed.
+    fn committed_as(&self, id: WorkItemId) -> Option<u32> {
+        match self.graph.item(id).progress {
+            Progress::Committed(number) => Some(number),
+            _ => None,
+        }
     }
 
     /// Who holds the lock that a request runs into: at the first of the entities from `entity` on, in

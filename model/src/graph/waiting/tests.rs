@@ -258,6 +258,30 @@ fn an_operation_that_came_before_its_lock_is_behind_those_who_wait_for_it() {
 }
 
 #[test]
+fn an_operation_that_comes_with_the_request_for_its_lock_is_behind_those_who_asked_before_it() {
+    // The step that granted the lock to "early" was lost, and what it had taken comes again together with
+    // what came meanwhile, the operation last.
+    let recorder = GraphRecorder::default();
+    let [early, other] = ["early", "other"].map(|owner| id(lock(&recorder, owner), 0));
+    let call = call_in(&recorder, "early");
+    locked(&recorder, &[early, other, call], "early");
+    let (kind, detail) = waits(&recorder, "early");
+    let expected = "the answer of @E@x to Add: @E@x was not locked when it came, and others wait \
+                    for the lock";
+    assert_eq!((kind, &*detail), ("entity", expected));
+    assert!(is_held(&recorder, "early"));
+
+    // Whoever asks for the lock later is behind the operation: it has run, or its answer was lost.
+    let late = GraphRecorder::default();
+    let early = id(lock(&late, "early"), 0);
+    let call = call_in(&late, "early");
+    locked(&late, &[early, call], "early");
+    let other = id(lock(&late, "other"), 0);
+    locked(&late, &[other], "early");
+    assert!(!is_held(&late, "early"));
+}
+
+#[test]
 fn an_operation_under_its_lock_waits_for_nobody() {
     // Nobody else asked for the lock, or it was there when the operation came: its answer was lost.
     let alone = GraphRecorder::default();
