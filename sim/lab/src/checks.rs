@@ -25,6 +25,7 @@
 pub(crate) mod durability;
 mod entities;
 mod excuse;
+mod lost;
 #[cfg(test)]
 mod scene;
 mod sections;

@@ -143,3 +143,36 @@ fn a_state_that_is_told_late_is_observed_and_one_that_is_wrong_fails() {
     let outcome = run(&wrong, &RunOptions::default());
     assert_eq!(check(&outcome, "entities").verdict, Verdict::Fail);
 }
+
+#[test]
+fn who_asks_in_vain_for_what_lost_steps_have_is_observed_and_who_is_not_answered_fails() {
+    let grants = kept("experiments/regressions/azure-storage-grants-nobody-knows.toml");
+    let outcome = run(&grants, &RunOptions::default());
+    let completion = check(&outcome, "completion");
+    assert_eq!(completion.verdict, Verdict::Observed, "{}", completion.detail);
+    let why = "an entity does what steps that were lost had asked of it: 3 of 3 did not end";
+    assert!(completion.detail.starts_with(why), "{}", completion.detail);
+
+    // Cut off before the steps have run again: the engine owes everybody something.
+    let options = RunOptions { bound: Duration::from_secs(60), ..RunOptions::default() };
+    let outcome = run(&grants, &options);
+    assert_eq!(check(&outcome, "completion").verdict, Verdict::Fail);
+
+    // An engine that loses answers.
+    let lost =
+        kept("results/ablations/plan-azure-storage-out_of_order_rule-step_order-send-first.toml");
+    let outcome = run(&lost, &RunOptions::default());
+    assert_eq!(check(&outcome, "completion").verdict, Verdict::Fail);
+}
+
+#[test]
+fn an_operation_that_came_before_its_lock_is_observed() {
+    for late in ["lock-not-held", "lock-asked-again"] {
+        let run_kept = kept(&format!("experiments/regressions/azure-storage-{late}.toml"));
+        let outcome = run(&run_kept, &RunOptions::default());
+        let completion = check(&outcome, "completion");
+        assert_eq!(completion.verdict, Verdict::Observed, "{}", completion.detail);
+        let why = "steps that were lost had asked for locks: ";
+        assert!(completion.detail.starts_with(why), "{}", completion.detail);
+    }
+}

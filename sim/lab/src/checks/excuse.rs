@@ -5,16 +5,20 @@
 //! - Results, and states of entities, where robots had an orchestration run once more (the published clients
 //!   replace an orchestration that has ended), or where steps are promised *at least once*.
 //! - That everything ends, where a step that was lost may have asked for locks: nobody releases those, or they are
-//!   not asked for in one order any more. Then all who did not end must wait for locks.
+//!   not asked for in one order any more. Then all who did not end must wait for locks, or ask an entity in
+//!   vain that does what such a step had asked of it (`checks/lost.rs`).
 //! - States of entities, where the engine does not promise that what it told stays so: a client may be told
 //!   what an earlier step left. Then every state must be one that a committed step of the entity left, and
 //!   the last ones must be as the workload expects.
 //!
 //! All but the first need a fault, or a robot that asked again. `docs/faults.md` says the same to users.
 
+use super::lost::LostEffects;
 use super::{Check, Entities, Evidence, Verdict, durability};
+use crate::stuck::Stuck;
 use sim_model::engine::{Delivery, FaultBudget, FaultClass};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// Takes broken rules for observed where the engine promises nothing, under faults of these classes.
 pub(crate) fn excuse(
@@ -38,8 +42,10 @@ pub(crate) fn excuse(
     }
     if guarantees.steps == Delivery::AtLeastOnce {
         observe(checks, &["results", "entities"], "steps may take effect twice");
-        if waits_for_lost_locks(evidence) {
-            observe(checks, &["completion"], "steps that were lost had asked for locks");
+        if fails(checks, "completion")
+            && let Some(why) = waits_for_lost_steps(evidence, budget.heals_within)
+        {
+            observe(checks, &["completion"], why);
         }
     }
     if !guarantees.durable && fails(checks, "entities") && is_told_late(evidence) {
@@ -67,12 +73,24 @@ fn observe(checks: &mut [Check], names: &[&str], why: &str) {
     }
 }
 
-/// Whether nothing is wrong with the end of the run but locks that a step which was lost may have asked for.
-fn waits_for_lost_locks(evidence: &Evidence<'_>) -> bool {
-    let Evidence { guarantees, recording, stuck, .. } = *evidence;
+/// Why nothing is wrong with the end of the run but what steps that were lost have left: locks that they may
+/// have asked for, or what they asked of an entity that answers all who did not end, `lately` too.
+fn waits_for_lost_steps(evidence: &Evidence<'_>, lately: Duration) -> Option<&'static str> {
+    let Evidence { graph, at, guarantees, recording, orchestrations, stuck, .. } = *evidence;
     let others = recording.client_problems.count + recording.report_problems.count;
-    let held = !stuck.is_empty() && stuck.iter().all(|stuck| stuck.waiting.held);
-    held && others == 0 && !guarantees.causally_consistent_commit
+    if stuck.is_empty() || others > 0 || guarantees.causally_consistent_commit {
+        return None;
+    }
+    let mut asking = stuck.iter().filter(|stuck| !stuck.waiting.held).peekable();
+    if asking.peek().is_none() {
+        return Some("steps that were lost had asked for locks");
+    }
+    let effects = LostEffects::of(graph, &orchestrations.application());
+    let has_misled = |entity| stuck.iter().any(|one| effects.has_misled(entity, &one.instance));
+    let in_vain = |one: &Stuck| {
+        effects.asked_in_vain(&one.instance, at.before(lately)).is_some_and(has_misled)
+    };
+    asking.all(in_vain).then_some("an entity does what steps that were lost had asked of it")
 }
 
 /// Whether entities are as the workload expects, and only those who ask are told what they were before.
