@@ -5,11 +5,13 @@
 //! of an entity from the context of its trigger. Who waits for a workflow waits for the first entry of
 //! that stream.
 
-use crate::api::{self, End, NotCreated, WorkspaceRow};
+use crate::api::{self, End, WorkspaceRow};
 use crate::event::Position;
 use crate::hub::{Hub, entity_workspace};
+use crate::keys::{self, WorkspaceName};
 use crate::record::Record;
-use crate::store::{Connection, StoreError, keys};
+use crate::starts::{self, NotCreated};
+use crate::store::{Connection, RowChange, StoreError};
 use crate::trigger::{Role, Trigger};
 use crate::worker::EntityValue;
 use sim_model::codec::decode;
@@ -18,7 +20,7 @@ use sim_model::engine::{
 };
 use sim_model::graph::Sending;
 use sim_model::history::{EventKind, HistoryEvent};
-use sim_model::id::InstanceId;
+use sim_model::id::{InstanceId, MessageId};
 use sim_model::ledger::Ledger;
 use sim_model::message::InstanceMessage;
 use sim_model::orchestration::RuntimeStatus;
@@ -61,7 +63,7 @@ impl TriggerClient {
         let kind = EventKind::execution_started(name, input);
         let (message, sending) = self.message(instance.clone(), kind);
         let host = self.hub.host(self.place);
-        match api::start(&self.hub, host, &self.connection, message, false).await {
+        match starts::start(&self.hub, host, &self.connection, message, false).await {
             Ok(()) => {
                 sending.accepted();
                 Ok(())
@@ -75,7 +77,7 @@ impl TriggerClient {
                     .to_owned(),
             )),
             // Some of its commands may have taken effect, whichever of them failed.
-            Err(NotCreated::Store(error)) => Err(unknown(&error)),
+            Err(NotCreated::Store(error) | NotCreated::Unknown(error)) => Err(unknown(&error)),
         }
     }
 
@@ -99,19 +101,36 @@ impl TriggerClient {
 
     async fn status(&self, instance: &InstanceId) -> Result<Option<InstanceState>, StoreError> {
         if instance.is_entity() {
-            let workspace = self.hub.workspace_of(instance);
-            let triggers = keys::triggers(&workspace);
+            let triggers = WorkspaceName::plain(self.hub.stream_of(instance)).triggers();
             let trigger = self.connection.get::<Trigger>(&triggers, instance.as_str()).await?;
             return Ok(trigger.as_ref().and_then(entity_state));
         }
-        let name = instance.as_str();
-        let Some(row) = self.connection.get::<WorkspaceRow>(keys::WORKSPACES, name).await? else {
-            return Ok(None);
-        };
-        let state = self.orchestration(name, row.clone()).await?;
+        let mut known = api::row(&self.connection, instance.as_str()).await?;
+        while let Some((row, stored)) = known {
+            let state = self.started(&row.workspace(instance.as_str()), row).await?;
+            if state.is_some() {
+                return Ok(state);
+            }
+            // What is not there may have gone with its row.
+            known = api::row(&self.connection, instance.as_str()).await?;
+            if known.as_ref().is_some_and(|(_, now)| *now == stored) {
+                return Ok(None);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The state of an orchestration whose workspace exists; none if it was not started.
+    async fn started(
+        &self,
+        workspace: &WorkspaceName,
+        row: WorkspaceRow,
+    ) -> Result<Option<InstanceState>, StoreError> {
+        let state = self.orchestration(workspace, row.clone()).await?;
         // One that nothing has happened to may never have got its start: then somebody is to start it.
         let is_untouched = state == row.state;
-        if is_untouched && api::lacks_start(&self.hub, &self.connection, name, &row).await? {
+        if is_untouched && starts::lacks_start(&self.hub, &self.connection, workspace, &row).await?
+        {
             return Ok(None);
         }
         Ok(Some(state))
@@ -120,14 +139,14 @@ impl TriggerClient {
     /// The state of an orchestration whose workspace exists.
     async fn orchestration(
         &self,
-        name: &str,
+        workspace: &WorkspaceName,
         row: WorkspaceRow,
     ) -> Result<InstanceState, StoreError> {
-        let ended = self.connection.first::<End>(&keys::termination(name)).await?;
+        let ended = api::end(&self.connection, workspace.stream(), &row).await?;
         if let Some(end) = ended {
             return Ok(end.state);
         }
-        let triggers = self.connection.all::<Trigger>(&keys::triggers(name)).await?;
+        let triggers = self.connection.all::<Trigger>(&workspace.triggers()).await?;
         let wakes = triggers.iter().filter(|(_, trigger)| trigger.role == Role::Wake);
         let last = wakes.map(|(_, trigger)| Record::of(trigger)).max_by_key(|record| record.number);
         let mut state = row.state;
@@ -142,19 +161,28 @@ impl TriggerClient {
     }
 
     async fn wait(&self, instance: &InstanceId) -> Result<InstanceState, ClientError> {
-        let exists = self.connection.has(keys::WORKSPACES, instance.as_str()).await;
-        if !exists.map_err(|error| unanswered(&error))? {
-            return Err(ClientError::Refused(format!("there is no instance {instance}")));
-        }
+        let missing = || ClientError::Refused(format!("there is no instance {instance}"));
+        let start = self.run_of(instance).await?.ok_or_else(missing)?;
         let connection = self.hub.store.connect(self.hub.host(self.place));
         let termination = keys::termination(instance.as_str());
+        let mut after = Position::default();
         loop {
-            let entries = connection.wait_for_entries(&termination, Position::default()).await;
-            if let Some((_, body)) = entries.first() {
-                let end = connection.decoded::<End>(body).ok_or(StoreError::Unreadable);
-                return end.map(|end| end.state).map_err(|error| unanswered(&error));
+            for (position, body) in connection.wait_for_entries(&termination, after).await {
+                let end = connection.decoded::<End>(&body);
+                let end = end.ok_or_else(|| unanswered(&StoreError::Unreadable))?;
+                // Another run may have taken the place of the one that was found.
+                if end.start == start || self.run_of(instance).await? == Some(end.start) {
+                    return Ok(end.state);
+                }
+                after = position;
             }
         }
+    }
+
+    /// The message that started the present run of an orchestration.
+    async fn run_of(&self, instance: &InstanceId) -> Result<Option<MessageId>, ClientError> {
+        let row = api::row(&self.connection, instance.as_str()).await;
+        Ok(row.map_err(|error| unanswered(&error))?.map(|(row, _)| row.start))
     }
 
     async fn query(
@@ -165,11 +193,12 @@ impl TriggerClient {
         for (name, row) in self.connection.all::<WorkspaceRow>(keys::WORKSPACES).await? {
             let instance = InstanceId::new(name.as_str());
             if !instance.is_entity() {
-                found.push((instance, self.orchestration(&name, row).await?));
+                let workspace = row.workspace(&name);
+                found.push((instance, self.orchestration(&workspace, row).await?));
             }
         }
         for number in 0..self.hub.parameters.entity_workspaces {
-            let triggers = keys::triggers(&entity_workspace(number));
+            let triggers = WorkspaceName::plain(entity_workspace(number)).triggers();
             for (name, trigger) in self.connection.all::<Trigger>(&triggers).await? {
                 let state = entity_state(&trigger);
                 found.extend(state.map(|state| (InstanceId::new(name.as_str()), state)));
@@ -181,16 +210,30 @@ impl TriggerClient {
     }
 
     async fn purge(&self, instance: InstanceId) -> Result<bool, ClientError> {
-        let state = self.status(&instance).await.map_err(|error| unanswered(&error))?;
-        let Some(state) = state else { return Ok(false) };
+        let unanswered = |error| unanswered(&error);
         if instance.is_entity() {
-            return self.purge_entity(instance).await;
+            let state = self.status(&instance).await.map_err(unanswered)?;
+            return if state.is_some() { self.purge_entity(instance).await } else { Ok(false) };
         }
-        if !state.status.is_final() {
-            return Err(ClientError::Refused(format!("instance {instance} has not ended")));
+        let stream = instance.as_str();
+        loop {
+            let row = api::row(&self.connection, stream).await.map_err(unanswered)?;
+            let Some((row, stored)) = row else { return Ok(false) };
+            let workspace = row.workspace(stream);
+            let state = self.started(&workspace, row).await.map_err(unanswered)?;
+            let Some(state) = state else { return Ok(false) };
+            if !state.status.is_final() {
+                return Err(ClientError::Refused(format!("instance {instance} has not ended")));
+            }
+            let known = Some((&workspace, stored));
+            let removed = self.connection.change_row(stream, known, None).await;
+            match removed.map_err(|error| unknown(&error))? {
+                RowChange::Done => return Ok(true),
+                RowChange::Unknown(error) => return Err(unknown(&error)),
+                // Somebody else has removed it, or started it again.
+                RowChange::IsAnother => {}
+            }
         }
-        let removed = api::remove(&self.connection, instance.as_str()).await;
-        removed.map(|()| true).map_err(|error| unknown(&error))
     }
 
     /// Removes an entity: its worker does, since it has the state in memory.

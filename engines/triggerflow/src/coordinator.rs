@@ -12,8 +12,9 @@ use crate::api::{self, End};
 use crate::event::{Event, EventId, Position, TaskCall};
 use crate::faas::invoke_all;
 use crate::hub::{BACKEND, Hub, Notice};
+use crate::keys::WorkspaceName;
 use crate::record::{Reading, Record, starts};
-use crate::store::{Connection, keys};
+use crate::store::Connection;
 use crate::trigger::{Role, Trigger};
 use crate::workspace::WAKE;
 use bytes::Bytes;
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use sim_model::codec::encode;
 use sim_model::cursor::Cursor;
 use sim_model::engine::{Completion, InstanceState};
-use sim_model::id::{InstanceId, WorkItemId};
+use sim_model::id::{InstanceId, MessageId, WorkItemId};
 use sim_model::ledger::{Category, Ledger};
 use sim_model::message::critical_ledger;
 use sim_model::step::{StepInput, StepOutcome};
@@ -32,7 +33,9 @@ use std::sync::Arc;
 /// The invocation of a coordinator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CoordinatorCall {
-    pub(crate) workspace: Arc<str>,
+    pub(crate) workspace: WorkspaceName,
+    /// The message that starts its workflow.
+    pub(crate) start: MessageId,
     /// What the runs before have left.
     pub(crate) record: Record,
     /// The event that woke it, and how the time up to the invocation was spent.
@@ -52,7 +55,7 @@ struct Attempt {
 /// One run on a host. Returns the trigger that was registered.
 pub(crate) async fn run(hub: &Rc<Hub>, place: usize, call: CoordinatorCall) -> Option<Bytes> {
     hub.counters.coordinator_runs.count();
-    let instance = InstanceId::new(call.workspace.clone());
+    let instance = InstanceId::new(call.workspace.stream().clone());
     let connection = hub.store.connect(hub.host(place));
     let began = hub.now();
     let attempt = Attempt { hub: hub.clone(), place, call, instance, connection, began };
@@ -62,13 +65,13 @@ pub(crate) async fn run(hub: &Rc<Hub>, place: usize, call: CoordinatorCall) -> O
 impl Attempt {
     async fn run(&self) -> Option<Bytes> {
         let hub = &self.hub;
-        let stream = self.read().await;
+        let (stream, end) = self.read().await;
         let record = &self.call.record;
         // The record was stored: the run before is final, if its own host has not learnt so yet.
         if let Some((before, _, _)) = record.last_run() {
             hub.measure.committed(before);
         }
-        let mut reading = record.read(&stream, hub.rules.dedup);
+        let mut reading = record.read_until(&stream, end, hub.rules.dedup);
         let mut cursor = record.replay(&hub.application, &self.instance, &mut reading, BACKEND);
         let can_step = cursor.has_started() || starts(&reading.fresh);
         if reading.fresh.is_empty() || !can_step || cursor.status().is_final() {
@@ -95,12 +98,16 @@ impl Attempt {
         Some(encode(&trigger))
     }
 
-    /// Reads the whole stream.
-    async fn read(&self) -> Vec<(Event, Position)> {
-        let entries = self.connection.read(&self.call.workspace, Position::default()).await;
+    /// Reads the whole stream, and where it ends.
+    async fn read(&self) -> (Vec<(Event, Position)>, Position) {
+        let entries = self.connection.read(self.call.workspace.stream(), Position::default()).await;
         self.hub.counters.coordinator_events.add(entries.len() as u64);
+        let end = entries.last().map_or(Position::default(), |(position, _)| *position);
         let event = |(position, body): (Position, Bytes)| {
             let mut event: Event = self.connection.decoded(&body)?;
+            if event.starts_another(self.call.start) {
+                return None;
+            }
             let (woken_by, ledger) = &self.call.woken_by;
             if event.id == *woken_by {
                 event.message.ledger = *ledger;
@@ -111,7 +118,7 @@ impl Attempt {
             event.message.ledger.charge(why, self.hub.now());
             Some((event, position))
         };
-        entries.into_iter().filter_map(event).collect()
+        (entries.into_iter().filter_map(event).collect(), end)
     }
 
     /// The name of the trigger for the run after this one.
@@ -159,9 +166,9 @@ impl Attempt {
 
     /// Registers a trigger unless it exists.
     async fn register(&self, trigger: &Trigger) -> bool {
-        let key = keys::triggers(&self.call.workspace);
+        let key = self.call.workspace.triggers();
         let registered = self.connection.set_new(&key, &trigger.id, encode(trigger)).await;
-        if registered {
+        if self.connection.sure(registered) {
             return true;
         }
         // An attempt that got no answer may have been this one's own.
@@ -185,7 +192,7 @@ impl Attempt {
     }
 
     async fn registered(&self, trigger: &Trigger) -> Option<Trigger> {
-        let key = keys::triggers(&self.call.workspace);
+        let key = self.call.workspace.triggers();
         self.connection.sure(self.connection.get(&key, &trigger.id).await)
     }
 
@@ -195,13 +202,13 @@ impl Attempt {
         if record.ended.is_some() {
             return;
         }
-        let key = keys::triggers(&self.call.workspace);
+        let key = self.call.workspace.triggers();
         self.connection.sure(self.connection.has(&key, &trigger.id).await);
         self.write(trigger).await;
     }
 
     async fn write(&self, trigger: &Trigger) {
-        let key = keys::triggers(&self.call.workspace);
+        let key = self.call.workspace.triggers();
         let fields = vec![(trigger.id.clone(), encode(trigger))];
         self.connection.sure(self.connection.set(&key, fields).await);
     }
@@ -211,7 +218,7 @@ impl Attempt {
         let (hub, connection) = (&self.hub, &self.connection);
         let host = hub.host(self.place);
         let calls = outcome.tasks.iter().cloned().map(TaskCall::of_task).collect();
-        invoke_all(hub, host, &self.call.workspace, calls).await;
+        invoke_all(hub, host, self.call.workspace.stream(), calls).await;
         let messages = outcome.messages.clone();
         connection.sure(api::send_all(hub, host, connection, messages).await);
         for timer in &outcome.timers {
@@ -231,15 +238,16 @@ impl Attempt {
             custom_status: record.custom_status.clone(),
             entity_state: None,
         };
-        let end = End { state, next_event_id: cursor.next_event_id() };
+        let end = End { start: self.call.start, state, next_event_id: cursor.next_event_id() };
         self.hub.publish_end(&self.connection, &self.call.workspace, &end).await;
-        self.hub.measure.ended(Completion {
+        let completion = Completion {
             instance: self.instance.clone(),
             created,
             last_updated: record.updated,
             status,
             ledger,
-        });
+        };
+        self.hub.measure.ended(self.call.start, completion);
         let workspace = self.hub.workspace(&self.call.workspace);
         self.hub.notify(self.hub.host(self.place), Notice::Removed(workspace));
     }
@@ -293,7 +301,7 @@ impl Attempt {
 
     /// The record of the last run so far.
     async fn latest(&self) -> Option<Record> {
-        let key = keys::triggers(&self.call.workspace);
+        let key = self.call.workspace.triggers();
         let stored = self.connection.all::<Trigger>(&key).await;
         let stored = self.connection.sure(stored).into_iter();
         let wakes = stored.filter(|(_, stored)| stored.role == Role::Wake);
@@ -321,7 +329,7 @@ impl Attempt {
     async fn truncate(&self, stream: &[(Event, Position)], upto: Position) {
         let positions: Vec<Position> =
             stream.iter().map(|(_, position)| *position).filter(|at| *at <= upto).collect();
-        self.connection.delete_events(&self.call.workspace, positions).await;
+        self.connection.delete_events(self.call.workspace.stream(), positions).await;
     }
 }
 

@@ -100,6 +100,12 @@ counters! {
     workspaces_relisted,
     /// Starts that somebody else had begun and not finished, taken up.
     starts_completed,
+    /// Starts that found somebody else's when they had written theirs, or while they did.
+    starts_overtaken,
+    /// Runs that took the place of one that had ended.
+    runs_replaced,
+    /// Starts of other runs that lay in a stream.
+    starts_left_out,
     /// Workers whose host crashed while they started.
     crashed_starting,
     /// While the contexts of a firing were written ahead of its action.

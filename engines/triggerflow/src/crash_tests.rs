@@ -419,3 +419,54 @@ fn without_applied_ids_v4_counts_twice_as_v2_does() {
     scene.live(None);
     assert_eq!(scene.firings("join-1"), (1, 2), "with two of four events");
 }
+
+#[test]
+fn events_of_a_former_firing_that_nobody_has_acknowledged_are_not_taken_again() {
+    let signal = |index| {
+        let input = Payload::encode(&()).expect("nothing");
+        let event = RaisedEvent::External { name: "Add".into(), input };
+        let kind = EventKind::EventRaised { event };
+        let event = HistoryEvent { timestamp: Timestamp::ZERO, kind };
+        let (target, ledger) = (InstanceId::new("@Counter@1"), Ledger::new(Timestamp::ZERO));
+        let id = MessageId { producer: Producer::Client, index };
+        let message = InstanceMessage { id, target, event, ledger };
+        (Event::of_message(message), Position(0, u64::from(index) + 1))
+    };
+    let entries: Vec<(Event, Position)> = (0..3).map(signal).collect();
+    let worker = |stored: Vec<Trigger>| {
+        Workspace::new(InstanceId::new("@entities@0"), V4, Logic::Entities, stored)
+    };
+    let mut stored: BTreeMap<TriggerId, Bytes> = BTreeMap::new();
+    let mut first = worker(Logic::Entities.triggers(Position::default()));
+    let mut steps = Vec::new();
+    for (number, (event, position)) in entries.iter().take(2).enumerate() {
+        let Taken::Fires(firing) = first.take(event.clone(), Some(*position)) else {
+            panic!("each signal is a step");
+        };
+        let (id, item) = (firing.triggers[0].clone(), WorkItemId(number as u32));
+        first.entity_stepped(&id, None, item);
+        first.leave_outbox(&firing, item, &Effects::default());
+        for phase in Plan::of(&mut first, &firing).main_loop {
+            if let Phase::WriteTogether(contexts) = phase {
+                stored.extend(contexts);
+            }
+        }
+        steps.push(firing.acknowledged);
+    }
+    // The committer is behind, and another worker starts.
+    let decoded = |bytes: &Bytes| decode::<Trigger>(bytes).expect("a trigger");
+    let mut second = worker(stored.values().map(decoded).collect());
+    let [recovery] = &second.recover(&entries)[..] else { panic!("one trigger") };
+    let recovered: BTreeSet<EventId> = recovery.acknowledged.iter().map(|(id, _)| *id).collect();
+    let stepped: BTreeSet<EventId> = steps.iter().flatten().map(|(id, _)| *id).collect();
+    assert_eq!(recovered, stepped);
+    let (event, position) = entries[2].clone();
+    let Taken::Fires(firing) = second.take(event, Some(position)) else { panic!("a step") };
+    assert_eq!(firing.messages.len(), 1, "what was consumed is not consumed again");
+    // What is acknowledged is not carried on.
+    let ids: Vec<EventId> = recovered.into_iter().collect();
+    second.triggers.forget(std::slice::from_ref(&recovery.trigger), &ids);
+    second.leave_outbox(&firing, WorkItemId(9), &Effects::default());
+    let outbox = second.triggers.context(&firing.triggers[0]).outbox.clone().expect("an outbox");
+    assert_eq!(outbox.consumed, [firing.acknowledged[0].0]);
+}

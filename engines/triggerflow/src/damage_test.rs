@@ -1,7 +1,8 @@
 //! Bytes of the store that a disk has changed: passed over and counted, and never the end of the run.
 
+use crate::keys::WorkspaceName;
 use crate::late_attempt_test::{SECOND, deployed, start};
-use crate::store::{StoreError, keys};
+use crate::store::StoreError;
 use crate::trigger::Trigger;
 use bytes::Bytes;
 use sim_model::engine::TaskHub;
@@ -23,7 +24,7 @@ fn events_and_triggers_that_do_not_decode_are_passed_over() {
         connection.append("chain", NOISE).await.expect("answered");
         // The name under which the first run is to register.
         let field = vec![("wake-1".into(), NOISE)];
-        let triggers = keys::triggers("chain");
+        let triggers = WorkspaceName::plain("chain".into()).triggers();
         connection.set(&triggers, field).await.expect("answered");
         let unreadable = connection.get::<Trigger>(&triggers, "wake-1").await;
         assert_eq!(unreadable, Err(StoreError::Unreadable));

@@ -143,6 +143,16 @@ impl Event {
         }
     }
 
+    /// Whether it starts the workflow that `start` starts.
+    pub(crate) fn starts(&self, start: MessageId) -> bool {
+        self.message.starts_orchestration() && self.message.id == start
+    }
+
+    /// Whether it starts another run of the workflow than the one that `start` starts.
+    pub(crate) fn starts_another(&self, start: MessageId) -> bool {
+        self.message.starts_orchestration() && self.message.id != start
+    }
+
     /// Why the workflow is to end, if that is what the event says.
     pub(crate) fn terminates(&self) -> Option<&Arc<str>> {
         match &self.message.event.kind {

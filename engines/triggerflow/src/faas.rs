@@ -23,7 +23,7 @@ use crate::coordinator::{self, CoordinatorCall};
 use crate::event::{Event, TaskCall};
 use crate::hub::Hub;
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt};
+use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use sim_model::codec::{decode, encode};
 use sim_model::id::{MessageId, Producer};
@@ -44,7 +44,7 @@ const ENVELOPE_BYTES: u64 = 400;
 /// A function to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Function {
-    /// An activity, whose termination event goes to this workspace.
+    /// An activity, whose termination event goes to this stream.
     Task(Arc<str>, TaskCall),
     /// A coordinator.
     Coordinator(CoordinatorCall),
@@ -219,12 +219,12 @@ fn send(hub: &Hub, from: &Host, bytes: u64, request: Request) -> bool {
 pub(crate) async fn invoke_all(
     hub: &Rc<Hub>,
     from: &Host,
-    workspace: &Arc<str>,
+    stream: &Arc<str>,
     calls: Vec<TaskCall>,
 ) {
     let threads = hub.parameters.invocation_threads;
-    let calls = calls.into_iter().map(|call| Function::Task(workspace.clone(), call));
-    stream::iter(calls)
+    let calls = calls.into_iter().map(|call| Function::Task(stream.clone(), call));
+    futures_util::stream::iter(calls)
         .for_each_concurrent(threads, |function| async move {
             while invoke(hub, from, &function).await.is_none() && hub.rules.is_v4() {}
         })
@@ -240,7 +240,7 @@ async fn run_function(
 ) {
     let decoded = decode(&function).unwrap_or_else(|error| panic!("an invocation: {error}"));
     let is_published = match decoded {
-        Function::Task(workspace, call) => run_task(&hub, place, &workspace, call).await,
+        Function::Task(stream, call) => run_task(&hub, place, &stream, call).await,
         Function::Coordinator(call) => {
             let answered = coordinator::run(&hub, place, call).await;
             // Nothing stands for a run that was done with.
@@ -259,7 +259,7 @@ async fn run_function(
 }
 
 /// Runs an activity, and tells whether its end was published.
-async fn run_task(hub: &Rc<Hub>, place: usize, workspace: &str, call: TaskCall) -> bool {
+async fn run_task(hub: &Rc<Hub>, place: usize, stream: &str, call: TaskCall) -> bool {
     let graph = hub.observer.graph();
     let functions = &hub.functions[place];
     let item = graph.fetch_task(call.task.id, hub.now());
@@ -275,7 +275,7 @@ async fn run_task(hub: &Rc<Hub>, place: usize, workspace: &str, call: TaskCall) 
         hub.parameters.publish_attempts,
         hub.parameters.publish_delay,
     );
-    match api::append_event(hub, &connection, workspace, &event).await {
+    match api::append_event(hub, &connection, stream, &event).await {
         Ok(()) => {
             hub.measure.committed(item);
             true

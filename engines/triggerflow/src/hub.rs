@@ -9,10 +9,11 @@ use crate::controller::{Controller, Order, PodNumber, WorkspaceNumber};
 use crate::counters::Counters;
 use crate::event::Position;
 use crate::faas::Platform;
+use crate::keys::WorkspaceName;
 use crate::measure::Measure;
 use crate::plan::Rules;
 use crate::settings::Parameters;
-use crate::store::{Connection, Store, keys};
+use crate::store::{Connection, Store};
 use crate::whereabouts::Whereabouts;
 use crate::worker::{self, Input};
 use crate::workspace::Logic;
@@ -92,7 +93,7 @@ pub(crate) struct Hub {
     controller: RefCell<Controller>,
     notices: RefCell<Option<MailboxSender<Notice>>>,
     rescheduled: Notify,
-    names: RefCell<IndexSet<Arc<str>, FxBuildHasher>>,
+    names: RefCell<IndexSet<WorkspaceName, FxBuildHasher>>,
     pods: RefCell<BTreeMap<WorkspaceNumber, Pod>>,
     /// Workers that were running when it was last reported.
     reported: Cell<u64>,
@@ -149,18 +150,18 @@ impl Hub {
     }
 
     /// The number of a workspace, by its name.
-    pub(crate) fn workspace(&self, name: &Arc<str>) -> WorkspaceNumber {
+    pub(crate) fn workspace(&self, name: &WorkspaceName) -> WorkspaceNumber {
         self.names.borrow_mut().insert_full(name.clone()).0
     }
 
     /// The name of a workspace.
-    pub(crate) fn name(&self, workspace: WorkspaceNumber) -> Arc<str> {
+    pub(crate) fn name(&self, workspace: WorkspaceNumber) -> WorkspaceName {
         let names = self.names.borrow();
         names.get_index(workspace).expect("invariant: workspaces are interned").clone()
     }
 
-    /// The workspace that messages for `instance` go to.
-    pub(crate) fn workspace_of(&self, instance: &InstanceId) -> Arc<str> {
+    /// The stream that messages for `instance` go to.
+    pub(crate) fn stream_of(&self, instance: &InstanceId) -> Arc<str> {
         if instance.is_entity() {
             entity_workspace(instance.fnv1a() % self.parameters.entity_workspaces)
         } else {
@@ -177,9 +178,13 @@ impl Hub {
     }
 
     /// Tells whoever waits how a workflow ended.
-    pub(crate) async fn publish_end(&self, connection: &Connection, workspace: &str, end: &End) {
-        let stream = keys::termination(workspace);
-        connection.sure(connection.add(&stream, encode(end)).await);
+    pub(crate) async fn publish_end(
+        &self,
+        connection: &Connection,
+        workspace: &WorkspaceName,
+        end: &End,
+    ) {
+        connection.sure(connection.add(&workspace.termination(), encode(end)).await);
     }
 
     /// Tells the control plane something. A notice that the network loses is sent again, as long as the
@@ -264,7 +269,7 @@ impl Hub {
         for workspace in due {
             let (hub, connection) = (self.clone(), connection.clone());
             self.control.spawn(async move {
-                let last = connection.last_event(&hub.name(workspace)).await.ok();
+                let last = connection.last_event(hub.name(workspace).stream()).await.ok();
                 hub.note_away();
                 let orders = hub.controller.borrow_mut().looked(workspace, last, hub.now());
                 hub.carry_out(orders);

@@ -35,6 +35,7 @@ mod event;
 mod faas;
 mod hub;
 mod joins;
+mod keys;
 #[cfg(test)]
 mod late_attempt_test;
 mod logs;
@@ -44,6 +45,7 @@ mod open_positions;
 mod plan;
 mod record;
 mod settings;
+mod starts;
 mod store;
 mod table;
 mod timers;
@@ -59,6 +61,7 @@ use crate::settings::{Acknowledgement, Discipline, Parameters, SETTINGS};
 use crate::store::Store;
 use crate::workspace::Logic;
 use futures_util::future::LocalBoxFuture;
+use sim_model::codec::encode;
 use sim_model::engine::{
     Client, DeployError, Deployment, Engine, FaultBudget, FaultClass, Guarantees, InstanceState,
     TaskHub,
@@ -217,13 +220,16 @@ impl Deployed {
 
 /// Creates a workspace of entities.
 async fn create_entity_workspace(hub: &Hub, number: u32) {
-    let name = entity_workspace(number);
+    let stream = entity_workspace(number);
     let connection = hub.store.connect(&hub.control);
     let now = hub.now();
-    let first = connection.sure(connection.begin(&name).await);
-    let globals = Globals { first, workflow: None, created: now, parent: None };
+    let first = connection.sure(connection.begin(&stream).await);
+    // No message starts it.
+    let start = MessageId { producer: Producer::Client, index: u32::MAX };
+    let globals = Globals { first, start, workflow: None, created: now, parent: None };
     let row = WorkspaceRow {
-        start: MessageId { producer: Producer::Client, index: u32::MAX },
+        start,
+        is_plain: true,
         state: InstanceState {
             name: "".into(),
             created: now,
@@ -233,8 +239,11 @@ async fn create_entity_workspace(hub: &Hub, number: u32) {
             entity_state: None,
         },
     };
-    let created = api::create(&connection, &name, &Logic::Entities, &globals, &row, true).await;
+    let name = row.workspace(&stream);
+    let created = starts::create(&connection, &name, &Logic::Entities, &globals, true).await;
     connection.sure(created);
+    let written = connection.change_row(&stream, None, Some(encode(&row))).await;
+    debug_assert!(written.is_ok(), "repeated until answered");
     hub.notify(&hub.control, Notice::Created(hub.workspace(&name)));
 }
 

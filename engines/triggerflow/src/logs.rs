@@ -1,7 +1,7 @@
 //! A log broker in place of streams: events are acknowledged by position.
 //!
-//! A workspace has a topic with one partition, and its worker a group of its name; the group's offset is
-//! the only acknowledgement there is. Source: triggerflow/triggerflow@e1f9f6d, `eventsources/kafka.py`
+//! A stream is a topic with one partition, and the worker of a workspace is a group of its name; the group's
+//! offset is the only acknowledgement there is. Source: triggerflow/triggerflow@e1f9f6d, `eventsources/kafka.py`
 //! (one partition, automatic commits off, start at the earliest event).
 //!
 //! Topics stay: a workspace that takes the place of one that has ended begins behind its events.
@@ -9,6 +9,7 @@
 //! A position stands for "everything up to and with this record": the offset after it.
 
 use crate::event::Position;
+use crate::keys::WorkspaceName;
 use bytes::Bytes;
 use sim_world::broker::{Acks, Broker, BrokerClient, BrokerError, FetchOptions, Record};
 use sim_world::host::Host;
@@ -33,9 +34,9 @@ pub(crate) struct Logs(Broker);
 #[derive(Clone)]
 pub(crate) struct LogConnection(BrokerClient);
 
-/// The topic of a workspace.
-fn topic(workspace: &str) -> String {
-    workspace.replace('%', "%25").replace('/', "%2F").replace('\n', "%0A")
+/// The topic of a stream.
+fn topic(stream: &str) -> String {
+    stream.replace('%', "%25").replace('/', "%2F").replace('\n', "%0A")
 }
 
 fn at(offset: u64) -> Position {
@@ -53,21 +54,18 @@ impl Logs {
 }
 
 impl LogConnection {
-    /// Makes the log of a workspace, or begins anew behind the events of a former one.
-    pub(crate) async fn begin(&self, workspace: &str) -> Answered<Position> {
-        let topic = topic(workspace);
-        let created = self.0.create_topic(&topic, 1).await?;
+    /// Makes the log of a stream, or begins behind the events of a former workspace.
+    pub(crate) async fn begin(&self, stream: &str) -> Answered<Position> {
+        let created = self.0.create_topic(&topic(stream), 1).await?;
         if created.value {
             return Ok(created.map(|_| at(0)));
         }
-        let (_, end) = self.0.offsets(&topic, PARTITION).await?.value;
-        let committed = self.0.commit(&topic, &topic, PARTITION, end).await?;
-        Ok(committed.map(|()| at(end)))
+        self.last(stream).await
     }
 
-    pub(crate) async fn append(&self, workspace: &str, body: Bytes) -> Answered<()> {
+    pub(crate) async fn append(&self, stream: &str, body: Bytes) -> Answered<()> {
         let record = [Record::of(body)];
-        let topic = topic(workspace);
+        let topic = topic(stream);
         let produced = self.0.produce(&topic, PARTITION, &record, Acks::Leader).await;
         if produced != Err(BrokerError::UnknownPartition) {
             return produced.map(|reply| reply.map(drop));
@@ -80,12 +78,12 @@ impl LogConnection {
 
     async fn fetch(
         &self,
-        workspace: &str,
+        stream: &str,
         after: Position,
         wait: Duration,
     ) -> Answered<(Events, u64)> {
         let options = FetchOptions { bytes_max: READ_BYTES, wait_max: wait };
-        let fetched = self.0.fetch(&topic(workspace), PARTITION, after.1, options).await?;
+        let fetched = self.0.fetch(&topic(stream), PARTITION, after.1, options).await?;
         Ok(fetched.map(|fetched| {
             let event = |(offset, record): (u64, Record)| (at(offset + 1), record.value);
             (fetched.records.into_iter().map(event).collect(), fetched.end)
@@ -93,11 +91,11 @@ impl LogConnection {
     }
 
     /// All events after a position.
-    pub(crate) async fn read(&self, workspace: &str, after: Position) -> Answered<Events> {
+    pub(crate) async fn read(&self, stream: &str, after: Position) -> Answered<Events> {
         let mut all = Vec::new();
         let mut after = after;
         loop {
-            let reply = self.fetch(workspace, after, Duration::ZERO).await?;
+            let reply = self.fetch(stream, after, Duration::ZERO).await?;
             let (events, end) = reply.value;
             after = events.last().map_or(after, |(position, _)| *position);
             let is_last = events.is_empty() || after.1 >= end;
@@ -109,10 +107,10 @@ impl LogConnection {
     }
 
     /// Events after a position, once there are any: a fetch returns after a while without.
-    pub(crate) async fn wait(&self, workspace: &str, after: Position) -> Answered<Events> {
+    pub(crate) async fn wait(&self, stream: &str, after: Position) -> Answered<Events> {
         loop {
             let wait = FetchOptions::default().wait_max;
-            let reply = self.fetch(workspace, after, wait).await?;
+            let reply = self.fetch(stream, after, wait).await?;
             if !reply.value.0.is_empty() {
                 return Ok(reply.map(|(events, _)| events));
             }
@@ -120,21 +118,21 @@ impl LogConnection {
     }
 
     /// The last event.
-    pub(crate) async fn last(&self, workspace: &str) -> Answered<Position> {
-        let offsets = self.0.offsets(&topic(workspace), PARTITION).await?;
+    pub(crate) async fn last(&self, stream: &str) -> Answered<Position> {
+        let offsets = self.0.offsets(&topic(stream), PARTITION).await?;
         Ok(offsets.map(|(_, end)| at(end)))
     }
 
     /// Up to where the worker has committed.
-    pub(crate) async fn committed(&self, workspace: &str) -> Answered<Position> {
-        let topic = topic(workspace);
-        let committed = self.0.committed(&topic, &topic, PARTITION).await?;
+    pub(crate) async fn committed(&self, workspace: &WorkspaceName) -> Answered<Position> {
+        let (topic, group) = (topic(workspace.stream()), topic(&workspace.to_string()));
+        let committed = self.0.committed(&group, &topic, PARTITION).await?;
         Ok(committed.map(|offset| at(offset.unwrap_or(0))))
     }
 
     /// Commits everything up to a position.
-    pub(crate) async fn commit(&self, workspace: &str, upto: Position) -> Answered<()> {
-        let topic = topic(workspace);
-        self.0.commit(&topic, &topic, PARTITION, upto.1).await
+    pub(crate) async fn commit(&self, workspace: &WorkspaceName, upto: Position) -> Answered<()> {
+        let (topic, group) = (topic(workspace.stream()), topic(&workspace.to_string()));
+        self.0.commit(&group, &topic, PARTITION, upto.1).await
     }
 }

@@ -14,7 +14,12 @@ use std::cell::RefCell;
 /// Messages of an orchestration.
 #[derive(Default)]
 struct Mail {
+    /// The message that started its present run.
+    start: Option<MessageId>,
+    /// Whether the end of that was reported.
     ended: bool,
+    /// The same of former runs.
+    former: FxHashMap<MessageId, bool>,
     on_the_way: Vec<MessageId>,
 }
 
@@ -44,17 +49,21 @@ impl Measure {
         }
     }
 
-    /// An instance begins, perhaps once more.
-    pub(crate) fn begun(&self, instance: &InstanceId) {
-        self.mail.borrow_mut().insert(instance.clone(), Mail::default());
-    }
-
-    /// An instance begins, unless it has begun and not ended.
-    pub(crate) fn begun_unless_under_way(&self, instance: &InstanceId) {
+    /// An orchestration is started by a message, in place of a former run if it has ended. Whoever learns of it
+    /// says so, in any order.
+    pub(crate) fn begun(&self, instance: &InstanceId, start: MessageId, former: Option<MessageId>) {
         let mut all = self.mail.borrow_mut();
         let mail = all.entry(instance.clone()).or_default();
-        if mail.ended {
-            *mail = Mail::default();
+        if let Some(former) = former.filter(|former| mail.start != Some(*former)) {
+            mail.former.entry(former).or_insert(false);
+        }
+        if mail.start == Some(start) || mail.former.contains_key(&start) {
+            return;
+        }
+        // Messages may be for this run, if their senders have learnt of it first.
+        let has_ended = std::mem::take(&mut mail.ended);
+        if let Some(former) = mail.start.replace(start) {
+            mail.former.insert(former, has_ended);
         }
     }
 
@@ -95,15 +104,23 @@ impl Measure {
         }
     }
 
-    /// An orchestration has ended: reports it, once.
-    pub(crate) fn ended(&self, completion: Completion) {
+    /// The run of an orchestration that `start` started has ended: reports it, once.
+    pub(crate) fn ended(&self, start: MessageId, completion: Completion) {
         let mut all = self.mail.borrow_mut();
         let mail = all.entry(completion.instance.clone()).or_default();
-        if std::mem::replace(&mut mail.ended, true) {
+        let is_former = mail.start.is_some_and(|present| present != start);
+        let reported = match is_former {
+            true => mail.former.entry(start).or_insert(false),
+            false => &mut mail.ended,
+        };
+        if std::mem::replace(reported, true) {
             return;
         }
-        for message in mail.on_the_way.drain(..) {
-            self.observer.graph().discarded(message);
+        if !is_former {
+            mail.start = Some(start);
+            for message in mail.on_the_way.drain(..) {
+                self.observer.graph().discarded(message);
+            }
         }
         drop(all);
         self.observer.completed(completion);

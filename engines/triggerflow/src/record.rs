@@ -124,6 +124,16 @@ impl Record {
         self.runs.last().map(|run| run.upto).or(base).unwrap_or(self.first)
     }
 
+    /// Whether an event that lies there, and has woken the run after the `woken`-th, needs nobody to take it in
+    /// any more: it was consumed; or that run found that the workflow has not started, and what comes before its
+    /// start lies in the stream for the run that starts it.
+    pub(crate) fn covers(&self, position: Position, woken: u32) -> bool {
+        match self.last {
+            Some(_) => position <= self.upto(),
+            None => self.number > woken,
+        }
+    }
+
     /// The last run: its work item, its time, and up to where it consumed the stream.
     pub(crate) fn last_run(&self) -> Option<(WorkItemId, Timestamp, Position)> {
         self.last.map(|run| (run.item, run.now, run.upto))
@@ -139,6 +149,20 @@ impl Record {
     }
 
     /// Sorts what the stream holds, in its order. With `dedup`, events whose id came before are left out.
+    ///
+    /// `end` is where it ends: behind all its events, also those that do not decode or are for another run.
+    pub(crate) fn read_until(
+        &self,
+        stream: &[(Event, Position)],
+        end: Position,
+        dedup: bool,
+    ) -> Reading {
+        let mut reading = self.read(stream, dedup);
+        reading.upto = reading.upto.max(end);
+        reading
+    }
+
+    /// The same of a stream that ends with the last of these events.
     pub(crate) fn read(&self, stream: &[(Event, Position)], dedup: bool) -> Reading {
         let mut known: FxHashSet<EventId> = self.covered.iter().copied().collect();
         let mut reading = Reading {

@@ -1,16 +1,6 @@
 //! The stores: the event streams and the hashes of triggers, over one stream/hash store.
 //!
-//! | key | type | holds |
-//! |---|---|---|
-//! | `<workspace>` | stream | events |
-//! | `<workspace>-commited` | list | positions of acknowledged events (so spelt) |
-//! | `<workspace>-triggers` | hash | triggers with their contexts |
-//! | `<workspace>-event_sources`, `<workspace>-global_context` | hash | what a worker reads when it starts |
-//! | `<workspace>-termination` | stream | how the workflow ended, for whoever waits [extension] |
-//! | `triggerflow-workspaces` | hash | the workspaces |
-//!
-//! Source of the keys: triggerflow/triggerflow@e1f9f6d, `triggerflow/service/storage/redis.py`,
-//! `eventsources/redis.py`. With positional acknowledgement the events are in a log broker instead
+//! Keys are named in [`crate::keys`]. With positional acknowledgement the events are in a log broker instead
 //! ([`crate::logs`]).
 //!
 //! A command that fails is repeated after a pause: by workers and the control plane until it is answered,
@@ -25,6 +15,7 @@
 
 use crate::counters::Counter;
 use crate::event::Position;
+use crate::keys::{self, WorkspaceName};
 use crate::logs::Logs;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -75,30 +66,14 @@ const BODY: &str = "event";
 /// Pause before a command is repeated [assumption].
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Names of keys.
-pub(crate) mod keys {
-    /// The hash of workspaces.
-    pub(crate) const WORKSPACES: &str = "triggerflow-workspaces";
-
-    pub(crate) fn acknowledged(workspace: &str) -> String {
-        format!("{workspace}-commited")
-    }
-
-    pub(crate) fn triggers(workspace: &str) -> String {
-        format!("{workspace}-triggers")
-    }
-
-    pub(crate) fn sources(workspace: &str) -> String {
-        format!("{workspace}-event_sources")
-    }
-
-    pub(crate) fn globals(workspace: &str) -> String {
-        format!("{workspace}-global_context")
-    }
-
-    pub(crate) fn termination(workspace: &str) -> String {
-        format!("{workspace}-termination")
-    }
+/// What became of a change of a workspace's row.
+pub(crate) enum RowChange {
+    /// It is as it was asked for.
+    Done,
+    /// It was another one than was known.
+    IsAnother,
+    /// It is another one than was known, perhaps since an attempt that was not answered has changed it.
+    Unknown(StoreError),
 }
 
 /// What is stored and read again.
@@ -207,12 +182,24 @@ impl Connection {
         F: Future<Output = Result<Reply<T>, E>>,
         StoreError: From<E>,
     {
+        self.tried_noting_doubt(command).await.map(|(answer, _)| answer)
+    }
+
+    /// The answer of a command that is repeated, and why an attempt before that may have taken effect, too.
+    async fn tried_noting_doubt<T, E, F>(
+        &self,
+        command: impl Fn() -> F,
+    ) -> Result<(T, Option<StoreError>), StoreError>
+    where
+        F: Future<Output = Result<Reply<T>, E>>,
+        StoreError: From<E>,
+    {
         let mut left = self.attempts;
         let mut in_doubt = None;
         loop {
             left -= 1;
             match command().await.map_err(StoreError::from) {
-                Ok(reply) => return Ok(reply.value),
+                Ok(reply) => return Ok((reply.value, in_doubt)),
                 // What an earlier attempt may have done is not undone by the failure of a later one.
                 Err(error) if left == 0 || error.is_final() => {
                     return Err(in_doubt.unwrap_or(error));
@@ -300,13 +287,19 @@ impl Connection {
         self.sure(self.entries(stream, after, Block::Forever).await)
     }
 
-    /// The first entry of a stream that is none of events.
-    pub(crate) async fn first<T: Stored>(&self, stream: &str) -> Result<Option<T>, StoreError> {
-        let read = || self.client.xread(stream, EntryId::ZERO, Some(1), Block::No);
-        let entries = self.tried(read).await?;
-        let Some(mut entry) = entries.into_iter().next() else { return Ok(None) };
-        let body = entry.fields.pop().map(|(_, body)| body);
-        self.whole(&body.unwrap_or_default()).map(Some)
+    /// The first entry of a stream that is none of events that is looked for.
+    pub(crate) async fn first<T: Stored>(
+        &self,
+        stream: &str,
+        is_sought: impl Fn(&T) -> bool,
+    ) -> Result<Option<T>, StoreError> {
+        for (_, body) in self.entries(stream, Position::default(), Block::No).await? {
+            let entry = self.whole::<T>(&body)?;
+            if is_sought(&entry) {
+                return Ok(Some(entry));
+            }
+        }
+        Ok(None)
     }
 
     /// The last event of a workspace; the start if there is none.
@@ -318,31 +311,34 @@ impl Connection {
     }
 
     /// Events of a workspace that were acknowledged; a position that stands for all up to it.
-    pub(crate) async fn acknowledged(&self, workspace: &str) -> (Vec<Position>, Position) {
+    pub(crate) async fn acknowledged(
+        &self,
+        workspace: &WorkspaceName,
+    ) -> (Vec<Position>, Position) {
         if let Some(logs) = &self.logs {
             return (Vec::new(), self.sure(self.tried(|| logs.committed(workspace)).await));
         }
-        let list = keys::acknowledged(workspace);
+        let list = workspace.acknowledged();
         let values = self.sure(self.tried(|| self.client.lrange(&list, 0, -1)).await);
         let positions = values.iter().filter_map(|value| self.decoded(value));
         (positions.collect(), Position::default())
     }
 
     /// Acknowledges events: those named, or all up to the last of them.
-    pub(crate) async fn acknowledge(&self, workspace: &str, positions: &[Position]) {
+    pub(crate) async fn acknowledge(&self, workspace: &WorkspaceName, positions: &[Position]) {
         let Some(last) = positions.iter().max() else { return };
         if let Some(logs) = &self.logs {
             return self.sure(self.tried(|| logs.commit(workspace, *last)).await);
         }
-        let list = keys::acknowledged(workspace);
+        let list = workspace.acknowledged();
         let values = || positions.iter().map(encode).collect::<Vec<Bytes>>();
         self.sure(self.tried(|| self.client.rpush(&list, values())).await);
     }
 
-    /// Deletes events of a workspace; a log keeps them.
-    pub(crate) async fn delete_events(&self, workspace: &str, positions: Vec<Position>) {
+    /// Deletes events of a stream; a log keeps them.
+    pub(crate) async fn delete_events(&self, stream: &str, positions: Vec<Position>) {
         if self.logs.is_none() {
-            self.delete_entries(workspace, positions).await;
+            self.delete_entries(stream, positions).await;
         }
     }
 
@@ -373,8 +369,13 @@ impl Connection {
     }
 
     /// Sets a field of a hash unless it is there; whether it was not.
-    pub(crate) async fn set_new(&self, hash: &str, field: &str, value: Bytes) -> bool {
-        self.sure(self.tried(|| self.client.hsetnx(hash, field, value.clone())).await)
+    pub(crate) async fn set_new(
+        &self,
+        hash: &str,
+        field: &str,
+        value: Bytes,
+    ) -> Result<bool, StoreError> {
+        self.tried(|| self.client.hsetnx(hash, field, value.clone())).await
     }
 
     /// A field of a hash.
@@ -383,8 +384,17 @@ impl Connection {
         hash: &str,
         field: &str,
     ) -> Result<Option<T>, StoreError> {
+        Ok(self.get_with_bytes(hash, field).await?.map(|(value, _)| value))
+    }
+
+    /// The same, with the bytes that it is stored as.
+    pub(crate) async fn get_with_bytes<T: Stored>(
+        &self,
+        hash: &str,
+        field: &str,
+    ) -> Result<Option<(T, Bytes)>, StoreError> {
         let value = self.tried(|| self.client.hget(hash, field)).await?;
-        value.map(|value| self.whole(&value)).transpose()
+        value.map(|bytes| Ok((self.whole(&bytes)?, bytes))).transpose()
     }
 
     /// Whether a hash has a field.
@@ -407,18 +417,39 @@ impl Connection {
         self.tried(|| self.client.hdel(hash, names())).await.map(|_| ())
     }
 
-    /// Deletes everything of a workspace.
-    pub(crate) async fn delete_workspace(&self, workspace: &str) -> Result<(), StoreError> {
-        let all = || {
-            vec![
-                workspace.to_owned(),
-                keys::acknowledged(workspace),
-                keys::triggers(workspace),
-                keys::sources(workspace),
-                keys::globals(workspace),
-                keys::termination(workspace),
-            ]
+    /// Makes the row of a stream's workspace what it is to be, if it is what it was known as: none, or that of a
+    /// workspace whose keys, and events, are deleted in the same step.
+    pub(crate) async fn change_row(
+        &self,
+        stream: &str,
+        was: Option<(&WorkspaceName, Bytes)>,
+        row: Option<Bytes>,
+    ) -> Result<RowChange, StoreError> {
+        let (is_changed, doubt) = match (was, row) {
+            (None, None) => return Ok(RowChange::Done),
+            (None, Some(row)) => {
+                let set = || self.client.hsetnx(keys::WORKSPACES, stream, row.clone());
+                self.tried_noting_doubt(set).await?
+            }
+            (Some((former, was)), row) => {
+                let mut deleted = former.own_keys();
+                deleted.extend([stream.to_owned(), keys::termination(stream)]);
+                let change = || {
+                    let values = (was.clone(), row.clone());
+                    self.client.replace(keys::WORKSPACES, stream, values, deleted.clone())
+                };
+                self.tried_noting_doubt(change).await?
+            }
         };
-        self.tried(|| self.client.del(all())).await.map(|_| ())
+        Ok(match (is_changed, doubt) {
+            (true, _) => RowChange::Done,
+            (false, None) => RowChange::IsAnother,
+            (false, Some(doubt)) => RowChange::Unknown(doubt),
+        })
+    }
+
+    /// Deletes what is under the keys that are a workspace's own.
+    pub(crate) async fn delete_keys(&self, workspace: &WorkspaceName) -> Result<(), StoreError> {
+        self.tried(|| self.client.del(workspace.own_keys())).await.map(|_| ())
     }
 }

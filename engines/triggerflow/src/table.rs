@@ -132,9 +132,10 @@ impl Triggers {
             let acknowledged: FxHashSet<&EventId> = acknowledged.iter().collect();
             let done = |id: &EventId| acknowledged.contains(id);
             // A later firing may have left another one.
-            if context.outbox.as_ref().is_some_and(|outbox| outbox.consumed.iter().all(done)) {
-                context.outbox = None;
+            if let Some(outbox) = &mut context.outbox {
+                outbox.consumed.retain(|id| !done(id));
             }
+            context.outbox.take_if(|outbox| outbox.consumed.is_empty());
         }
     }
 }

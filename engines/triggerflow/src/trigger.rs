@@ -100,7 +100,8 @@ impl Effects {
 pub(crate) struct Outbox {
     /// The step.
     pub(crate) item: WorkItemId,
-    /// The events whose acknowledgement shows that all of it was done.
+    /// The events whose acknowledgement shows that all of it was done, and those of former firings of the
+    /// trigger that were not acknowledged by then.
     pub(crate) consumed: Vec<EventId>,
     /// What is to be done.
     pub(crate) effects: Effects,

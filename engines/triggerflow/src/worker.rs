@@ -23,9 +23,10 @@ use crate::event::EventId;
 use crate::event::{Event, Position};
 use crate::faas::{self, Function};
 use crate::hub::{Hub, Notice};
+use crate::keys::WorkspaceName;
 use crate::open_positions::OpenPositions;
 use crate::plan::{Phase, Plan};
-use crate::store::{Connection, keys};
+use crate::store::Connection;
 use crate::trigger::{Role, Trigger, TriggerId};
 use crate::whereabouts::Whereabouts;
 use crate::workspace::{Firing, Taken, Workspace};
@@ -41,7 +42,6 @@ use sim_world::kernel::{Notify, Receiver, Sender};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// Most events whose core time is taken together.
 const BATCH: usize = 64;
@@ -54,8 +54,8 @@ pub(crate) enum Input {
     Local(Event),
     /// An event to be looked at again, for the so-manieth time.
     Again(Event, Option<Position>, u32),
-    /// A coordinator has ended, and registered a trigger.
-    Coordinated(Option<Bytes>),
+    /// The coordinator that a trigger has woken has ended, and registered another one.
+    Coordinated(TriggerId, Option<Bytes>),
     /// End when nothing is left to do.
     Stop,
     /// The workflow has ended.
@@ -75,7 +75,7 @@ type Acknowledged = Rc<RefCell<Vec<(Vec<TriggerId>, Vec<EventId>)>>>;
 struct Worker {
     hub: Rc<Hub>,
     number: WorkspaceNumber,
-    name: Arc<str>,
+    name: WorkspaceName,
     place: usize,
     instance: InstanceId,
     globals: Globals,
@@ -173,7 +173,7 @@ impl Worker {
                 self.take(event, None, 0).await;
             }
             Input::Again(event, position, times) => self.take(event, position, times).await,
-            Input::Coordinated(trigger) => self.coordinated(trigger).await,
+            Input::Coordinated(woken, trigger) => self.coordinated(woken, trigger).await,
             Input::Stop => self.stopping = true,
             Input::End => self.ended = true,
         }
@@ -200,7 +200,13 @@ impl Worker {
         self.forget_acknowledged();
         self.hub.measure.found(&event.message);
         let message = event.message.id;
-        let taken = self.workspace.take(event, position);
+        let taken = match event.starts_another(self.globals.start) {
+            true => {
+                self.hub.counters.starts_left_out.count();
+                self.workspace.drop_event(&event, position)
+            }
+            false => self.workspace.take(event, position),
+        };
         self.whereabouts.takes(self.workspace.held());
         match taken {
             Taken::Duplicate => {
@@ -242,7 +248,7 @@ impl Worker {
     }
 
     async fn discover(&mut self) -> bool {
-        let triggers = keys::triggers(&self.name);
+        let triggers = self.name.triggers();
         let stored = self.connection.all::<Trigger>(&triggers).await;
         let stored = self.connection.sure(stored).into_iter();
         let found = self.workspace.discover(stored.map(|(_, trigger)| trigger));
@@ -261,7 +267,12 @@ impl Worker {
     }
 
     fn look_again_soon(&mut self) {
-        for (event, position) in std::mem::take(&mut self.aside) {
+        let aside = std::mem::take(&mut self.aside);
+        self.take_again(aside);
+    }
+
+    fn take_again(&self, events: impl IntoIterator<Item = (Event, Option<Position>)>) {
+        for (event, position) in events {
             self.input.0.send(Input::Again(event, position, 0));
         }
     }
@@ -300,6 +311,7 @@ impl Worker {
         ledger.charge(why, self.hub.now());
         let calls = firing.triggers.iter().map(|id| CoordinatorCall {
             workspace: self.name.clone(),
+            start: self.globals.start,
             record: self.workspace.record(id),
             woken_by: (firing.event.id, ledger),
         });
@@ -318,6 +330,7 @@ impl Worker {
             self.workspace.coordinator_invoked(id);
             let (hub, host) = (self.hub.clone(), self.host().clone());
             let (input, over) = (self.input.0.clone(), self.over.notified());
+            let id = id.clone();
             self.host().spawn(async move {
                 let answer = async {
                     match faas::invoke(&hub, &host, &call).await {
@@ -328,7 +341,7 @@ impl Worker {
                 let answer = std::pin::pin!(answer);
                 let either = futures_util::future::select(answer, over).await;
                 if let futures_util::future::Either::Left((trigger, _)) = either {
-                    input.send(Input::Coordinated(trigger));
+                    input.send(Input::Coordinated(id, trigger));
                 }
             });
         }
@@ -336,17 +349,23 @@ impl Worker {
         self.workspace.put_back(firing);
     }
 
-    async fn coordinated(&mut self, trigger: Option<Bytes>) {
+    /// A coordinator has answered. An invocation that was repeated is answered several times, and some
+    /// answers come when the workflow has gone on.
+    async fn coordinated(&mut self, woken: TriggerId, trigger: Option<Bytes>) {
         let Some(trigger) = trigger.filter(|trigger| !trigger.is_empty()) else {
-            // Never accepted, or a run that was done with: what woke it is looked at again.
-            for (event, position) in self.workspace.coordinator_lost() {
-                self.input.0.send(Input::Again(event, position, 0));
+            if self.workspace.awaits_coordinator(&woken) {
+                // Never accepted, or a run that was done with: then the store has the trigger of a later one.
+                self.discover().await;
+                let woken = self.workspace.coordinator_lost();
+                self.take_again(woken);
+                self.look_again_soon();
             }
-            self.look_again_soon();
             return;
         };
         let trigger = decode(&trigger).unwrap_or_else(|error| panic!("a trigger: {error}"));
         let acknowledged = self.workspace.coordinator_ended(trigger);
+        let unconsumed = self.workspace.unconsumed();
+        self.take_again(unconsumed);
         let stale = self.workspace.take_stale();
         let mut phases = vec![Phase::Acknowledge(acknowledged)];
         if !stale.is_empty() {
@@ -380,7 +399,7 @@ async fn commit(worker: Committer, jobs: Receiver<Job>, over: Notify) {
 #[derive(Clone)]
 struct Committer {
     hub: Rc<Hub>,
-    name: Arc<str>,
+    name: WorkspaceName,
     connection: Rc<Connection>,
     received: Rc<RefCell<Vec<Position>>>,
     acknowledged: Acknowledged,
@@ -398,7 +417,7 @@ impl Committer {
 
     async fn carry_out(&self, phase: Phase, item: Option<WorkItemId>) {
         let connection = &self.connection;
-        let triggers = keys::triggers(&self.name);
+        let triggers = self.name.triggers();
         match phase {
             Phase::Act => unreachable!("invariant: actions are the main loop's"),
             Phase::WriteEach(contexts) => {
@@ -425,7 +444,7 @@ impl Committer {
                 if self.hub.rules.positional {
                     self.connection.acknowledge(&self.name, &received).await;
                 } else {
-                    self.connection.delete_entries(&self.name, received).await;
+                    self.connection.delete_entries(self.name.stream(), received).await;
                 }
             }
             Phase::Committed => {

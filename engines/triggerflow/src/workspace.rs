@@ -12,6 +12,9 @@
 //! A *step* of the model is one firing, over all triggers that one event lets fire. A message counts as
 //! consumed by the first step that acknowledges it.
 
+mod waking;
+
+use self::waking::Waking;
 use crate::dag::DagLogic;
 use crate::event::{Event, EventId, Position};
 use crate::joins::JoinsLogic;
@@ -85,7 +88,7 @@ struct Delivery {
 
 /// What became of an event.
 pub(crate) enum Taken {
-    /// It was consumed before.
+    /// It was consumed before, or by a former run.
     Duplicate,
     /// No trigger fired.
     Held,
@@ -114,6 +117,7 @@ pub(crate) struct Firing {
 
 /// Something that a former worker has begun and not acknowledged.
 pub(crate) struct Recovery {
+    pub(crate) trigger: TriggerId,
     pub(crate) item: WorkItemId,
     pub(crate) effects: Effects,
     pub(crate) acknowledged: Vec<(EventId, Option<Position>)>,
@@ -143,8 +147,10 @@ pub(crate) struct Workspace {
     spent: Vec<(EventId, Option<Position>)>,
     /// Up to where the coordinator has consumed the stream.
     consumed_upto: Position,
-    /// What woke the coordinator that runs, v4.
-    waking: Vec<(Event, Option<Position>)>,
+    /// What woke coordinators, and no record that came back says that it was consumed, v4.
+    waking: Vec<Waking>,
+    /// What was taken in again because the record that came back had not consumed it.
+    retaken: FxHashSet<EventId>,
     /// Triggers of former runs of the coordinator that are still stored.
     stale: Vec<TriggerId>,
     /// Transient triggers that have fired here. The store may still have them.
@@ -171,6 +177,7 @@ impl Workspace {
             spent: Vec::new(),
             consumed_upto: Position::default(),
             waking: Vec::new(),
+            retaken: FxHashSet::default(),
             stale: Vec::new(),
             gone: BTreeSet::new(),
             last_step: None,
@@ -260,20 +267,31 @@ impl Workspace {
     /// are not acknowledged; those that belong to what is recovered are not to be taken in.
     pub(crate) fn recover(&mut self, entries: &[(Event, Position)]) -> Vec<Recovery> {
         let mut recovered = Vec::new();
-        for entry in self.triggers.entries() {
-            let Some(outbox) = &entry.trigger.context.outbox else { continue };
+        for entry in self.triggers.entries_mut() {
+            let Some(outbox) = &mut entry.trigger.context.outbox else { continue };
             let belongs = |(event, position): &(Event, Position)| {
                 outbox.consumed.contains(&event.id).then_some((event.id, Some(*position)))
             };
             let acknowledged: Vec<_> = entries.iter().filter_map(belongs).collect();
-            if !acknowledged.is_empty() {
-                let (item, effects) = (outbox.item, outbox.effects.clone());
-                recovered.push(Recovery { item, effects, acknowledged });
+            if acknowledged.is_empty() {
+                entry.trigger.context.outbox = None;
+                continue;
             }
+            let is_open = |id: &EventId| acknowledged.iter().any(|(open, _)| open == id);
+            outbox.consumed.retain(is_open);
+            let (item, effects) = (outbox.item, outbox.effects.clone());
+            let trigger = entry.trigger.id.clone();
+            recovered.push(Recovery { trigger, item, effects, acknowledged });
         }
         let ids = recovered.iter().flat_map(|recovery| &recovery.acknowledged);
         self.seen.extend(ids.map(|(id, _)| *id));
         recovered
+    }
+
+    /// Leaves out an event that was for a former run.
+    pub(crate) fn drop_event(&mut self, event: &Event, position: Option<Position>) -> Taken {
+        self.spent.push((event.id, position));
+        Taken::Duplicate
     }
 
     /// Takes an event in.
@@ -493,45 +511,13 @@ impl Workspace {
         let Some(primary) = firing.triggers.first().filter(|_| self.rules.ordered_commit) else {
             return;
         };
-        let consumed = firing.acknowledged.iter().map(|(id, _)| *id).collect();
+        let mut consumed: Vec<EventId> = firing.acknowledged.iter().map(|(id, _)| *id).collect();
         let effects = effects.clone();
-        self.triggers.change(primary).outbox = Some(Outbox { item, consumed, effects });
-    }
-
-    /// A coordinator is being run, v4: its trigger waits no more.
-    pub(crate) fn coordinator_invoked(&mut self, id: &str) {
-        self.triggers.entry_mut(id).enabled = false;
-    }
-
-    /// Keeps what woke a coordinator until that has ended, v4.
-    pub(crate) fn put_back(&mut self, firing: Firing) {
-        let position = firing.acknowledged.first().and_then(|(_, position)| *position);
-        self.waking.push((firing.event, position));
-    }
-
-    /// The coordinator has registered `trigger`, v4. What it consumed can be acknowledged.
-    pub(crate) fn coordinator_ended(
-        &mut self,
-        trigger: Trigger,
-    ) -> Vec<(EventId, Option<Position>)> {
-        if !self.triggers.contains(&trigger.id) {
-            self.install(trigger);
-        }
-        let woken = std::mem::take(&mut self.waking).into_iter();
-        self.spent.extend(woken.map(|(event, position)| (event.id, position)));
-        self.spent()
-    }
-
-    /// The coordinator could not be invoked, v4: its trigger waits again, for what is returned.
-    pub(crate) fn coordinator_lost(&mut self) -> Vec<(Event, Option<Position>)> {
-        for entry in self.triggers.entries_mut() {
-            entry.enabled = true;
-        }
-        let woken = std::mem::take(&mut self.waking);
-        for (event, _) in &woken {
-            self.seen.remove(&event.id);
-        }
-        woken
+        let outbox = &mut self.triggers.change(primary).outbox;
+        // All of a former firing is done, but its events may not be acknowledged: nobody is to take them again.
+        let former = outbox.take().map(|former| former.consumed).unwrap_or_default();
+        consumed.extend(former);
+        *outbox = Some(Outbox { item, consumed, effects });
     }
 
     /// How many events were taken in that no firing has consumed.

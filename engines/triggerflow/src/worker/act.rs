@@ -35,7 +35,7 @@ impl Worker {
         let mut effects = self.workspace.act(&mut firing, item, ledger);
         if self.workspace.lacks_results(&firing, &effects) {
             // A former worker had them in memory.
-            let entries = self.connection.read(&self.name, self.globals.first).await;
+            let entries = self.connection.read(self.name.stream(), self.globals.first).await;
             let events: Vec<Event> =
                 entries.iter().filter_map(|(_, body)| self.connection.decoded(body)).collect();
             effects.ended = self.workspace.outcome(&events);
@@ -131,10 +131,10 @@ impl Worker {
         let (hub, connection) = (self.hub.clone(), self.connection.clone());
         let host = self.host().clone();
         let Effects { calls, locals, messages, timers, ended } = effects;
-        faas::invoke_all(&hub, &host, &self.name, calls).await;
+        faas::invoke_all(&hub, &host, self.name.stream(), calls).await;
         for local in locals {
             if self.workspace.rules.broker_local_events {
-                connection.sure(connection.append(&self.name, encode(&local)).await);
+                connection.sure(connection.append(self.name.stream(), encode(&local)).await);
             } else {
                 self.input.0.send(Input::Local(local));
             }
@@ -160,25 +160,28 @@ impl Worker {
             custom_status: None,
             entity_state: None,
         };
-        let end = End { state, next_event_id: 0 };
+        let end = End { start: self.globals.start, state, next_event_id: 0 };
         self.hub.publish_end(&self.connection, &self.name, &end).await;
         let instance = self.instance.clone();
-        self.hub.measure.ended(Completion { instance, created, last_updated, status, ledger });
+        let completion = Completion { instance, created, last_updated, status, ledger };
+        self.hub.measure.ended(self.globals.start, completion);
         self.hub.notify(self.host(), Notice::Removed(self.number));
         self.ended = true;
     }
 
     /// Does again what a former worker has begun.
     pub(super) async fn recover(&mut self, recovery: Recovery) {
-        let Recovery { item, effects, acknowledged } = recovery;
+        let Recovery { trigger, item, effects, acknowledged } = recovery;
         self.hub.measure.committed(item);
         let mut ledger = Ledger::new(self.globals.created);
         let why = Category::Retries.because("done again by the next worker");
         ledger.charge(why, self.hub.now());
         self.perform(effects, ledger).await;
         self.whereabouts.acted();
-        self.committer
-            .send(Job { phases: vec![Phase::Acknowledge(acknowledged)], item: Some(item) });
+        let ids = acknowledged.iter().map(|(id, _)| *id).collect();
+        let forget = Phase::Acknowledged(vec![trigger], ids);
+        let phases = vec![Phase::Acknowledge(acknowledged), forget];
+        self.committer.send(Job { phases, item: Some(item) });
     }
 
     /// The trigger of an entity fires: a step of the entity, here in the worker.

@@ -6,7 +6,7 @@ use crate::controller::WorkspaceNumber;
 use crate::event::{Event, Position};
 use crate::hub::Hub;
 use crate::record::Record;
-use crate::store::{Connection, keys};
+use crate::store::Connection;
 use crate::trigger::{Role, Trigger};
 use crate::whereabouts::Whereabouts;
 use crate::workspace::Workspace;
@@ -35,13 +35,13 @@ pub(super) async fn start(
     hub.worker_runs(number);
     let host = hub.host(place).clone();
     let connection = Rc::new(hub.store.connect(&host));
-    connection.sure(connection.all::<String>(&keys::sources(&name)).await);
-    let globals = connection.sure(connection.all::<Globals>(&keys::globals(&name)).await);
-    let stored = connection.sure(connection.all::<Trigger>(&keys::triggers(&name)).await);
+    connection.sure(connection.all::<String>(&name.sources()).await);
+    let globals = connection.sure(connection.all::<Globals>(&name.globals()).await);
+    let stored = connection.sure(connection.all::<Trigger>(&name.triggers()).await);
     let globals = globals.into_iter().next()?.1;
     let triggers: Vec<Trigger> = stored.into_iter().map(|(_, trigger)| trigger).collect();
     triggers.iter().for_each(|trigger| note_committed(&hub, trigger));
-    let instance = InstanceId::new(name.clone());
+    let instance = InstanceId::new(name.stream().clone());
     let logic = hub.logic(globals.workflow.as_deref());
     let workspace = Workspace::new(instance.clone(), hub.rules, logic, triggers);
     if workspace.ended().is_some() {
@@ -77,7 +77,7 @@ pub(super) async fn start(
     // Under v4 ids of what was acknowledged are remembered, too.
     let first = worker.globals.first;
     let after = if worker.hub.rules.is_v4() { first } else { first.max(upto) };
-    let entries = connection.read(&name, after).await;
+    let entries = connection.read(name.stream(), after).await;
     let last = entries.last().map_or(after, |(position, _)| *position);
     worker.taken_upto = last;
     worker.replay((acknowledged, upto), entries, (wanted, began)).await;
@@ -161,7 +161,7 @@ impl Worker {
         let connection = self.hub.store.connect(self.host());
         let reader = Reader {
             hub: self.hub.clone(),
-            name: self.name.clone(),
+            stream: self.name.stream().clone(),
             input: self.input.0.clone(),
             received: self.received.clone(),
             open: self.open.clone(),
@@ -170,7 +170,7 @@ impl Worker {
             let mut over = std::pin::pin!(over.notified());
             let mut after = after;
             loop {
-                let read = std::pin::pin!(connection.wait(&reader.name, after));
+                let read = std::pin::pin!(connection.wait(&reader.stream, after));
                 match select(read, over.as_mut()).await {
                     Either::Left((entries, _)) => {
                         after = entries.last().map_or(after, |(position, _)| *position);
@@ -186,7 +186,7 @@ impl Worker {
 /// The task that waits for events.
 struct Reader {
     hub: Rc<Hub>,
-    name: Arc<str>,
+    stream: Arc<str>,
     input: Sender<Input>,
     received: Rc<RefCell<Vec<Position>>>,
     open: Rc<RefCell<crate::open_positions::OpenPositions>>,
