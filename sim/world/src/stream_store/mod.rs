@@ -29,11 +29,12 @@
 //! With `Always`, the process exits if the file cannot be written or synced; with the others changes
 //! are refused ([`StoreError::CannotPersist`]) until a write and a sync succeed.
 //!
-//! **Assumptions.** No snapshots, no rewriting of the append-only file, no limit of memory, no
-//! replication, no transactions but that script, which takes the core time of a command; connections to a server that loads are refused where the real one
-//! answers that it loads. What it has loaded it does not sync by itself, as the real one does not [recalled]: what was
-//! written and not synced when the process crashed is shown, and can be lost with the power until the next sync.
-//! Background syncs never hold up the server's thread.
+//! **Assumptions.** No snapshots, no rewriting of the append-only file, no limit of memory, no replication,
+//! no transactions but that script, which takes the core time of a command; connections to a server that
+//! loads are refused where the real one answers that it loads. What it has loaded it does not sync by
+//! itself, as the real one does not \[recalled\]: what was written and not synced when the process crashed is
+//! shown, and can be lost with the power until the next sync. Background syncs never hold up the server's
+//! thread.
 //!
 //! **Core time** of a command is `command_cpu`, and for each thing it names or answers with
 //! `element_cpu`, and for each KiB that it moves `kibibyte_cpu` (profile `[stream_store]`). Waiting of a
