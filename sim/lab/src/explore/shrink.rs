@@ -22,7 +22,7 @@ use crate::spec::RunSpec;
 use std::time::Duration;
 
 /// The most runs that making one run smaller takes.
-const ATTEMPTS_MAX: u32 = 1_000;
+const ATTEMPTS_MAX: u32 = 4_000;
 /// So many faults are few enough not to look for luck.
 const FEW: usize = 2;
 /// Other seeds that a part of the faults is tried under, and how far they lie from each other: no campaign has
