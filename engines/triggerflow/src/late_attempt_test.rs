@@ -180,6 +180,15 @@ impl Scene {
         Scene { workspace, stream: Vec::new() }
     }
 
+    /// A workflow that has started, in its first run, and what that has left.
+    fn started() -> (Scene, Record) {
+        let mut scene = Scene::new();
+        assert_eq!(scene.wakes(starting()), "wake-0");
+        let first = scene.after(&Record::default(), 1);
+        assert_eq!(scene.answers(&first), 1);
+        (scene, first)
+    }
+
     /// The next message comes, and wakes the coordinator: by which trigger.
     fn wakes(&mut self, kind: EventKind) -> String {
         let number = self.stream.len() as u32;
@@ -224,6 +233,10 @@ impl Scene {
     }
 }
 
+fn starting() -> EventKind {
+    EventKind::execution_started("Chain".into(), Payload::encode(&()).expect("nothing"))
+}
+
 fn raised() -> EventKind {
     let (name, input) = ("Go".into(), Payload::encode(&()).expect("nothing"));
     EventKind::EventRaised { event: RaisedEvent::External { name, input } }
@@ -231,11 +244,7 @@ fn raised() -> EventKind {
 
 #[test]
 fn a_late_answer_acknowledges_nothing_that_its_run_has_not_consumed() {
-    let mut scene = Scene::new();
-    let input = Payload::encode(&()).expect("nothing");
-    assert_eq!(scene.wakes(EventKind::execution_started("Chain".into(), input)), "wake-0");
-    let first = scene.after(&Record::default(), 1);
-    assert_eq!(scene.answers(&first), 1);
+    let (mut scene, first) = Scene::started();
     assert_eq!(scene.wakes(raised()), "wake-1");
     assert_eq!(scene.answers(&first), 0, "the answer to a repeated invocation");
     let awaited = |scene: &Scene, id| scene.workspace.awaits_coordinator(id);
@@ -259,18 +268,13 @@ fn what_comes_before_the_start_of_a_workflow_is_left_to_it() {
     assert_eq!(scene.wakes(raised()), "wake-0");
     let idle = Record::default().skipped(Position(1, 0));
     assert_eq!(scene.answers(&idle), 1);
-    let input = Payload::encode(&()).expect("nothing");
-    assert_eq!(scene.wakes(EventKind::execution_started("Chain".into(), input)), "wake-1");
+    assert_eq!(scene.wakes(starting()), "wake-1");
     assert_eq!(scene.answers(&idle), 0, "the run that starts it goes on");
 }
 
 #[test]
 fn an_event_whose_bytes_a_disk_has_changed_meanwhile_does_not_wake_runs_for_ever() {
-    let mut scene = Scene::new();
-    let input = Payload::encode(&()).expect("nothing");
-    assert_eq!(scene.wakes(EventKind::execution_started("Chain".into(), input)), "wake-0");
-    let first = scene.after(&Record::default(), 1);
-    assert_eq!(scene.answers(&first), 1);
+    let (mut scene, first) = Scene::started();
     assert_eq!(scene.wakes(raised()), "wake-1");
     // The run finds the stream as long as it is, and one event less.
     let reading = first.read_until(&scene.stream[..1], Position(2, 0), true);
@@ -280,11 +284,7 @@ fn an_event_whose_bytes_a_disk_has_changed_meanwhile_does_not_wake_runs_for_ever
 
 #[test]
 fn an_event_that_the_store_has_lost_wakes_two_runs_and_no_more() {
-    let mut scene = Scene::new();
-    let input = Payload::encode(&()).expect("nothing");
-    assert_eq!(scene.wakes(EventKind::execution_started("Chain".into(), input)), "wake-0");
-    let mut record = scene.after(&Record::default(), 1);
-    assert_eq!(scene.answers(&record), 1);
+    let (mut scene, mut record) = Scene::started();
     assert_eq!(scene.wakes(raised()), "wake-1");
     for acknowledged in [0, 1] {
         // It ends where it ended before the event came.

@@ -3,12 +3,10 @@
 
 mod stage;
 
-use sim_model::application::{ActivityContext, Application};
 use sim_model::engine::{Client, ClientError};
 use sim_model::id::InstanceId;
-use sim_model::orchestration::OrchestrationContext;
 use sim_world::fault::{LinkTrouble, Pattern, ServiceTrouble, Trouble};
-use stage::{Outcome, Play, Stage, stage};
+use stage::{Outcome, Play, Stage, stage, tasks};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,22 +14,6 @@ type Sets = &'static [(&'static str, &'static str)];
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
-
-fn application() -> Application {
-    let mut app = Application::new();
-    app.activity("Work", |cx: ActivityContext, millis: u64| async move {
-        cx.wait(Duration::from_millis(millis)).await;
-        Ok(1_u32)
-    });
-    app.orchestration("Tasks", |ctx: OrchestrationContext, calls: u32| async move {
-        let mut sum = 0;
-        for _ in 0..calls {
-            sum += ctx.call_activity::<u32>("Work", &400_u64).await?;
-        }
-        Ok(sum)
-    });
-    app
-}
 
 fn all(pattern: &str) -> Pattern {
     pattern.parse().expect("a pattern")
@@ -59,7 +41,7 @@ async fn ask_again(client: &dyn Client, instance: &str) {
 
 /// A host dies so long after it was asked to start a workflow, and another one is asked again.
 fn start_interrupted(after: Duration, sets: Sets) -> Outcome<usize> {
-    Stage { hosts: 3, sets, ..stage(application) }.play(async move |play: Rc<Play>| {
+    Stage { hosts: 3, sets, ..stage(tasks) }.play(async move |play: Rc<Play>| {
         let client = play.hub.client(0);
         play.world.hosts()[0].spawn(async move {
             let _ = client.start(stage::request("tasks", "Tasks", 2_u32)).await;
@@ -96,7 +78,7 @@ fn a_start_that_is_interrupted_anywhere_can_be_asked_again() {
 
 /// Nothing comes from a host any more, from so long after it was asked to start a workflow.
 fn start_cut_off(after: Duration) -> Outcome<usize> {
-    Stage { hosts: 2, ..stage(application) }.play(async move |play: Rc<Play>| {
+    Stage { hosts: 2, ..stage(tasks) }.play(async move |play: Rc<Play>| {
         let client = play.hub.client(0);
         play.world.hosts()[0].spawn(async move {
             let _ = client.start(stage::request("tasks", "Tasks", 2_u32)).await;
@@ -128,7 +110,7 @@ fn the_control_plane_is_told_in_the_end() {
 fn a_function_that_cannot_publish_its_end_runs_again() {
     const TRIES_ONCE: Sets = &[("publish_attempts", "1"), ("scaling", "standalone")];
     let run = |sets| {
-        Stage { hosts: 2, sets, ..stage(application) }.play(async |play: Rc<Play>| {
+        Stage { hosts: 2, sets, ..stage(tasks) }.play(async |play: Rc<Play>| {
             let client = play.hub.client(0);
             client.start(stage::request("tasks", "Tasks", 1_u32)).await.expect("accepted");
             let invoked = |play: &Play| {
@@ -163,7 +145,7 @@ fn a_function_that_cannot_publish_its_end_runs_again() {
 fn an_action_goes_on_until_its_function_is_accepted() {
     const IMPATIENT: Sets = &[("invocation_retries", "0"), ("invocation_timeout", "1s")];
     let outcome =
-        Stage { hosts: 2, sets: IMPATIENT, ..stage(application) }.play(async |play: Rc<Play>| {
+        Stage { hosts: 2, sets: IMPATIENT, ..stage(tasks) }.play(async |play: Rc<Play>| {
             let client = play.hub.client(0);
             client.start(stage::request("tasks", "Tasks", 8_u32)).await.expect("accepted");
             play.kernel.sleep(8 * SECOND).await;

@@ -4,12 +4,10 @@
 mod stage;
 
 use futures_util::future::join_all;
-use sim_model::application::{ActivityContext, Application};
 use sim_model::engine::ClientError;
 use sim_model::id::InstanceId;
-use sim_model::orchestration::OrchestrationContext;
 use sim_world::fault::{LinkTrouble, Pattern, Trouble};
-use stage::{Outcome, Play, Stage, stage};
+use stage::{Outcome, Play, Stage, stage, tasks};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,22 +15,6 @@ type Sets = &'static [(&'static str, &'static str)];
 
 const SECOND: Duration = Duration::from_secs(1);
 const STORES: [Sets; 2] = [&[], &[("acknowledgement", "positional")]];
-
-fn application() -> Application {
-    let mut app = Application::new();
-    app.activity("Work", |cx: ActivityContext, millis: u64| async move {
-        cx.wait(Duration::from_millis(millis)).await;
-        Ok(1_u32)
-    });
-    app.orchestration("Tasks", |ctx: OrchestrationContext, calls: u32| async move {
-        let mut sum = 0;
-        for _ in 0..calls {
-            sum += ctx.call_activity::<u32>("Work", &400_u64).await?;
-        }
-        Ok(sum)
-    });
-    app
-}
 
 /// Asks a host so much later to start the orchestration; whether it was accepted.
 async fn start(play: Rc<Play>, host: usize, after: Duration) -> bool {
@@ -52,7 +34,7 @@ async fn all_start(play: &Rc<Play>, apart: Duration) -> usize {
 }
 
 fn accepted(sets: Sets, apart: Duration, twice: bool) -> Outcome<Vec<usize>> {
-    Stage { hosts: 3, sets, ..stage(application) }.play(async move |play: Rc<Play>| {
+    Stage { hosts: 3, sets, ..stage(tasks) }.play(async move |play: Rc<Play>| {
         let mut accepted = Vec::new();
         for runs in 1..=1 + usize::from(twice) {
             accepted.push(all_start(&play, apart).await);
@@ -104,7 +86,7 @@ fn held_up(sets: Sets, after: Duration) -> Outcome<bool> {
     let store: Pattern = "triggerflow-*".parse().expect("a pattern");
     let from: Pattern = "worker-1".parse().expect("a pattern");
     // Nothing runs on the host whose connections are held up.
-    let stage = Stage { hosts: 2, started: Some(1), sets, ..stage(application) };
+    let stage = Stage { hosts: 2, started: Some(1), sets, ..stage(tasks) };
     stage.play(async move |play: Rc<Play>| {
         let (late_play, kernel) = (play.clone(), play.kernel.clone());
         let late = async move { start(late_play, 1, Duration::ZERO).await };
