@@ -121,6 +121,7 @@ impl Engine<World> for AzureStorage {
             causally_consistent_commit: exact,
             fifo_between_instances: false,
             durable: settings.flag("instance_etag"),
+            durable_reads: settings.flag("instance_etag"),
             lossless: true,
             serial_instances: true,
         }

@@ -64,6 +64,7 @@ impl Engine<World> for InMemory {
             causally_consistent_commit: true,
             fifo_between_instances: true,
             durable: false,
+            durable_reads: false,
             lossless: true,
             serial_instances: true,
         }

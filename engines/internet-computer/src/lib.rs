@@ -78,6 +78,7 @@ impl Engine<World> for InternetComputer {
             causally_consistent_commit: true,
             fifo_between_instances: true,
             durable: true,
+            durable_reads: true,
             lossless: true,
             serial_instances: true,
         }

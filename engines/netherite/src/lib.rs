@@ -88,13 +88,17 @@ impl Engine<World> for Netherite {
         "partitions with a commit log: group commit, speculation, outbox, event-log transport"
     }
 
-    fn guarantees(&self, _settings: &Settings) -> Guarantees {
+    fn guarantees(&self, settings: &Settings) -> Guarantees {
+        // A status and a query are answered from memory, which is ahead of the log; only what has to be fit for
+        // a rollback lets them wait.
+        let durable_reads = settings.choice("speculation") == "global";
         Guarantees {
             steps: Delivery::ExactlyOnce,
             tasks: Delivery::ExactlyOnce,
             causally_consistent_commit: true,
             fifo_between_instances: true,
             durable: true,
+            durable_reads,
             lossless: true,
             serial_instances: true,
         }

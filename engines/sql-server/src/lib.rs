@@ -95,6 +95,7 @@ impl Engine<World> for SqlServer {
             causally_consistent_commit: true,
             fifo_between_instances: false,
             durable: is_durable,
+            durable_reads: is_durable,
             lossless: is_durable,
             serial_instances: true,
         }

@@ -277,12 +277,14 @@ fn discipline(settings: &Settings) -> Discipline {
 /// execution of its task under every discipline; under v4 its second event is dropped.
 pub(crate) fn guarantees(settings: &Settings) -> Guarantees {
     let v4 = discipline(settings) == Discipline::V4;
+    let durable = v4 && durability(settings) != Durability::None;
     Guarantees {
         steps: if v4 { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce },
         tasks: Delivery::AtLeastOnce,
         causally_consistent_commit: v4,
         fifo_between_instances: v4,
-        durable: v4 && durability(settings) != Durability::None,
+        durable,
+        durable_reads: durable,
         lossless: v4,
         serial_instances: v4,
     }

@@ -71,6 +71,7 @@ impl Engine<World> for Tiny {
             causally_consistent_commit: true,
             fifo_between_instances: true,
             durable: false,
+            durable_reads: false,
             lossless: true,
             serial_instances: true,
         }

@@ -46,8 +46,11 @@ pub struct Guarantees {
     pub causally_consistent_commit: bool,
     /// Whether messages of one instance to another arrive in the order they were sent.
     pub fifo_between_instances: bool,
-    /// Whether what a client was told is complete survives the loss of every host.
+    /// Whether what a client was told is complete, when it waited for that, survives the loss of every host.
     pub durable: bool,
+    /// Whether a status or a query, too, tells of no end that could still be lost. An engine that answers them
+    /// from memory does not promise it.
+    pub durable_reads: bool,
     /// Whether every message that was accepted is consumed in the end, so that everything ends.
     pub lossless: bool,
     /// Whether the committed steps of an instance form one chain: no two continue from the same state.
@@ -65,6 +68,7 @@ impl Guarantees {
             && self.causally_consistent_commit >= other.causally_consistent_commit
             && self.fifo_between_instances >= other.fifo_between_instances
             && self.durable >= other.durable
+            && self.durable_reads >= other.durable_reads
             && self.lossless >= other.lossless
             && self.serial_instances >= other.serial_instances
     }

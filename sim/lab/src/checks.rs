@@ -15,6 +15,7 @@
 //! | `linearizable-reads` | and so does what clients read of it |
 //! | `isolated-sections` | what critical sections saw fits running them one after the other (`checks/sections.rs`) |
 //! | `durability` | what was told stays so (`checks/durability.rs`) |
+//! | `durable-reads` | and so does what a status showed |
 //!
 //! A rule that the engine promises is passed or failed; a breach of a rule it does not promise is
 //! only observed. Rules on messages in flight need a run that came to rest: on another run they
@@ -34,7 +35,7 @@ use crate::history::ClientOperation;
 use crate::recorder::{Problems, Recording};
 use crate::stuck::Stuck;
 use crate::workload::{EntityStates, Orchestrations};
-pub(crate) use excuse::excuse;
+pub(crate) use excuse::{excuse, outside_of_budget};
 use serde::{Deserialize, Serialize};
 use sim_model::engine::{Delivery, Guarantees};
 use sim_model::graph::checks::{self, Finding};
@@ -42,7 +43,7 @@ use sim_model::graph::{Graph, Progress, WorkItemKind};
 use sim_model::time::Timestamp;
 
 /// The names of all checks that a run can have.
-pub const NAMES: [&str; 15] = [
+pub const NAMES: [&str; 16] = [
     "exactly-once-steps",
     "exactly-once-tasks",
     "no-message-lost",
@@ -58,6 +59,7 @@ pub const NAMES: [&str; 15] = [
     "linearizable-reads",
     "isolated-sections",
     "durability",
+    "durable-reads",
 ];
 
 /// How the detail of a check begins that could not be judged.
@@ -129,6 +131,7 @@ pub fn is_promised(guarantees: &Guarantees, check: &str) -> bool {
         "causally-consistent-commit" => guarantees.causally_consistent_commit,
         "fifo-between-instances" => guarantees.fifo_between_instances,
         "durability" => guarantees.durable,
+        "durable-reads" => guarantees.durable_reads,
         "no-message-lost" | "completion" => guarantees.lossless,
         "serial-instances" => guarantees.serial_instances,
         "linearizable-reads" => false,
@@ -176,7 +179,7 @@ pub(crate) struct Evidence<'a> {
     pub(crate) stuck: &'a [Stuck],
 }
 
-/// All checks of a run but `durability`, always in the same order; the last ones, and `entities`, are
+/// All checks of a run but `durability` and `durable-reads`, always in the same order; the last ones, and `entities`, are
 /// there only if there is something to judge by them.
 pub(crate) fn all(evidence: &Evidence<'_>) -> Vec<Check> {
     let Evidence { graph, at, guarantees, recording, orchestrations, entities, .. } = *evidence;

@@ -16,7 +16,7 @@ pub use outcome::{Finals, MachineUse, RunOutcome};
 pub use rest::{DRAIN, REST_BOUND, REST_BOUND_AFTER_FAULTS};
 
 use crate::autoscale::{Autoscaler, Votes};
-use crate::checks::durability::{self, Claims};
+use crate::checks::durability::{self, Claims, Promises};
 use crate::checks::{self, Entities, Evidence};
 use crate::explain::Choice;
 use crate::fault::{self, Fault, Targets};
@@ -453,8 +453,12 @@ impl Stage {
         let budget = fault::budget_under(&self.budget, &spec.spec().faults, &targets);
         checks::excuse(&mut checks, &evidence, &classes, &budget);
         let claims = options.judge.then(|| {
-            let over = self.recorder.is_over();
-            over.then(|| Claims::of(graph, &recording, all, &history, now))
+            let outside = checks::outside_of_budget(&classes, &budget);
+            let Guarantees { durable, durable_reads, .. } = self.guarantees;
+            // Nothing is lost before anything goes wrong, not even what is only in memory.
+            let reads = durable_reads || durable && classes.is_empty();
+            let promises = Promises { told: durable, reads, outside };
+            self.recorder.is_over().then(|| (Claims::of(&evidence), promises))
         });
         let entities = entities.into_states();
         let is_of_load = |instance: &InstanceId| self.orchestrations.index_of(instance).is_some();
@@ -506,16 +510,15 @@ impl Stage {
     async fn look_again(&self, mut judged: Judged) -> Judged {
         let kernel = self.world.kernel();
         kernel.end_trail();
-        let check = match judged.claims.take() {
+        let checks = match judged.claims.take() {
             None => return judged,
-            Some(None) => durability::not_judged(),
-            Some(Some(claims)) => {
-                let (client, durable) = (self.client(), self.guarantees.durable);
-                let healing = self.healing();
-                durability::check(kernel, client, &self.graph, claims, durable, healing).await
+            Some(None) => vec![durability::not_judged()],
+            Some(Some((claims, promises))) => {
+                let (client, healing) = (self.client(), self.healing());
+                durability::check(kernel, client, &self.graph, claims, promises, healing).await
             }
         };
-        judged.outcome.summary.checks.push(check);
+        judged.outcome.summary.checks.extend(checks);
         judged
     }
 

@@ -1,9 +1,14 @@
 //! Durability: what was said stays so. Once a run has come to rest, the states of all instances are read
 //! again and held against everything that was told before.
 //!
-//! - An orchestration whose end the engine reported, or a client was told, has ended in the same way.
+//! - An orchestration whose end the engine reported, or a client was told who waited for it, has ended in
+//!   the same way.
 //! - An instance whose start was accepted is known.
 //! - An entity has the state that its last committed step left.
+//!
+//! These are `durability`. A rule of its own, `durable-reads`, is that an orchestration has ended as a client was
+//! told who asked for its status: an engine may answer from memory what it has not made durable yet. It is there
+//! if any client was told an end like that.
 //!
 //! All of them are read by one query; what is missing or different there is asked for once more by
 //! itself, after faults for as long as the engine may take to be well again: a replica that was away may
@@ -11,23 +16,24 @@
 //! changes no digest and costs nothing that is reported. Instances that a client or the application
 //! has removed or started again are left out: what was told of their former lives is no claim.
 //!
-//! An engine that does not promise durability is only observed. An engine that does not answer has
-//! contradicted nothing: then the rule is not judged.
+//! What an engine does not promise is only observed: [`Promises`]. An engine that does not answer has contradicted
+//! nothing: then the rules are not judged.
+
+mod claims;
 
 use super::{Check, Verdict};
-use crate::history::{ClientOperation, ClientRequest, Told};
-use crate::recorder::{Outcome, Recording, hash_of_end};
+use crate::recorder::hash_of_end;
 use crate::run::rest::Healing;
-use crate::workload::{EntityStates, Orchestrations};
-use rustc_hash::{FxHashMap, FxHashSet};
+use crate::workload::EntityStates;
+pub(crate) use claims::Claims;
+use claims::{Claim, Rule};
+use rustc_hash::FxHashMap;
 use sim_model::engine::{Client, InstanceState};
 use sim_model::graph::{Graph, GraphRecorder, Progress, WorkItemKind};
 use sim_model::id::{EntityId, InstanceId};
 use sim_model::orchestration::RuntimeStatus;
 use sim_model::payload::Payload;
-use sim_model::time::Timestamp;
 use sim_world::kernel::Kernel;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -38,79 +44,31 @@ const READ_BOUND: Duration = Duration::from_secs(600);
 /// How many instances are asked for once more.
 const ASKED_AGAIN_MAX: usize = 32;
 
-/// What was said of one instance.
+/// What an engine promises of what it says, in a run.
 #[derive(Clone, Debug)]
-enum Claim {
-    /// It ended, with a result of this hash: the engine reported it.
-    Reported(u64, Outcome, Timestamp),
-    /// It ended like this: a client was told.
-    Told(RuntimeStatus, Timestamp),
-    /// Its start was accepted.
-    Accepted(Timestamp),
-    /// It is an entity in this state, after so many committed steps.
-    Entity(Option<Payload>, usize, Timestamp),
+pub(crate) struct Promises {
+    /// That what was told stays so.
+    pub(crate) told: bool,
+    /// That what a status shows stays so.
+    pub(crate) reads: bool,
+    /// Why nothing is promised, if something went wrong outside of the fault budget.
+    pub(crate) outside: Option<String>,
 }
 
-/// Everything that was said in a run.
-pub(crate) struct Claims(BTreeMap<InstanceId, Vec<Claim>>);
-
-impl Claims {
-    /// The claims of a run that has come to rest at `now`.
-    pub(crate) fn of(
-        graph: &Graph,
-        recording: &Recording,
-        orchestrations: &Orchestrations,
-        history: &[ClientOperation],
-        now: Timestamp,
-    ) -> Claims {
-        let mut claims: BTreeMap<InstanceId, Vec<Claim>> = BTreeMap::new();
-        for (index, hash) in recording.end_hashes.iter().enumerate() {
-            let record = &recording.records[index];
-            if let Some(hash) = hash {
-                let instance = orchestrations.instance(index as u64);
-                let claim = Claim::Reported(*hash, record.outcome, record.last_updated);
-                claims.entry(instance).or_default().push(claim);
+impl Promises {
+    /// The check of a rule that was found to be broken like this.
+    fn broken(&self, rule: Rule, detail: String) -> Check {
+        let promised = match rule {
+            Rule::Durability => self.told,
+            Rule::DurableReads => self.reads,
+        };
+        match (promised, &self.outside) {
+            (false, _) => Check::new(rule.name(), Verdict::Observed, detail),
+            (true, Some(why)) => {
+                Check::new(rule.name(), Verdict::Observed, format!("{why}: {detail}"))
             }
+            (true, None) => Check::new(rule.name(), Verdict::Fail, detail),
         }
-        let mut starts: FxHashMap<&InstanceId, Timestamp> = FxHashMap::default();
-        let mut removed: FxHashSet<InstanceId> =
-            graph.removed().map(|(instance, _)| graph.instance(instance).clone()).collect();
-        for operation in history {
-            match operation.request {
-                ClientRequest::Start { .. } => {
-                    let last = starts.entry(&operation.instance).or_default();
-                    *last = operation.invoked.max(*last);
-                }
-                ClientRequest::Purge => {
-                    removed.insert(operation.instance.clone());
-                }
-                _ => {}
-            }
-        }
-        for operation in history {
-            let Some((at, told)) = &operation.answer else { continue };
-            let claim = match (&operation.request, told) {
-                (ClientRequest::Start { .. }, Told::Accepted) => Claim::Accepted(*at),
-                (ClientRequest::Wait | ClientRequest::Status, Told::State(Some(state)))
-                    if state.status.is_final()
-                        && starts.get(&operation.instance).is_none_or(|start| start < at) =>
-                {
-                    Claim::Told(state.status.clone(), *at)
-                }
-                _ => continue,
-            };
-            claims.entry(operation.instance.clone()).or_default().push(claim);
-        }
-        for (instance, state, steps) in entity_states(graph) {
-            let claim = Claim::Entity(state, steps, now);
-            claims.entry(graph.instance(instance).clone()).or_default().push(claim);
-        }
-        claims.retain(|instance, _| !removed.contains(instance));
-        Claims(claims)
-    }
-
-    fn count(&self) -> usize {
-        self.0.len()
     }
 }
 
@@ -126,42 +84,24 @@ pub(super) fn last_states(graph: &Graph, told: &EntityStates) -> Option<EntitySt
     told.iter().map(last).collect()
 }
 
-/// The state of each entity after its last committed step, and how many it has had.
-fn entity_states(graph: &Graph) -> Vec<(u32, Option<Payload>, usize)> {
-    let mut last: BTreeMap<u32, (u32, Option<Payload>, usize)> = BTreeMap::new();
-    for step in graph.entities().steps() {
-        let item = graph.item(step.item);
-        let (Progress::Committed(order), WorkItemKind::Step { instance, .. }) =
-            (item.progress, item.kind)
-        else {
-            continue;
-        };
-        let state = step.state.clone().filter(|_| !item.ends_life);
-        let entry = last.entry(instance).or_insert((order, None, 0));
-        entry.2 += 1;
-        if order >= entry.0 {
-            (entry.0, entry.1) = (order, state);
-        }
-    }
-    last.into_iter().map(|(instance, (_, state, steps))| (instance, state, steps)).collect()
-}
-
 /// The check of a run that cannot be judged.
 pub(crate) fn not_judged() -> Check {
-    let detail = "not judged: the run did not come to rest".to_owned();
-    Check::new("durability", Verdict::Observed, detail)
+    unjudged("the run did not come to rest".to_owned())
 }
 
-/// Reads everything again, and holds it against the claims.
+fn unjudged(why: String) -> Check {
+    Check::new(Rule::Durability.name(), Verdict::Observed, format!("not judged: {why}"))
+}
+
+/// Reads everything again, and holds it against the claims: one check for each rule of which there are any.
 pub(crate) async fn check(
     kernel: &Kernel,
     client: Rc<dyn Client>,
     graph: &GraphRecorder,
     claims: Claims,
-    promised: bool,
-    mut healing: Healing,
-) -> Check {
-    let broken = if promised { Verdict::Fail } else { Verdict::Observed };
+    promises: Promises,
+    healing: Healing,
+) -> Vec<Check> {
     // The first question may go over a connection that broke long ago, unnoticed.
     let asking = async {
         loop {
@@ -174,60 +114,92 @@ pub(crate) async fn check(
     let read = kernel.timeout(READ_BOUND, asking).await;
     let states: FxHashMap<InstanceId, InstanceState> = match read {
         Some(Ok(states)) => states.into_iter().collect(),
-        Some(Err(error)) => {
-            let detail = format!("not judged: nothing can be read: {error}");
-            return Check::new("durability", Verdict::Observed, detail);
-        }
+        Some(Err(error)) => return vec![unjudged(format!("nothing can be read: {error}"))],
         None => {
-            let detail = format!("not judged: nothing was read within {} s", READ_BOUND.as_secs());
-            return Check::new("durability", Verdict::Observed, detail);
+            let bound = READ_BOUND.as_secs();
+            return vec![unjudged(format!("nothing was read within {bound} s"))];
         }
     };
-    let mut breaches = Vec::new();
-    // What entities have done since is looked at only where something differs.
-    let later = Later(FxHashMap::default());
-    for (instance, said) in &claims.0 {
-        let state = states.get(instance);
-        if said.iter().any(|claim| contradiction(instance, claim, state, &later).is_some()) {
-            breaches.push((instance, said));
+    let mut reader = Reader { kernel, client, graph, states, healing, asked_again: 0 };
+    let mut checks = Vec::new();
+    for rule in [Rule::Durability, Rule::DurableReads] {
+        let count = claims.count(rule);
+        if rule == Rule::Durability || count > 0 {
+            let breaches = reader.breaches(&claims, rule).await;
+            checks.push(match breaches.first {
+                None => Check::new(rule.name(), Verdict::Pass, rule.kept(count)),
+                Some((first, history)) => {
+                    let detail = format!("{} breaches, first: {first}", breaches.count);
+                    promises.broken(rule, detail).with_history(history)
+                }
+            });
         }
     }
-    let mut first = None;
-    let mut count = 0;
-    for (number, (instance, said)) in breaches.into_iter().enumerate() {
-        // A query may miss what changes meanwhile: the instance itself has the last word.
-        if number >= ASKED_AGAIN_MAX {
-            count += 1;
-            continue;
+    checks
+}
+
+/// What contradicts the claims of a rule.
+#[derive(Default)]
+struct Breaches {
+    count: usize,
+    /// What is wrong, and the history that shows it.
+    first: Option<(String, Vec<String>)>,
+}
+
+/// Reads what has become of instances.
+struct Reader<'a> {
+    kernel: &'a Kernel,
+    client: Rc<dyn Client>,
+    graph: &'a GraphRecorder,
+    /// What one query told of all.
+    states: FxHashMap<InstanceId, InstanceState>,
+    healing: Healing,
+    /// How many instances were asked for once more.
+    asked_again: usize,
+}
+
+impl Reader<'_> {
+    async fn breaches(&mut self, claims: &Claims, rule: Rule) -> Breaches {
+        let mut found = Breaches::default();
+        // What entities have done since is looked at only where something differs.
+        let later = Later(FxHashMap::default());
+        for (instance, said) in &claims.0 {
+            let said: Vec<&Claim> = said.iter().filter(|claim| claim.rule() == rule).collect();
+            let state = self.states.get(instance);
+            if said.iter().all(|claim| contradiction(instance, claim, state, &later).is_none()) {
+                continue;
+            }
+            // A query may miss what changes meanwhile: the instance itself has the last word.
+            self.asked_again += 1;
+            if self.asked_again > ASKED_AGAIN_MAX {
+                found.count += 1;
+            } else if let Some(breach) = self.ask_again(instance, &said).await {
+                found.count += 1;
+                found.first.get_or_insert(breach);
+            }
         }
-        let mut state = states.get(instance).cloned();
-        let problem = loop {
-            let answer = kernel.timeout(READ_BOUND, client.status(instance.clone())).await;
-            if let Some(Ok(answer)) = answer {
+        found
+    }
+
+    /// What contradicts what was said of an instance, also after the engine had time to be well again.
+    async fn ask_again(
+        &mut self,
+        instance: &InstanceId,
+        said: &[&Claim],
+    ) -> Option<(String, Vec<String>)> {
+        let mut state = self.states.get(instance).cloned();
+        loop {
+            let asked = self.client.status(instance.clone());
+            if let Some(Ok(answer)) = self.kernel.timeout(READ_BOUND, asked).await {
                 state = answer;
             }
-            let later = Later::of(&graph.graph());
-            let problem = said.iter().find_map(|claim| {
+            let later = Later::of(&self.graph.graph());
+            let (claim, problem) = said.iter().find_map(|claim| {
                 Some((claim, contradiction(instance, claim, state.as_ref(), &later)?))
-            });
-            if problem.is_none() || !healing.goes_on().await {
-                break problem;
+            })?;
+            if !self.healing.goes_on().await {
+                return Some((problem, history(instance, claim, state.as_ref(), self.kernel)));
             }
-        };
-        if let Some((claim, problem)) = problem {
-            count += 1;
-            first
-                .get_or_insert_with(|| (problem, history(instance, claim, state.as_ref(), kernel)));
-        }
-    }
-    match first {
-        None => {
-            let detail = format!("{} instances are as was told", claims.count());
-            Check::new("durability", Verdict::Pass, detail)
-        }
-        Some((first, history)) => {
-            let detail = format!("{count} breaches, first: {first}");
-            Check::new("durability", broken, detail).with_history(history)
         }
     }
 }
@@ -295,7 +267,7 @@ fn contradiction(
             let problem = || format!("the start of {instance} was accepted, and it is not known");
             state.is_none().then(problem)
         }
-        Claim::Told(told, _) => (status != Some(told))
+        Claim::Told(told, _) | Claim::Read(told, _) => (status != Some(told))
             .then(|| format!("{instance} was told as {}, and is {}", shown(told), present(state))),
         Claim::Reported(hash, outcome, _) => {
             let same =
@@ -328,7 +300,7 @@ fn history(
         Claim::Accepted(at) => {
             (at, format!("a client is told that the start of {instance} is accepted"))
         }
-        Claim::Told(status, at) => {
+        Claim::Told(status, at) | Claim::Read(status, at) => {
             (at, format!("a client is told that {instance} is {}", shown(status)))
         }
         Claim::Reported(_, outcome, at) => {

@@ -51,12 +51,20 @@ pub(crate) fn excuse(
     if !guarantees.durable && fails(checks, "entities") && is_told_late(evidence) {
         observe(checks, &["entities"], "a client is told what an earlier step left");
     }
-    let outside: Vec<&str> =
-        classes.iter().filter(|class| !budget.covers(**class)).map(|class| class.name()).collect();
-    if !outside.is_empty() {
-        let why = format!("outside of the fault budget ({})", outside.join(", "));
+    if let Some(why) = outside_of_budget(classes, budget) {
         observe(checks, &super::NAMES, &why);
     }
+}
+
+/// Why nothing is promised under faults of these classes, if it is not.
+pub(crate) fn outside_of_budget(
+    classes: &BTreeSet<FaultClass>,
+    budget: &FaultBudget,
+) -> Option<String> {
+    let outside: Vec<&str> =
+        classes.iter().filter(|class| !budget.covers(**class)).map(|class| class.name()).collect();
+    let why = || format!("outside of the fault budget ({})", outside.join(", "));
+    (!outside.is_empty()).then(why)
 }
 
 fn fails(checks: &[Check], name: &str) -> bool {

@@ -3,7 +3,7 @@
 use super::MachineUse;
 use super::RunOutcome;
 use crate::checks;
-use crate::checks::durability::Claims;
+use crate::checks::durability::{Claims, Promises};
 use crate::handover::Handover;
 use crate::levels::{self, LevelSeries};
 use crate::measure;
@@ -57,8 +57,8 @@ pub(super) fn results_digest(results: u128, entities: &EntityStates) -> String {
 pub(super) struct Judged {
     pub(super) outcome: RunOutcome,
     pub(super) completions: blake3::Hasher,
-    /// What was told, if the run is judged, and has come to its end.
-    pub(super) claims: Option<Option<Claims>>,
+    /// What was told and what of it is promised, if the run is judged, and has come to its end.
+    pub(super) claims: Option<Option<(Claims, Promises)>>,
 }
 
 impl Judged {

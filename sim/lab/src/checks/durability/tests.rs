@@ -1,11 +1,15 @@
 //! Claims that hold, and claims that a faulty store contradicts.
 
+use super::claims::entity_states;
 use super::*;
 use crate::checks::scene::Scene;
+use crate::recorder::Outcome;
 use futures_util::FutureExt;
 use sim_model::engine::{ClientAnswer, ClientMessage, InstanceQuery, InstanceState, StartRequest};
+use sim_model::time::Timestamp;
 use sim_world::kernel::{self, KernelOptions};
 use std::cell::Cell;
+use std::collections::BTreeMap;
 
 /// A store that answers what a test says; queries miss what only a status read shows.
 struct Store {
@@ -86,6 +90,19 @@ fn judge_healing(
     read: Vec<(InstanceId, InstanceState)>,
     (stale, heals_within): (u32, Duration),
 ) -> Check {
+    let promises = Promises { told: true, reads: true, outside: None };
+    let mut checks = judge_promises(said, (queried, read), (stale, heals_within), promises);
+    assert_eq!(checks.len(), 1, "nobody asked for a status: {checks:?}");
+    checks.pop().expect("there is one")
+}
+
+/// All checks, of an engine that promises this.
+fn judge_promises(
+    said: Vec<Claim>,
+    (queried, read): (Vec<(InstanceId, InstanceState)>, Vec<(InstanceId, InstanceState)>),
+    (stale, heals_within): (u32, Duration),
+    promises: Promises,
+) -> Vec<Check> {
     kernel::on_fresh_thread(|| {
         let main = |kernel: Kernel| async move {
             let scene = Scene::new();
@@ -97,7 +114,7 @@ fn judge_healing(
             }
             let client = Rc::new(Store { queried, read, stale: Cell::new(stale) });
             let healing = Healing::within(&kernel, heals_within);
-            check(&kernel, client, &scene.graph, Claims(claims), true, healing).await
+            check(&kernel, client, &scene.graph, Claims(claims), promises, healing).await
         };
         kernel::simulate(KernelOptions::with_seed(1), main).expect("it ends").0
     })
@@ -152,6 +169,40 @@ fn an_end_that_was_forgotten_or_changed_is_found() {
         assert_eq!(check.detail, format!("1 breaches, first: {told}"));
         assert_eq!(check.history.len(), 2, "what was told, and what is: {:?}", check.history);
     }
+}
+
+#[test]
+fn what_a_status_showed_is_a_rule_of_its_own() {
+    let read = |result| Claim::Read(done(result), Timestamp::from_secs(2));
+    let judged = |said: Vec<Claim>, (told, reads, outside): (bool, bool, Option<&str>)| {
+        let states = vec![state("a", done(7), None), counter(Some(1))];
+        let promises = Promises { told, reads, outside: outside.map(str::to_owned) };
+        let checks = judge_promises(said, (states.clone(), states), (0, Duration::ZERO), promises);
+        let verdict = |check: Check| (check.name, check.verdict, check.detail);
+        checks.into_iter().map(verdict).collect::<Vec<_>>()
+    };
+    let named = |name: &str, verdict, detail: &str| (name.to_owned(), verdict, detail.to_owned());
+    let kept = named("durability", Verdict::Pass, "2 instances are as was told");
+    let told = named("durability", Verdict::Pass, "1 instances are as was told");
+    let wrong = "1 breaches, first: a was told as completed with 8, and is completed with 7";
+
+    let mut all = said();
+    all.push(read(7));
+    let as_read = named("durable-reads", Verdict::Pass, "1 orchestrations ended as was read");
+    assert_eq!(judged(all, (true, true, None)), [kept.clone(), as_read]);
+    for (promised, verdict) in [(true, Verdict::Fail), (false, Verdict::Observed)] {
+        let mut all = said();
+        all.push(read(8));
+        let lost = named("durable-reads", verdict, wrong);
+        assert_eq!(judged(all, (true, promised, None)), [kept.clone(), lost]);
+    }
+    let outside = Some("outside of the fault budget (disk-corruption)");
+    let lost = format!("outside of the fault budget (disk-corruption): {wrong}");
+    let lost = named("durable-reads", Verdict::Observed, &lost);
+    assert_eq!(judged(vec![read(8)], (true, true, outside)), [told, lost]);
+    let changed = judged(vec![Claim::Told(done(8), Timestamp::ZERO)], (true, true, outside));
+    assert_eq!(changed.len(), 1, "nobody asked for a status");
+    assert_eq!(changed[0].1, Verdict::Observed, "{changed:?}");
 }
 
 #[test]
