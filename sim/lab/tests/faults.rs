@@ -1,7 +1,11 @@
 //! Fault plans: what is read, what is refused, and what a seed makes of a plan.
 
 use proptest::prelude::*;
+use sim_lab::checks::Verdict;
 use sim_lab::fault::{Chaos, Fault, FaultPlan, KINDS, Targets};
+use sim_lab::progress::Progress;
+use sim_lab::run::run;
+use sim_lab::spec::RunSpec;
 use sim_world::fault::ReplicaGroup;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -242,4 +246,28 @@ proptest! {
         let _ = text.parse::<Fault>();
         let _ = FaultPlan::parse(&text);
     }
+}
+
+/// A disk that lies is outside of every engine's budget: what comes of it shows, and is nobody's failure.
+#[test]
+fn what_a_lying_disk_takes_back_is_observed() {
+    let faults = ["disk-lost-writes:disk=database,count=1000000,at=1s,for=4s"]
+        .into_iter()
+        .chain(["machine-power-loss:machine=database,at=4s,for=1s"])
+        .map(|text| text.parse().expect("a fault"))
+        .collect();
+    let spec = RunSpec {
+        engine: "sql-server".into(),
+        workload: "hello:length=3".parse().expect("a workload"),
+        load: "open:rate=5,duration=5s".parse().expect("a load"),
+        faults,
+        ..RunSpec::default()
+    };
+    let outcome = run(&spec.check().expect("valid"), &Progress::default()).expect("a run");
+    let check = outcome.summary.checks.iter().find(|check| check.name == "durability");
+    let check = check.expect("every run has it");
+    assert_eq!(check.verdict, Verdict::Observed, "{}", check.detail);
+    assert!(check.is_broken(), "{}", check.detail);
+    let outside = "outside of the fault budget (disk-corruption): ";
+    assert!(check.detail.starts_with(outside), "{}", check.detail);
 }

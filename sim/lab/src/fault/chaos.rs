@@ -164,6 +164,7 @@ fn recipe(kind: &Kind) -> BTreeMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::Effect;
     use sim_model::engine::FaultClass;
     use sim_world::fault::ReplicaGroup;
     use std::collections::BTreeSet;
@@ -205,6 +206,13 @@ mod tests {
                 assert!(faults.iter().all(|fault| during.contains(&fault.at())));
                 let under = super::super::budget_under(&everything, &faults, &targets());
                 assert!(under.covers(FaultClass::Byzantine), "no more than are tolerated");
+                for fault in &faults {
+                    // What ends when it begins has no effect.
+                    if let Effect::World(trouble) = fault.effect() {
+                        let lasts = fault.kind().lasting == Lasting::Yes;
+                        assert_eq!(lasts, !trouble.happens_once(), "{fault}");
+                    }
+                }
                 seen.extend(faults.iter().map(|fault| fault.kind().name));
             }
         }
