@@ -302,6 +302,50 @@ fn what_recovery_has_shown_outlives_a_power_loss() {
     assert!(fates.contains(&true) && fates.contains(&false), "{fates:?}");
 }
 
+/// Of what a disk did not write, recovery finds what came before, and nothing half done.
+#[test]
+fn what_a_disk_has_lost_is_the_end_of_the_log() {
+    play(1, async |stage: Rc<Stage>| {
+        let machine = stage.database.machine().clone();
+        let disk = machine.disk().expect("databases have one").clone();
+        for account in 0..3 {
+            stage.call(INSERT, [account]).await.expect("committed");
+        }
+        disk.inject(DiskFault::LostWrites { count: 1 });
+        for account in 3..6 {
+            stage.call(INSERT, [account]).await.expect("the disk says so");
+        }
+        machine.lose_power();
+        machine.restart();
+        stage.kernel.sleep(Duration::from_secs(10)).await;
+        for account in 0..6 {
+            let there = stage.call(INSERT, [account]).await.is_err();
+            assert_eq!(there, account < 3, "account {account}");
+        }
+    });
+}
+
+/// A checkpoint that was finished and is not whole any more: the database is not opened.
+#[test]
+fn a_damaged_database_answers_nobody() {
+    play(1, async |stage: Rc<Stage>| {
+        let machine = stage.database.machine().clone();
+        let disk = machine.disk().expect("databases have one").clone();
+        for account in 0..2 {
+            stage.call(INSERT, [account]).await.expect("committed");
+            stage.kernel.sleep(Duration::from_secs(70)).await;
+        }
+        let images: Vec<String> =
+            disk.list().into_iter().filter(|name| name.starts_with("data-")).collect();
+        assert_eq!(images.len(), 2, "{images:?}");
+        machine.kill();
+        disk.write(&images[0], 16, Bytes::from_static(b"????")).await.expect("room");
+        machine.restart();
+        stage.kernel.sleep(Duration::from_secs(10)).await;
+        assert!(stage.call(INSERT, [2]).await.is_err());
+    });
+}
+
 #[test]
 fn a_profile_without_databases_is_refused() {
     on_fresh_thread(|| {

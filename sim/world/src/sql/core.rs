@@ -71,6 +71,8 @@ pub struct Core {
     locks: LockTable<(TableId, Key)>,
     log: LogBuffer,
     segment: u64,
+    /// Where segments of the log begin: the present one, and those with records of active transactions.
+    segment_starts: BTreeMap<u64, u64>,
     active: BTreeMap<TransactionId, Active>,
     next_transaction: u64,
     /// Transactions that wait for the log, with the position they wait for, in order.
@@ -95,6 +97,7 @@ impl Core {
             locks: LockTable::default(),
             log,
             segment,
+            segment_starts: BTreeMap::from([(segment, position)]),
             active: BTreeMap::new(),
             next_transaction,
             committing: VecDeque::new(),
@@ -321,15 +324,18 @@ impl Core {
     /// Begins a new segment of the log. Everything that was appended before must have been taken
     /// for the one before.
     ///
-    /// Returns the first segment that recovery will need if the committed versions of this instant
-    /// are on the disk: that of the oldest record of a transaction which has not ended.
-    pub(super) fn begin_segment(&mut self) -> u64 {
+    /// Returns the first segment that recovery will need, and where it begins, if the committed versions of this
+    /// instant are on the disk: that of the oldest record of a transaction which has not ended.
+    pub(super) fn begin_segment(&mut self) -> (u64, u64) {
         assert_eq!(self.log.unwritten(), 0, "the old segment has everything that is its own");
         self.segment += 1;
         let position = self.log.end();
         self.log.append(&LogRecord::Segment { number: self.segment, position });
+        self.segment_starts.insert(self.segment, position);
         let oldest = self.active.values().filter_map(|active| active.first_segment).min();
-        oldest.unwrap_or(self.segment)
+        let oldest = oldest.unwrap_or(self.segment);
+        self.segment_starts.retain(|segment, _| *segment >= oldest);
+        (oldest, self.segment_starts[&oldest])
     }
 
     pub(super) fn tables_mut(&mut self) -> &mut [Table] {

@@ -13,9 +13,10 @@
 //! **Recovery** reads images and log, syncs what it has read, and pays core time for each row. A crash of the
 //! processes alone leaves in the page cache what they had written and not synced: shown to anybody before it is on
 //! the disk, it could be lost with the power, and with it everything that followed. (The real server writes past
-//! the page cache \[general\].) All of this happens in tasks of the machine; a crash takes them and this state along.
+//! the page cache \[general\].) A database that is damaged is not opened: its machine runs, and nobody answers. All
+//! of this happens in tasks of the machine; a crash takes them and this state along.
 
-use super::checkpoint::{PAGE_BYTES, Recovered, recover};
+use super::checkpoint::{Damaged, PAGE_BYTES, Recovered, recover};
 use super::core::{Core, Ended, TableSpec};
 use super::error::SqlError;
 use super::lock::TransactionId;
@@ -129,13 +130,16 @@ fn numbered(name: &str, kind: &str) -> Option<u64> {
 
 impl Process {
     /// Starts a server on what its disk holds: recovers the database, or creates it.
-    pub async fn start(setup: Setup) -> Rc<Process> {
+    ///
+    /// # Errors
+    /// If what the disk holds is damaged.
+    pub async fn start(setup: Setup) -> Result<Rc<Process>, Damaged> {
         let format = LogFormat {
             sector: setup.disk.profile().page_bytes as usize,
             overhead: setup.profile.log_record_overhead_bytes as usize,
         };
         let (images, segments) = read_files(&setup).await;
-        let recovered = recover(setup.schema, &images, &segments, format);
+        let recovered = recover(setup.schema, &images, &segments, format)?;
         // A database of which nothing has reached the disk is created again.
         let Recovered { core, committed, rows, image } =
             recovered.unwrap_or_else(|| Recovered::nothing(setup.schema, format));
@@ -162,7 +166,7 @@ impl Process {
             process.setup.host.spawn(process.clone().write_log());
         }
         process.setup.host.spawn(process.clone().make_checkpoints());
-        process
+        Ok(process)
     }
 
     pub fn core(&self) -> RefMut<'_, Core> {
@@ -383,13 +387,13 @@ struct Block {
     end: u64,
 }
 
-/// The files of images, and the segments of the log with their numbers; all of it is durable.
-async fn read_files(setup: &Setup) -> (Vec<Bytes>, Vec<(u64, Bytes)>) {
+/// The files of images and the segments of the log, with their numbers; all of it is durable.
+async fn read_files(setup: &Setup) -> (Vec<(u64, Bytes)>, Vec<(u64, Bytes)>) {
     let (mut images, mut segments) = (Vec::new(), Vec::new());
     for name in setup.disk.list() {
         let content = setup.read_synced(&name).await;
-        if numbered(&name, "data-").is_some() {
-            images.push(content);
+        if let Some(number) = numbered(&name, "data-") {
+            images.push((number, content));
         } else if let Some(number) = numbered(&name, "log-") {
             segments.push((number, content));
         }

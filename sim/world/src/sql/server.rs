@@ -186,7 +186,7 @@ impl<S: Schema> Database<S> {
     }
 }
 
-/// Recovers, and then works on requests.
+/// Recovers, and then works on requests, unless the database is damaged.
 async fn serve<S: Schema>(
     setup: Setup,
     endpoint: Endpoint<Request<S>>,
@@ -194,7 +194,7 @@ async fn serve<S: Schema>(
     workers: u32,
 ) {
     let host = setup.host.clone();
-    let process = Process::start(setup).await;
+    let Ok(process) = Process::start(setup).await else { return };
     let listener = endpoint.listen();
     for _ in 0..workers {
         host.spawn(work(process.clone(), listener.clone(), schema.clone()));
