@@ -352,6 +352,30 @@ fn a_broken_batch_cuts_the_log_at_the_start_and_is_refused_when_fetched() {
 }
 
 #[test]
+fn a_failed_flush_ends_what_other_threads_are_about_too() {
+    run(change, |kernel, profile| async move {
+        let (world, broker, client, other) = started(&kernel, profile, FLUSH_EACH).await;
+        broker.machine().disk().expect("has one").inject(DiskFault::WriteErrors { count: 1 });
+        let waits = other.clone();
+        let second = Rc::new(RefCell::new(None));
+        let answer = second.clone();
+        world.hosts()[1].spawn(async move {
+            let reply = waits.produce("t", 0, &[record("b")], Acks::Leader).await;
+            answer.replace(Some(reply.map(|reply| reply.value)));
+        });
+        let first = client.produce("t", 0, &[record("a")], Acks::Leader).await;
+        let broken = BrokerError::Call(CallError::Broken { service: "broker" });
+        assert_eq!(first.expect_err("the flush fails"), broken);
+        kernel.sleep(ms(50)).await;
+        assert_eq!(second.take(), Some(Err(broken)), "it had waited for its turn");
+        broker.machine().restart();
+        kernel.sleep(ms(50)).await;
+        let reply = client.produce("t", 0, &[record("c")], Acks::Leader).await.expect("a disk");
+        assert!(reply.value.is_some());
+    });
+}
+
+#[test]
 fn a_full_disk_ends_the_broker() {
     run(change, |kernel, profile| async move {
         let (_world, broker, client, _) =

@@ -13,7 +13,7 @@ use crate::selfhosted::{Incoming, Listener};
 use bytes::{Bytes, BytesMut};
 use sim_model::ledger::Category;
 use sim_model::time::Timestamp;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub(super) struct Server {
     waiting: RefCell<Vec<Waiting>>,
     /// A fetch began to wait.
     waits: Notify,
+    /// The disk has failed.
+    offline: Cell<bool>,
 }
 
 /// What a broker is made of that has recovered.
@@ -68,6 +70,7 @@ impl Server {
             offsets: RefCell::new(recovered.offsets),
             waiting: RefCell::default(),
             waits: kernel.notify(),
+            offline: Cell::new(false),
         })
     }
 
@@ -86,9 +89,17 @@ impl Server {
         loop {
             let incoming = self.listener.next().await;
             if self.serve(incoming).await.is_err() {
+                self.offline.set(true);
                 self.listener.close();
                 return;
             }
+        }
+    }
+
+    /// Waits for ever if the broker has ended: what other threads were about ends with it.
+    async fn while_online(&self) {
+        if self.offline.get() {
+            std::future::pending().await
         }
     }
 
@@ -172,6 +183,7 @@ impl Server {
             Some(partition) => partition.appending.acquire(),
         };
         let _turn = turn.await;
+        self.while_online().await;
         let plan = self.with(key, |partition| {
             let BrokerSettings { segment_bytes, flush_messages } = self.settings;
             partition.plan_append(batch.len() as u64, records, segment_bytes, flush_messages)
@@ -266,6 +278,7 @@ impl Server {
                     let _ = self.kernel.timeout(span, self.waits.notified()).await;
                 }
             }
+            self.while_online().await;
             let now = self.kernel.now();
             let all = std::mem::take(&mut *self.waiting.borrow_mut());
             let (over, still): (Vec<_>, Vec<_>) =
