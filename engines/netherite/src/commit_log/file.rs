@@ -7,7 +7,9 @@
 //! is not, and writes the result into a new file before anything depends on it: what a process before had
 //! written and not synced may be seen in the page cache, and gone after the next loss of power. The file
 //! before is deleted only when the new one is synced. An operation of a dead process that takes effect late
-//! lands in a file that nobody reads any more, or that is read before it counts.
+//! lands in a file that nobody reads any more, or that is read before it counts. A journal of which there are files
+//! and none is sound was there once, and is damaged: it must not be taken for an empty one, which would have a say
+//! in a quorum (Alagappan et al., "Protocol-Aware Recovery for Consensus-Based Storage", FAST 2018).
 //!
 //! **Limit.** A frame in the middle of a file that has rotted looks like the torn end of the file: what is
 //! behind it is lost. Nothing but replicas ([`super::quorum`]) helps against that.
@@ -20,6 +22,23 @@ use std::cell::{Cell, Ref, RefCell};
 /// A file is written anew when it is so many times larger than its content would be, and so large.
 const SURPLUS: u64 = 4;
 const ANEW_BYTES: u64 = 1 << 20;
+/// The number of the first file of a journal.
+const FIRST_FILE: u64 = 1;
+
+/// Why a journal cannot be recovered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RecoveryError {
+    /// The disk failed.
+    Disk(DiskError),
+    /// The disk has lost or changed what was there.
+    Damaged,
+}
+
+impl From<DiskError> for RecoveryError {
+    fn from(error: DiskError) -> Self {
+        RecoveryError::Disk(error)
+    }
+}
 
 /// A journal on a disk.
 pub(crate) struct JournalFile {
@@ -35,11 +54,14 @@ pub(crate) struct JournalFile {
 
 impl JournalFile {
     /// What is left of the journal `prefix` on the disk, made durable anew; an empty one if there is none.
+    ///
+    /// # Errors
+    /// If the disk fails, or the journal is damaged.
     pub(crate) async fn recover(
         disk: &Disk,
         prefix: &str,
         syncs: bool,
-    ) -> Result<JournalFile, DiskError> {
+    ) -> Result<JournalFile, RecoveryError> {
         let journal = JournalFile {
             disk: disk.clone(),
             prefix: prefix.to_owned(),
@@ -51,11 +73,18 @@ impl JournalFile {
         };
         let numbers = journal.numbers();
         journal.number.set(numbers.last().copied().unwrap_or(0));
+        // The first file of all may be cut off: then nothing was acknowledged yet.
+        let mut is_sound = numbers.iter().all(|number| *number == FIRST_FILE);
         for number in numbers.iter().rev() {
-            let text = disk.read_all(&journal.name(*number)).await?.value;
-            if journal.replay(decode(&text)) {
+            let name = journal.name(*number);
+            let text = disk.read_all(&name).await?.value;
+            if journal.replay(decode(&text, &name)) {
+                is_sound = true;
                 break;
             }
+        }
+        if !is_sound {
+            return Err(RecoveryError::Damaged);
         }
         journal.write_anew().await?;
         Ok(journal)
@@ -106,13 +135,12 @@ impl JournalFile {
     /// Appends entries, each of which follows the one before, and makes them durable.
     pub(crate) async fn append(&self, entries: &[Entry]) -> Result<(), DiskError> {
         let mut version = self.content.borrow().version;
-        let mut frames = Vec::new();
         for entry in entries {
             assert_eq!(entry.after, version, "entries of {} follow each other", self.prefix);
             version = entry.version;
-            encode(&Written::Entry(entry.clone()), &mut frames);
         }
-        self.write(frames).await?;
+        let written: Vec<Written> = entries.iter().cloned().map(Written::Entry).collect();
+        self.write(&written).await?;
         for entry in entries {
             self.content.borrow_mut().take(entry);
         }
@@ -125,9 +153,7 @@ impl JournalFile {
 
     /// Lets no incarnation before `epoch` write any more, durably.
     pub(crate) async fn fence_off(&self, epoch: u32) -> Result<(), DiskError> {
-        let mut frames = Vec::new();
-        encode(&Written::Fence(epoch), &mut frames);
-        self.write(frames).await?;
+        self.write(&[Written::Fence(epoch)]).await?;
         self.fence.set(self.fence.get().max(epoch));
         Ok(())
     }
@@ -138,8 +164,10 @@ impl JournalFile {
         self.write_anew().await
     }
 
-    async fn write(&self, frames: Vec<u8>) -> Result<(), DiskError> {
+    async fn write(&self, written: &[Written]) -> Result<(), DiskError> {
         let (file, at) = (self.name(self.number.get()), self.size.get());
+        let mut frames = Vec::new();
+        written.iter().for_each(|one| encode(one, (&file, at), &mut frames));
         let length = frames.len() as u64;
         self.disk.write(&file, at, Bytes::from(frames)).await?;
         if self.syncs {
@@ -153,10 +181,8 @@ impl JournalFile {
         let before = self.numbers();
         self.number.set(self.number.get() + 1);
         self.size.set(0);
-        let mut frames = Vec::new();
         let whole = Written::Whole(self.fence.get(), self.content.borrow().clone());
-        encode(&whole, &mut frames);
-        self.write(frames).await?;
+        self.write(&[whole]).await?;
         before.into_iter().try_for_each(|number| self.disk.delete(&self.name(number)))
     }
 }
@@ -169,6 +195,26 @@ mod tests {
     use sim_world::meter::Meter;
     use sim_world::profile::Profile;
     use sim_world::seed::SeedTree;
+
+    /// A damaged journal is not an empty one.
+    #[test]
+    fn a_journal_without_a_sound_file_is_damaged() {
+        let main = |kernel: Kernel| async move {
+            let profile = Profile::named("azure-2021-10").expect("embedded");
+            let class = profile.host.disk.as_ref().expect("hosts have disks");
+            let disk = Disk::new(&kernel, &SeedTree::new(1), &Meter::new(), "host", class);
+            let recovered = async || JournalFile::recover(&disk, "p00", true).await.map(|_| ());
+            let overwrite = async |file: &str| {
+                disk.write(file, 0, Bytes::from_static(b"something else")).await.expect("room");
+            };
+            overwrite("p00/journal.1").await;
+            assert_eq!(recovered().await, Ok(()), "the first file was cut off");
+            overwrite("p00/journal.2").await;
+            assert_eq!(recovered().await, Err(RecoveryError::Damaged));
+            assert_eq!(JournalFile::recover(&disk, "p01", true).await.map(|_| ()), Ok(()));
+        };
+        on_fresh_thread(|| simulate(KernelOptions::with_seed(1), main)).expect("it ends");
+    }
 
     /// A file that has grown is written anew, and a loss of power leaves what was acknowledged.
     #[test]

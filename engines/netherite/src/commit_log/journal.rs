@@ -13,12 +13,15 @@
 //! commit record. What is in front of the checkpoint that the record names is forgotten at once. An entry whose
 //! bytes begin in front of the end cuts off what is behind: an incarnation that rolled back begins with one.
 //!
+//! **On a disk** each of them is a frame with a checksum, which covers its place too: what a disk has put
+//! elsewhere, or left there from before, is not sound.
+//!
 //! Plain state, no I/O: [`super::file`] puts it on a disk, [`super::quorum`] on several.
 
 use super::{CommitRecord, FIRST_POSITION};
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// Versions, positions and checkpoint of an entry, and each incarnation that its record names, encoded.
 const ENTRY_BYTES: usize = 40;
@@ -137,29 +140,36 @@ pub(crate) enum Written {
     Fence(u32),
 }
 
-/// Appends the frame of `written` to `frames`.
-pub(crate) fn encode(written: &Written, frames: &mut Vec<u8>) {
+/// Appends the frame of `written` to `frames`, which go to `offset` of a file.
+pub(crate) fn encode(written: &Written, (file, offset): (&str, u64), frames: &mut Vec<u8>) {
     let begin = frames.len();
     frames.resize(begin + FRAME_BYTES, 0);
     postcard::to_io(written, &mut *frames)
         .expect("invariant: entries have an encoding, and memory takes it");
     let body = &frames[begin + FRAME_BYTES..];
-    let (length, checksum) = (body.len() as u32, xxh3_64(body));
+    let checksum = checksum(body, file, offset + begin as u64);
+    let length = body.len() as u32;
     frames[begin..begin + 4].copy_from_slice(&length.to_le_bytes());
     frames[begin + 4..begin + FRAME_BYTES].copy_from_slice(&checksum.to_le_bytes());
 }
 
+/// Of what is written at `offset` of a file.
+fn checksum(body: &[u8], file: &str, offset: u64) -> u64 {
+    xxh3_64_with_seed(body, xxh3_64(file.as_bytes()) ^ offset)
+}
+
 /// What was written to a file, up to the first frame that is not sound: a write that was cut off by a loss
 /// of power.
-pub(crate) fn decode(frames: &[u8]) -> Vec<Written> {
+pub(crate) fn decode(frames: &[u8], file: &str) -> Vec<Written> {
     let mut all = Vec::new();
     let mut rest = BytesMut::from(frames);
     while rest.len() >= FRAME_BYTES {
+        let offset = (frames.len() - rest.len()) as u64;
         let header = rest.split_to(FRAME_BYTES);
-        let (length, checksum) = header.split_at(4);
+        let (length, summed) = header.split_at(4);
         let length = u32::from_le_bytes(length.try_into().expect("of this length")) as usize;
-        let checksum = u64::from_le_bytes(checksum.try_into().expect("of this length"));
-        if rest.len() < length || xxh3_64(&rest[..length]) != checksum {
+        let summed = u64::from_le_bytes(summed.try_into().expect("of this length"));
+        if rest.len() < length || checksum(&rest[..length], file, offset) != summed {
             break;
         }
         let Ok(written) = postcard::from_bytes(&rest.split_to(length)) else { break };
@@ -219,6 +229,19 @@ mod tests {
         assert_eq!((content.len(), content.bytes_from(position)), (4, Bytes::from_static(b"kept")));
     }
 
+    #[test]
+    fn what_lies_at_another_place_is_not_sound() {
+        let mut frames = Vec::new();
+        encode(&Written::Fence(1), ("file", 0), &mut frames);
+        encode(&Written::Fence(2), ("file", 0), &mut frames);
+        let both = [Written::Fence(1), Written::Fence(2)];
+        assert_eq!(decode(&frames, "file"), both);
+        assert_eq!(decode(&frames, "another"), []);
+        let (first, second) = frames.split_at(frames.len() / 2);
+        assert_eq!(decode(&[first, first].concat(), "file"), both[..1]);
+        assert_eq!(decode(second, "file"), []);
+    }
+
     proptest! {
         /// A file that is cut anywhere, or whose tail is not what was written, gives what came before.
         #[test]
@@ -233,7 +256,7 @@ mod tests {
             for length in &lengths {
                 let next = entry(&content, 1, &vec![7; *length]);
                 prop_assert!(content.take(&next));
-                encode(&Written::Entry(next), &mut frames);
+                encode(&Written::Entry(next), ("file", 0), &mut frames);
                 ends.push(frames.len());
             }
             let cut = cut.min(frames.len() - 1);
@@ -242,7 +265,7 @@ mod tests {
                 false => frames.truncate(cut),
             }
             let sound = ends.iter().filter(|end| **end <= cut).count() - 1;
-            prop_assert_eq!(decode(&frames).len(), sound);
+            prop_assert_eq!(decode(&frames, "file").len(), sound);
         }
     }
 }
