@@ -3,12 +3,16 @@
 use crate::keys::WorkspaceName;
 use crate::late_attempt_test::{SECOND, deployed, start};
 use crate::store::StoreError;
-use crate::trigger::Trigger;
+use crate::trigger::{Role, Trigger};
+use crate::workspace::Logic;
 use bytes::Bytes;
 use sim_model::engine::TaskHub;
 use sim_model::graph::{GraphRecorder, checks};
 use sim_model::orchestration::RuntimeStatus;
+use sim_model::payload::Payload;
+use sim_model::workflow::{Calls, Dag, DagTask, Workflow};
 use sim_world::kernel::{Kernel, KernelOptions, on_fresh_thread, simulate};
+use std::rc::Rc;
 
 /// What is no value of anything: a length without what it counts.
 const NOISE: Bytes = Bytes::from_static(b"\xff\xff\xff\xff\x7f");
@@ -40,6 +44,29 @@ fn events_and_triggers_that_do_not_decode_are_passed_over() {
         assert_eq!(checks::no_message_lost(&graph, kernel.now()), None);
     };
     on_fresh_thread(|| simulate(KernelOptions::with_seed(1), main).expect("comes to its end"));
+}
+
+#[test]
+fn a_workflow_that_is_data_misses_none_of_its_triggers() {
+    let task = |name: &str, after: Vec<usize>| DagTask {
+        name: name.into(),
+        activity: "Add".into(),
+        calls: Calls::One(Payload::encode(&1).expect("a number")),
+        after,
+    };
+    let dag = Dag { tasks: vec![task("first", vec![]), task("second", vec![0])] };
+    let logic = Logic::of(Some(&Workflow::Dag(Rc::new(dag))));
+    let whole = logic.triggers(Default::default());
+    assert!(logic.has_its_own_among(&whole));
+    for damaged in 0..whole.len() {
+        let mut triggers = whole.clone();
+        triggers.remove(damaged);
+        assert!(!logic.has_its_own_among(&triggers), "it misses {}", whole[damaged].id);
+        let mut triggers = whole.clone();
+        triggers[damaged].role = Role::State(99);
+        assert!(!logic.has_its_own_among(&triggers), "{} is another one", whole[damaged].id);
+    }
+    assert!(Logic::Code.has_its_own_among(&[]), "code makes its triggers as it runs");
 }
 
 #[test]

@@ -8,8 +8,9 @@
 //!
 //! **Damage.** The file of the stream store has no checksum: a disk that changes bytes changes values and
 //! events, and what remains is read as it is. Bytes that do not decode are left where they are, counted
-//! (`store_unreadable`), and taken for absent; who asked for just that value gets an error. The artefact's
-//! parser would throw, and its worker start again and find the same \[general\]. A command that the
+//! (`store_unreadable`), and taken for absent; who asked for just that value gets an error. The worker of a workflow
+//! that is data does not run without all of its triggers. The artefact's parser would throw, and its worker start
+//! again and find the same \[general\]. A command that the
 //! store refuses for good, because a damaged key holds another type, is given up and counted
 //! (`store_refused`). Whatever then waits for ever is what the checks find.
 

@@ -58,6 +58,18 @@ impl Logic {
         }
     }
 
+    /// Whether the triggers that the code of a workflow that is data refers to are among these.
+    pub(crate) fn has_its_own_among(&self, triggers: &[Trigger]) -> bool {
+        if matches!(self, Logic::Code | Logic::Entities) {
+            return true;
+        }
+        let there: BTreeMap<&str, &Role> =
+            triggers.iter().map(|trigger| (&*trigger.id, &trigger.role)).collect();
+        let own = self.triggers(Position::default());
+        let mut lasting = own.iter().filter(|trigger| !trigger.transient);
+        lasting.all(|own| there.get(&*own.id) == Some(&&own.role))
+    }
+
     /// The triggers of a new workspace, whose events begin after `first`.
     pub(crate) fn triggers(&self, first: Position) -> Vec<Trigger> {
         match self {

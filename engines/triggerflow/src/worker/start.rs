@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Starts a worker; none if its workspace is gone.
+/// Starts a worker; none if its workspace is gone, or so damaged that its code cannot run.
 pub(super) async fn start(
     hub: Rc<Hub>,
     number: WorkspaceNumber,
@@ -43,6 +43,10 @@ pub(super) async fn start(
     triggers.iter().for_each(|trigger| note_committed(&hub, trigger));
     let instance = InstanceId::new(name.stream().clone());
     let logic = hub.logic(globals.workflow.as_deref());
+    // The row by which a workspace exists is written after all of its triggers.
+    if !triggers.is_empty() && !logic.has_its_own_among(&triggers) {
+        return None;
+    }
     let workspace = Workspace::new(instance.clone(), hub.rules, logic, triggers);
     if workspace.ended().is_some() {
         return None;
