@@ -122,6 +122,8 @@ impl Partition {
         let mut sub_position = 0;
         loop {
             let rest = activities.split_off(activities.len().min(self.config.pack_messages));
+            // What is split off leaves its room behind, and this goes into the outbox.
+            activities.shrink_to_fit();
             let origin = self.origin(out.position, sub_position);
             let event = PartitionEvent::ActivityTransferReceived { origin, decided, activities };
             out.partitions.push((destination, event));

@@ -121,6 +121,12 @@ impl Outbox {
         early
     }
 
+    /// All that is kept.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> impl Iterator<Item = &Outgoing> {
+        self.entries.values().map(|entry| &entry.out)
+    }
+
     /// Hands the whole entry at `position` to the transport now.
     pub(crate) fn send_now(&mut self, position: u64) -> Option<Outgoing> {
         let entry = self.entries.get_mut(&position)?;

@@ -160,6 +160,8 @@ impl Partition {
             let (mut messages, mut sub_position) = (messages, 0);
             while !messages.is_empty() {
                 let rest = messages.split_off(messages.len().min(self.config.pack_messages));
+                // What is split off leaves its room behind, and this goes into the outbox.
+                messages.shrink_to_fit();
                 let origin = self.origin(out.position, sub_position);
                 let event = PartitionEvent::TaskMessagesReceived { origin, messages };
                 out.partitions.push((target, event));

@@ -286,6 +286,26 @@ fn a_moved_activity_brings_its_result_home() {
     assert!(apply(&mut home, 500, result.clone()).is_empty(), "delivered twice");
 }
 
+/// A thousand small events with room for a thousand each would be a million.
+#[test]
+fn what_is_sent_in_pieces_takes_no_more_room_than_it_has() {
+    let (mut home, _) = loaded(&[("pack_messages", "2")], 100);
+    let decided = Timestamp::from_secs(9);
+    let all = PartitionEvent::TransferCommandReceived { decided, count: 99, destination: 1 };
+    apply(&mut home, 300, all);
+    let pieces = home.outbox.kept().flat_map(|out| &out.partitions);
+    let pieces: Vec<(usize, usize)> = pieces
+        .map(|(_, event)| match event {
+            PartitionEvent::ActivityTransferReceived { activities, .. } => {
+                (activities.len(), activities.capacity())
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(pieces.len(), 50, "{pieces:?}");
+    assert!(pieces.iter().all(|(length, room)| room <= &(2 * length)), "{pieces:?}");
+}
+
 #[test]
 fn a_command_with_nothing_to_move_is_still_confirmed() {
     let (mut partition, _) = loaded(&[], 1);

@@ -13,11 +13,13 @@ use std::collections::BTreeMap;
 
 /// A store that answers what a test says; queries miss what only a status read shows.
 struct Store {
-    queried: Vec<(InstanceId, InstanceState)>,
-    read: Vec<(InstanceId, InstanceState)>,
+    queried: States,
+    read: States,
     /// Status reads that still know nothing.
     stale: Cell<u32>,
 }
+
+type States = Vec<(InstanceId, InstanceState)>;
 
 fn answer<T: 'static>(value: T) -> ClientAnswer<T> {
     async move { Ok(value) }.boxed_local()
@@ -75,19 +77,15 @@ fn state(key: &str, status: RuntimeStatus, entity: Option<i64>) -> (InstanceId, 
 }
 
 /// The check of a run in which this was said of `a` and of the counter `x`, whose last step left 1.
-fn judge(
-    said: Vec<Claim>,
-    queried: Vec<(InstanceId, InstanceState)>,
-    read: Vec<(InstanceId, InstanceState)>,
-) -> Check {
+fn judge(said: Vec<Claim>, queried: States, read: States) -> Check {
     judge_healing(said, queried, read, (0, Duration::ZERO))
 }
 
 /// The same where the store knows nothing for some status reads, and may take so long to be well again.
 fn judge_healing(
     said: Vec<Claim>,
-    queried: Vec<(InstanceId, InstanceState)>,
-    read: Vec<(InstanceId, InstanceState)>,
+    queried: States,
+    read: States,
     (stale, heals_within): (u32, Duration),
 ) -> Check {
     let promises = Promises { told: true, reads: true, outside: None };
@@ -99,7 +97,7 @@ fn judge_healing(
 /// All checks, of an engine that promises this.
 fn judge_promises(
     said: Vec<Claim>,
-    (queried, read): (Vec<(InstanceId, InstanceState)>, Vec<(InstanceId, InstanceState)>),
+    (queried, read): (States, States),
     (stale, heals_within): (u32, Duration),
     promises: Promises,
 ) -> Vec<Check> {
