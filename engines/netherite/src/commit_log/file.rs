@@ -73,8 +73,9 @@ impl JournalFile {
         };
         let numbers = journal.numbers();
         journal.number.set(numbers.last().copied().unwrap_or(0));
-        // The first file of all may be cut off: then nothing was acknowledged yet.
-        let mut is_sound = numbers.iter().all(|number| *number == FIRST_FILE);
+        // The first file of all goes when another one is durable: while it is there, and cut off, nothing was
+        // acknowledged yet.
+        let mut is_sound = numbers.first().is_none_or(|number| *number == FIRST_FILE);
         for number in numbers.iter().rev() {
             let name = journal.name(*number);
             let text = disk.read_all(&name).await?.value;
@@ -208,8 +209,9 @@ mod tests {
                 disk.write(file, 0, Bytes::from_static(b"something else")).await.expect("room");
             };
             overwrite("p00/journal.1").await;
-            assert_eq!(recovered().await, Ok(()), "the first file was cut off");
             overwrite("p00/journal.2").await;
+            assert_eq!(recovered().await, Ok(()), "the first file was cut off, and the next one");
+            overwrite("p00/journal.3").await;
             assert_eq!(recovered().await, Err(RecoveryError::Damaged));
             assert_eq!(JournalFile::recover(&disk, "p01", true).await.map(|_| ()), Ok(()));
         };
