@@ -7,12 +7,13 @@
 //! is not, and writes the result into a new file before anything depends on it: what a process before had
 //! written and not synced may be seen in the page cache, and gone after the next loss of power. The file
 //! before is deleted only when the new one is synced. An operation of a dead process that takes effect late
-//! lands in a file that nobody reads any more, or that is read before it counts. A journal of which there are files
-//! and none is sound was there once, and is damaged: it must not be taken for an empty one, which would have a say
-//! in a quorum (Alagappan et al., "Protocol-Aware Recovery for Consensus-Based Storage", FAST 2018).
+//! lands in a file that nobody reads any more, or that is read before it counts. A journal of which there are files,
+//! the first one no longer among them, and none is sound, is damaged: it must not be taken for an empty one, which would
+//! have a say in a quorum (Alagappan et al., "Protocol-Aware Recovery for Consensus-Based Storage", FAST 2018).
 //!
-//! **Limit.** A frame in the middle of a file that has rotted looks like the torn end of the file: what is
-//! behind it is lost. Nothing but replicas ([`super::quorum`]) helps against that.
+//! **Limits.** A frame in the middle of a file that has rotted looks like the torn end of the file: what is
+//! behind it is lost. And the beginning of a journal's first file, if it has rotted, looks like a journal that was cut
+//! off when it was made: it counts as empty. Nothing but replicas ([`super::quorum`]) helps against that.
 
 use super::journal::{Content, Entry, Written, decode, encode};
 use bytes::Bytes;
@@ -197,13 +198,20 @@ mod tests {
     use sim_world::profile::Profile;
     use sim_world::seed::SeedTree;
 
-    /// A damaged journal is not an empty one.
-    #[test]
-    fn a_journal_without_a_sound_file_is_damaged() {
+    /// Plays a scene with the disk of a host.
+    fn on_a_disk(scene: impl AsyncFnOnce(Disk) + Send + 'static) {
         let main = |kernel: Kernel| async move {
             let profile = Profile::named("azure-2021-10").expect("embedded");
             let class = profile.host.disk.as_ref().expect("hosts have disks");
-            let disk = Disk::new(&kernel, &SeedTree::new(1), &Meter::new(), "host", class);
+            scene(Disk::new(&kernel, &SeedTree::new(1), &Meter::new(), "host", class)).await;
+        };
+        on_fresh_thread(|| simulate(KernelOptions::with_seed(1), main)).expect("it ends");
+    }
+
+    /// A damaged journal is not an empty one.
+    #[test]
+    fn a_journal_without_a_sound_file_is_damaged() {
+        on_a_disk(async |disk| {
             let recovered = async || JournalFile::recover(&disk, "p00", true).await.map(|_| ());
             let overwrite = async |file: &str| {
                 disk.write(file, 0, Bytes::from_static(b"something else")).await.expect("room");
@@ -214,17 +222,13 @@ mod tests {
             overwrite("p00/journal.3").await;
             assert_eq!(recovered().await, Err(RecoveryError::Damaged));
             assert_eq!(JournalFile::recover(&disk, "p01", true).await.map(|_| ()), Ok(()));
-        };
-        on_fresh_thread(|| simulate(KernelOptions::with_seed(1), main)).expect("it ends");
+        });
     }
 
     /// A file that has grown is written anew, and a loss of power leaves what was acknowledged.
     #[test]
     fn a_journal_stays_small_and_survives_a_loss_of_power() {
-        let main = |kernel: Kernel| async move {
-            let profile = Profile::named("azure-2021-10").expect("embedded");
-            let class = profile.host.disk.as_ref().expect("hosts have disks");
-            let disk = Disk::new(&kernel, &SeedTree::new(1), &Meter::new(), "host", class);
+        on_a_disk(async |disk| {
             let journal = JournalFile::recover(&disk, "p00", true).await.expect("an empty disk");
             journal.fence_off(7).await.expect("synced");
             for number in 0..200 {
@@ -247,7 +251,6 @@ mod tests {
             let recovered = JournalFile::recover(&disk, "p00", true).await.expect("readable");
             assert_eq!(*recovered.content(), *journal.content());
             assert_eq!(recovered.fence(), 7);
-        };
-        on_fresh_thread(|| simulate(KernelOptions::with_seed(1), main)).expect("it ends");
+        });
     }
 }
