@@ -112,6 +112,23 @@ pub struct Served {
 }
 
 impl StepOutcome {
+    /// The outcome of a step that asked for nothing, and after which the instance is in this state.
+    pub fn without_effects(status: RuntimeStatus) -> StepOutcome {
+        StepOutcome {
+            new_events: Vec::new(),
+            replaces_history: false,
+            tasks: Vec::new(),
+            messages: Vec::new(),
+            timers: Vec::new(),
+            status,
+            custom_status: None,
+            entity_state: None,
+            deleted: false,
+            work: UserWork::default(),
+            served: None,
+        }
+    }
+
     /// How many messages the step produced.
     pub fn produced(&self) -> u32 {
         (self.tasks.len() + self.messages.len() + self.timers.len()) as u32

@@ -24,7 +24,7 @@ use sim_model::message::{InstanceMessage, critical_ledger};
 use sim_model::orchestration::{OrchestrationContext, RuntimeStatus};
 use sim_model::payload::Payload;
 use sim_model::settings::Settings;
-use sim_model::step::{StepInput, StepOutcome, UserWork};
+use sim_model::step::{StepInput, StepOutcome};
 use sim_model::time::Timestamp;
 use sim_world::kernel::{Kernel, KernelOptions, on_fresh_thread, simulate};
 use sim_world::profile::Profile;
@@ -209,19 +209,7 @@ impl Scene {
 
     /// What a run leaves that has read so many messages.
     fn after(&self, record: &Record, messages: usize) -> Record {
-        let outcome = StepOutcome {
-            new_events: Vec::new(),
-            replaces_history: false,
-            tasks: Vec::new(),
-            messages: Vec::new(),
-            timers: Vec::new(),
-            status: RuntimeStatus::Running,
-            custom_status: None,
-            entity_state: None,
-            deleted: false,
-            work: UserWork::default(),
-            served: None,
-        };
+        let outcome = StepOutcome::without_effects(RuntimeStatus::Running);
         let reading = record.read(&self.stream[..messages], true);
         record.after((WorkItemId(record.number), Timestamp::ZERO), &reading, &outcome)
     }

@@ -18,7 +18,7 @@ use sim_model::id::{InstanceId, MessageId, Producer, WorkItemId};
 use sim_model::ledger::{Category, Ledger};
 use sim_model::message::InstanceMessage;
 use sim_model::orchestration::RuntimeStatus;
-use sim_model::step::{StepOutcome, UserWork};
+use sim_model::step::StepOutcome;
 use std::sync::Arc;
 
 /// The state of an entity in the context of its trigger.
@@ -275,16 +275,9 @@ impl Worker {
 fn outcome(effects: &Effects) -> StepOutcome {
     let locals = effects.locals.iter().map(|event| event.message.clone());
     StepOutcome {
-        new_events: Vec::new(),
-        replaces_history: false,
         tasks: effects.calls.iter().map(|call| call.task.clone()).collect(),
         messages: locals.chain(effects.messages.iter().cloned()).collect(),
         timers: effects.timers.clone(),
-        status: effects.ended.clone().unwrap_or(RuntimeStatus::Running),
-        custom_status: None,
-        entity_state: None,
-        deleted: false,
-        work: UserWork::default(),
-        served: None,
+        ..StepOutcome::without_effects(effects.ended.clone().unwrap_or(RuntimeStatus::Running))
     }
 }

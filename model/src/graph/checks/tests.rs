@@ -9,7 +9,7 @@ use crate::history::{EventKind, HistoryEvent};
 use crate::ledger::Ledger;
 use crate::message::{InstanceMessage, TimerMessage};
 use crate::orchestration::RuntimeStatus;
-use crate::step::{StepOutcome, UserWork};
+use crate::step::StepOutcome;
 
 const NOW: Timestamp = Timestamp::ZERO;
 
@@ -156,19 +156,7 @@ fn life(recorder: &GraphRecorder, predecessor: Option<WorkItemId>, ends: bool) -
 }
 
 fn outcome(status: RuntimeStatus, timers: Vec<TimerMessage>) -> StepOutcome {
-    StepOutcome {
-        new_events: Vec::new(),
-        replaces_history: false,
-        tasks: Vec::new(),
-        messages: Vec::new(),
-        timers,
-        status,
-        custom_status: None,
-        entity_state: None,
-        deleted: false,
-        work: UserWork::default(),
-        served: None,
-    }
+    StepOutcome { timers, ..StepOutcome::without_effects(status) }
 }
 
 fn forks(recorder: &GraphRecorder) -> Option<String> {

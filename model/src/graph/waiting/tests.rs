@@ -8,25 +8,13 @@ use crate::ledger::Ledger;
 use crate::message::{InstanceMessage, TaskMessage, TimerMessage};
 use crate::orchestration::RuntimeStatus;
 use crate::payload::Payload;
-use crate::step::{Served, StepOutcome, UserWork};
+use crate::step::{Served, StepOutcome};
 use std::rc::Rc;
 
 const START: Timestamp = Timestamp::ZERO;
 
 fn outcome() -> StepOutcome {
-    StepOutcome {
-        new_events: Vec::new(),
-        replaces_history: false,
-        tasks: Vec::new(),
-        messages: Vec::new(),
-        timers: Vec::new(),
-        status: RuntimeStatus::Running,
-        custom_status: None,
-        entity_state: None,
-        deleted: false,
-        work: UserWork::default(),
-        served: None,
-    }
+    StepOutcome::without_effects(RuntimeStatus::Running)
 }
 
 fn id(by: WorkItemId, index: u32) -> MessageId {

@@ -11,7 +11,7 @@ use sim_model::ledger::{Ledger, Timing};
 use sim_model::message::InstanceMessage;
 use sim_model::orchestration::RuntimeStatus;
 use sim_model::payload::Payload;
-use sim_model::step::{EntityBackend, StepInput, StepOutcome, UserWork};
+use sim_model::step::{EntityBackend, StepInput, StepOutcome};
 use sim_model::time::Timestamp;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -53,19 +53,7 @@ impl Scene {
     }
 
     fn outcome() -> StepOutcome {
-        StepOutcome {
-            new_events: Vec::new(),
-            replaces_history: false,
-            tasks: Vec::new(),
-            messages: Vec::new(),
-            timers: Vec::new(),
-            status: RuntimeStatus::Running,
-            custom_status: None,
-            entity_state: None,
-            deleted: false,
-            work: UserWork::default(),
-            served: None,
-        }
+        StepOutcome::without_effects(RuntimeStatus::Running)
     }
 
     /// An orchestration calls an operation of the counter `key`; the message, and the step, which is left
